@@ -1,4 +1,4 @@
-"""Runs one process of the game. Environment variables configure it (gameserver/runtime/settings.py)."""
+"""Runs one process of the game. Environment variables configure the process (gameserver/runtime/settings.py)."""
 
 from __future__ import annotations
 
@@ -8,10 +8,12 @@ import sys
 
 from gameserver.runtime.settings import Settings, SettingsError
 
-# structlog imports rich for coloured tracebacks, which takes 0.06 s of CPU in every process. JSON logs do not need it.
+# Prevent structlog's import of rich, which takes 0.06 s of CPU in every process. rich only colours tracebacks, and the
+# logs of this process are JSON.
 sys.modules.setdefault("rich", None)  # type: ignore[arg-type]
 
-# EX_CONFIG of sysexits.h, so that a supervisor can distinguish wrong settings from a crash that a restart may cure.
+# Exit code for wrong settings, EX_CONFIG in sysexits.h. A supervisor can restart a process that crashed, but a restart
+# does not cure wrong settings.
 _EXIT_CONFIG = 78
 
 _COMMANDS = {
@@ -36,7 +38,8 @@ def main(argv: list[str] | None = None) -> int:
         try:
             known = version("mjctl")
         except PackageNotFoundError:
-            # The package is not installed if it runs from its source, as in the image. The image's tag is its version.
+            # The Python package `mjctl` is not installed if the game server runs from its source code, as in the image.
+            # There the tag of the image tells an operator which code is running.
             known = "(not installed)"
         sys.stdout.write(f"gameserver {known}\n")
         return 0

@@ -41,10 +41,11 @@ _INTERNAL = HttpError(500, "internal", "the request failed, its id is in the x-r
 
 
 def run(settings: Settings) -> int:
-    """Serve until SIGTERM, finish the requests that have begun, and return 0.
+    """Serve the API until SIGTERM, finish the requests that have begun, and return 0.
 
     Raises:
-        SettingsError: a variable is missing, a mode cannot be played, or the folder `web_dir` has no web client.
+        SettingsError: a variable is missing, a mode cannot be played, or the folder of the setting `web_dir` has no web
+            client.
     """
     check_modes(settings)
     logs.configure(settings, "api")
@@ -68,8 +69,8 @@ async def _serve(settings: Settings) -> int:
 
 def application(services: Services) -> web.Application:
     """Return the aiohttp application of the API. The caller closes `services`."""
-    # These properties read their settings here, so that a missing variable is an error at the start of the process and
-    # not at a player's first request.
+    # Read here each property of `services` that the API needs, because a property reads its settings when it is first
+    # read. A missing variable is then an error at the start of the process and not at a player's first request.
     readiness = Readiness(
         {
             "postgres": services.database.ping,
@@ -90,7 +91,7 @@ def application(services: Services) -> web.Application:
             player_id, internal = player.id, player.internal
             structlog.contextvars.bind_contextvars(player_id=player_id)
         api_request = Request(
-            # `hosting.body_in_time` has already read the body, within its time limit.
+            # The middleware `hosting.body_in_time` has already read the body, so this call does not wait.
             body=await request.read(),
             path=dict(request.match_info),
             query=dict(request.query),
@@ -158,9 +159,9 @@ async def _errors_as_json(request: web.Request, handler: Handler) -> web.StreamR
 
 @web.middleware
 async def _observed(request: web.Request, handler: Handler) -> web.StreamResponse:
-    """Give the request an id, count it, measure its time, and log its route.
+    """Give a request an id, count the request, measure the time until its answer, and log its route.
 
-    The log contains neither the requested address nor the client's network address.
+    The log line of a request contains neither its URL nor the client's network address.
     """
     given = request.headers.get("X-Request-Id", "")
     request_id = given if _REQUEST_ID.match(given) else uuid.uuid4().hex

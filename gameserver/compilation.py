@@ -1,11 +1,11 @@
 """Writes a copy of this package whose busiest modules are compiled to C: `python -m gameserver.compilation FOLDER`.
 
-The modules that handle every input and every frame are ordinary Python. `make up`, the tests and a debugger run them as
-Python. Next to each such module is a .pxd file with the types that Cython needs to compile the module to C. The game
-server's image contains the compiled copy (see Dockerfile), and `make bench-game` measures it. A studio's rules module
-is compiled as well if the studio puts a .pxd file next to it.
+The modules that handle inputs and frames are ordinary Python, each with a .pxd file next to it. A .pxd file contains
+the types that Cython needs to compile its module to C. `make up`, the tests and a debugger run the Python modules. The
+game server's image contains the compiled copy (see Dockerfile), and `make bench-game` measures the compiled copy. A
+studio's rules module is compiled as well if the studio puts a .pxd file next to it.
 
-The command needs the extra `compiled` and a C compiler.
+The compilation needs the packages of mjctl's extra `compiled` and a C compiler.
 """
 
 from __future__ import annotations
@@ -20,7 +20,8 @@ from typing import Any, Final
 SOURCE: Final = Path(__file__).parent
 _DIRECTIVES: Final = {
     "language_level": "3",
-    # Only the .pxd files set C types. A Python annotation such as `int` would become a C type with less range.
+    # Cython shall read types only from the .pxd files. Python does not enforce annotations, so types that Cython reads
+    # from annotations could make valid code fail.
     "annotation_typing": False,
 }
 
@@ -30,23 +31,24 @@ class CompilationError(Exception):
 
 
 def modules(package: Path = SOURCE) -> list[str]:
-    """Return the dotted names of the modules that are compiled: those with a .pxd file."""
+    """Return the dotted names of the modules to compile, which are the modules with a .pxd file."""
     paths = (path.relative_to(package).with_suffix("") for path in package.rglob("*.pxd"))
     return sorted(".".join((SOURCE.name, *path.parts)) for path in paths)
 
 
 def compile_into(folder: Path) -> Path:
-    """Write the compiled copy of the package into `folder`, which takes about 20 s.
+    """Write the compiled copy of the package `gameserver` into `folder`. The compilation takes about 20 s.
 
     Args:
-        folder: the folder that gets the package as a subfolder. With `folder` in PYTHONPATH, Python imports the copy.
+        folder: the folder in which the copy `gameserver` is created. With `folder` in PYTHONPATH, Python imports the
+            compiled copy.
 
     Returns:
-        The path of the copy.
+        The path of the compiled copy.
 
     Raises:
-        CompilationError: Cython or the C compiler is missing, a module does not compile, or `folder` already contains
-            the package. A failed compilation leaves no files in `folder`.
+        CompilationError: Cython, picows or the C compiler is missing, a module does not compile, or `folder` already
+            contains the package. If a module does not compile, the copy is deleted.
     """
     try:
         from Cython.Build import cythonize
@@ -82,7 +84,7 @@ def compile_into(folder: Path) -> Path:
 
 
 def _definitions() -> list[str]:
-    """Return the folders in which Cython finds the C types of picows."""
+    """Return the folders in which Cython shall look for the .pxd files of picows."""
     spec = importlib.util.find_spec("picows")
     if spec is None or spec.origin is None:
         raise CompilationError("picows is not installed: run in the checkout: pip install --editable '.[compiled]'")
@@ -92,7 +94,7 @@ def _definitions() -> list[str]:
 def main() -> int:
     """Run the command, and return its exit code: 1 if a module could not be compiled."""
     parser = argparse.ArgumentParser(prog="python -m gameserver.compilation", description=__doc__)
-    parser.add_argument("folder", type=Path, help="new or empty folder for the compiled copy of the package")
+    parser.add_argument("folder", type=Path, help="folder in which the compiled copy `gameserver` is created")
     folder: Path = parser.parse_args().folder
     try:
         copy = compile_into(folder)

@@ -5,10 +5,10 @@ An event passes through these classes:
 1. The rules report a `RuleEvent`. `ReportableEvents` checks the event, so that the queue gets no event that a
    database would refuse.
 2. The match records a `MatchEvent`.
-3. `encode` writes a `StoredEvent`, a JSON object that also names the match and its server. This JSON is stored in the
-   match's stream in Redis, and is delivered through SNS and SQS.
-4. `decode` reads the JSON when another server takes the match over. `parse` and `parse_message` read and check the JSON
-   before the worker writes to a database.
+3. `encode` writes a `StoredEvent`, a JSON object that also names the match and its server. Redis stores the JSON of an
+   event in the match's stream, and SNS and SQS deliver the JSON.
+4. `decode` reads the JSON of an event when another server takes the match over. `parse` and `parse_message` read and
+   check the JSON of events before the worker writes the events to a database.
 
 A client receives an event as `gameserver.protocol.Event`.
 """
@@ -30,21 +30,21 @@ Identifier = Annotated[str, Meta(min_length=1, max_length=64)]
 Name = Annotated[str, Meta(max_length=64)]
 Milliseconds = Annotated[int, Meta(ge=0)]
 LARGEST_SCORE: Final = 2**53
-"""Largest score. A PostgreSQL bigint, a DynamoDB number and JSON readers can all represent this number exactly."""
+"""Largest score. A bigint of PostgreSQL, a number of DynamoDB and a number of JSON can represent 2^53 exactly."""
 
 Score = Annotated[int, Meta(ge=-LARGEST_SCORE, le=LARGEST_SCORE)]
 NO_SLOT: Final = -1
-"""The slot in a payload that names no slot."""
+"""Value of the field `slot` of a payload if the slot is unknown."""
 
 MAX_PAYLOAD_BYTES: Final = 4096
 """Largest payload that rules may report, in bytes of JSON.
 
-A frame to a client (`protocol.MAX_SERVER_FRAME_BYTES`) has room for 60 payloads of this size. A message to the queue
-(see `cluster.publisher`) has room for 14.
+A frame to a client (`protocol.MAX_SERVER_FRAME_BYTES`) has room for 60 payloads of 4,096 bytes. A message to the queue
+(see `cluster.publisher`) has room for 13 events with payloads of 4,096 bytes.
 """
 
 MAX_PAYLOAD_DEPTH: Final = 32
-"""How deep objects and arrays may be nested in a payload. JSON decoders fail at a depth of several hundred."""
+"""Largest depth of nested objects and arrays in a payload. JSON decoders fail at a depth of several hundred."""
 
 _MAX_TYPE_LENGTH: Final = 64
 _OWN_TYPE: Final = re.compile(r"(?!match\.|player\.)[a-z0-9_]+(\.[a-z0-9_]+)+")
@@ -53,7 +53,7 @@ _SUSPECT: Final = re.compile(rb"null|\\u0000|\xef\xbf[\xbe\xbf]")
 
 
 class PoisonEvent(Exception):
-    """Reports a message that is not valid, so that another delivery of the message would fail too."""
+    """Reports an event that is not valid, so that each further delivery of the event would fail too."""
 
 
 class RefusedEvent(Exception):
@@ -68,7 +68,7 @@ class RefusedEvent(Exception):
         super().__init__(cause)
 
 
-# Payloads. The class attribute `TYPE` is the type of the event that has this payload.
+# Payloads of events. The class attribute `TYPE` of a payload is the type of its event.
 
 
 class MatchStarted(Struct, frozen=True, omit_defaults=True):
@@ -93,7 +93,7 @@ class PlayerJoined(Struct, frozen=True, omit_defaults=True):
     Attributes:
         player_id: id of the player.
         display_name: name that the other players see.
-        slot: slot of the seat, or `NO_SLOT` if it is unknown.
+        slot: number of the seat, or `NO_SLOT` if the number is unknown.
     """
 
     TYPE: ClassVar[str] = "player.joined"
@@ -108,7 +108,7 @@ class PlayerLeft(Struct, frozen=True, omit_defaults=True):
 
     Attributes:
         player_id: id of the player.
-        slot: slot of the seat, or `NO_SLOT` if it is unknown.
+        slot: number of the seat, or `NO_SLOT` if the number is unknown.
     """
 
     TYPE: ClassVar[str] = "player.left"
@@ -121,8 +121,8 @@ class ScoreChange(Struct, frozen=True, omit_defaults=True):
     """Describes the fields of `PlayerScored` that the rules report. The rules may add more fields to the payload.
 
     Attributes:
-        score: the player's total after this event.
-        points: the points that the event added to the total.
+        score: the player's total score after the event.
+        points: the points that the event added to the total score.
     """
 
     score: Score
@@ -134,7 +134,7 @@ class PlayerScored(ScoreChange, frozen=True, omit_defaults=True):
 
     Attributes:
         player_id: id of the player.
-        slot: slot of the seat, or `NO_SLOT` if it is unknown.
+        slot: number of the seat, or `NO_SLOT` if the number is unknown.
     """
 
     TYPE: ClassVar[str] = "player.scored"
@@ -149,7 +149,7 @@ class PlayerChatted(Struct, frozen=True, omit_defaults=True):
     Attributes:
         player_id: id of the player.
         sealed: the text, encrypted by `gameserver.runtime.crypto` and written as base64 in JSON.
-        slot: slot of the seat, or `NO_SLOT` if it is unknown.
+        slot: number of the seat, or `NO_SLOT` if the number is unknown.
     """
 
     TYPE: ClassVar[str] = "player.chatted"
@@ -165,7 +165,7 @@ class PlayerResult(Struct, frozen=True):
     Attributes:
         player_id: id of the player.
         display_name: name that the other players saw.
-        score: the player's score at the end.
+        score: the player's score at the end of the match.
         rank: 1 for a winner. Players with equal scores have equal ranks.
     """
 
@@ -181,8 +181,8 @@ class MatchEnded(Struct, frozen=True, omit_defaults=True):
     Attributes:
         mode: name of the mode.
         reason: why the match ended: `time`, `finished`, `abandoned`, `aborted` or `error`.
-        started_at_ms: Unix time of the start in milliseconds.
-        ended_at_ms: Unix time of the end in milliseconds.
+        started_at_ms: Unix time in milliseconds at which the match started.
+        ended_at_ms: Unix time in milliseconds at which the match ended.
         players: result of each player, the best first.
         internal: True for a match of probe or load-test accounts.
     """
@@ -197,7 +197,8 @@ class MatchEnded(Struct, frozen=True, omit_defaults=True):
     internal: bool = False
 
 
-# An event whose type the rules declare can have any JSON object as its payload.
+# Payload of an event whose type the rules declare. The worker accepts any JSON object, because it does not know the
+# rules.
 DeclaredPayload: TypeAlias = dict[str, Any]
 Payload: TypeAlias = MatchStarted | PlayerJoined | PlayerLeft | PlayerScored | PlayerChatted | MatchEnded
 
@@ -230,9 +231,9 @@ class MatchEvent(Struct, frozen=True):
 
     Attributes:
         sequence: number of the event in its match, counted from 1 without gaps.
-        type: for example `player.joined`.
-        occurred_at_ms: Unix time in milliseconds.
-        payload: a mapping with string keys.
+        type: type of the event, for example `player.joined`.
+        occurred_at_ms: Unix time of the event in milliseconds.
+        payload: the payload, a mapping with string keys.
     """
 
     sequence: Annotated[int, Meta(ge=0)]
@@ -242,18 +243,18 @@ class MatchEvent(Struct, frozen=True):
 
     @classmethod
     def of(cls, sequence: int, payload: Payload, now_ms: int) -> MatchEvent:
-        """Return the event with this payload."""
+        """Return an event with this payload. The class of the payload determines the type of the event."""
         return cls(sequence, payload.TYPE, now_ms, as_mapping(payload))
 
 
 class StoredEvent(MatchEvent, frozen=True):
-    """Describes an event as it is stored and delivered.
+    """Describes an event as Redis stores it and as the queue delivers it.
 
     Attributes:
-        event_id: `<match_id>:<sequence>`, the same at each delivery of the event.
+        event_id: `<match_id>:<sequence>`, which is the same at each delivery of the event.
         match_id: id of the match.
         region: region of the server that recorded the event.
-        server_id: id of that game server.
+        server_id: id of the game server that recorded the event.
     """
 
     event_id: Annotated[str, Meta(min_length=3, max_length=96)]
@@ -278,8 +279,8 @@ class EventLabel(NamedTuple):
     """Holds the id and the type of an event whose body may be damaged.
 
     Attributes:
-        event_id: any JSON value, or None if the field is absent.
-        type: any JSON value, or None if the field is absent.
+        event_id: id of the event, which can be any JSON value, or None if the body has no id.
+        type: type of the event, which can be any JSON value, or None if the body has no type.
     """
 
     event_id: Any
@@ -287,7 +288,7 @@ class EventLabel(NamedTuple):
 
 
 def as_mapping(payload: Payload) -> dict[str, Any]:
-    """Return a payload as a mapping with the fields of its JSON. Values of type bytes are not converted."""
+    """Return a payload as a mapping with the fields of its JSON. Values of type bytes stay bytes."""
     mapping: dict[str, Any] = msgspec.to_builtins(payload, builtin_types=(bytes,))
     return mapping
 
@@ -314,7 +315,7 @@ def encode(event: MatchEvent, match_id: str, region: str, server_id: str) -> byt
 
 
 def decode(body: bytes | str) -> StoredEvent:
-    """Decode the JSON that `encode` returned. The payload of the result is a mapping.
+    """Decode the JSON that `encode` returned. The payload of the decoded event is a mapping.
 
     Raises:
         msgspec.MsgspecError, UnicodeDecodeError, RecursionError: the body is damaged.
@@ -343,9 +344,9 @@ def parse_message(body: str | bytes) -> tuple[list[StoredEvent], list[PoisonEven
 
 
 def parse(body: str | bytes | msgspec.Raw) -> StoredEvent:
-    """Read an event and check its payload. The payload of the result is a `Payload` or a `DeclaredPayload`.
+    """Read an event and check its payload. The payload of the returned event is a `Payload` or a `DeclaredPayload`.
 
-    The worker does not know which types the rules declare, so it accepts each type that rules may declare.
+    The worker does not know which types the rules declare, so `parse` accepts each type that rules may declare.
 
     Raises:
         PoisonEvent: the body is not JSON, a field is missing or out of range, or the type is unknown.
@@ -381,13 +382,13 @@ class ReportableEvents:
             if not _may_be_declared(name):
                 raise ValueError(
                     f"event_types: {name!r} is no type like 'card.played'. Join words of a-z, 0-9 and _ by dots, "
-                    f"at most {_MAX_TYPE_LENGTH} characters; types that begin with match. or player. are the server's"
+                    f"at most {_MAX_TYPE_LENGTH} characters. Types with match. or player. in front belong to the server"
                 )
         types = {PlayerScored.TYPE: ScoreChange, **declared}
         self._check_types = {name: msgspec.json.Decoder(payload).decode for name, payload in types.items()}
 
     def check(self, event: RuleEvent) -> dict[str, Any]:
-        """Check an event, and return its payload as a reader of its JSON gets it.
+        """Check an event of the rules, and return its payload after encoding and decoding it as JSON.
 
         Raises:
             RefusedEvent: the type is not declared, or the payload is not valid. A payload is valid if it has the
@@ -409,8 +410,8 @@ class ReportableEvents:
             if _SUSPECT.search(body) or body.count(b"{") + body.count(b"[") > MAX_PAYLOAD_DEPTH:
                 _check_value(msgspec.to_builtins(event.payload, str_keys=True))
             payload: dict[str, Any] = _decode_any(body)
-        # This clause catches the errors of msgspec, of surrogates in a string, and of objects that JSON cannot
-        # represent.
+        # The encoder and the decoders raise these exceptions for a payload of the wrong type, a lone surrogate in a
+        # string, or a value that JSON cannot represent.
         except (*UNDECODABLE, ValueError, TypeError, OverflowError) as error:
             raise RefusedEvent(event.type, f"the payload is not valid: {error}") from error
         return payload
@@ -423,12 +424,12 @@ def _may_be_declared(name: object) -> bool:
 def _check_value(value: Any, depth: int = 0) -> None:
     """Raise ValueError for a value that JSON, SQS or PostgreSQL's jsonb cannot store."""
     if isinstance(value, float) and not math.isfinite(value):
-        raise ValueError(f"{value} is no number of JSON")
+        raise ValueError(f"JSON cannot represent the number {value}")
     if isinstance(value, str) and not _UNSTORABLE.isdisjoint(value):
-        raise ValueError("a string holds U+0000, U+FFFE or U+FFFF")
+        raise ValueError("a string contains U+0000, U+FFFE or U+FFFF, which cannot be stored")
     if isinstance(value, dict | list | tuple):
         if depth >= MAX_PAYLOAD_DEPTH:
-            raise ValueError(f"more than {MAX_PAYLOAD_DEPTH} objects and arrays are within each other")
+            raise ValueError(f"objects and arrays are nested more than {MAX_PAYLOAD_DEPTH} levels deep")
         for part in _parts(value):
             _check_value(part, depth + 1)
 
@@ -445,7 +446,7 @@ def read_labels(body: str) -> list[EventLabel]:
     """Return the id and the type of each event in a message body, or [] if the body is no JSON."""
     try:
         decoded = json.loads(body)
-    # A JSON text that is nested a thousand levels deep exhausts the decoder's stack.
+    # The decoder raises RecursionError for JSON that is nested a thousand levels deep.
     except (ValueError, RecursionError):
         return []
     events = [event for event in (decoded if isinstance(decoded, list) else [decoded]) if isinstance(event, dict)]
@@ -453,11 +454,11 @@ def read_labels(body: str) -> list[EventLabel]:
 
 
 def needs_snapshot(event: MatchEvent) -> bool:
-    """Return True if replaying this event cannot restore the match, so that a snapshot must be stored with it."""
+    """Return True if a replay of the event cannot restore its effect, so that the event needs a snapshot."""
     return event.type in _STRUCTURAL
 
 
-# PostgreSQL's jsonb cannot store U+0000, and SQS accepts only the characters of XML 1.0:
+# PostgreSQL's jsonb cannot store U+0000. SQS accepts only the characters of XML 1.0, which exclude U+FFFE and U+FFFF:
 # https://docs.aws.amazon.com/AWSSimpleQueueService/latest/APIReference/API_SendMessage.html
 _UNSTORABLE: Final = frozenset("\x00\ufffe\uffff")
 _encode = msgspec.json.Encoder().encode

@@ -1,8 +1,7 @@
 """Implements a match without I/O: seats, inputs, events, frames, and the snapshot that moves a match to another server.
 
-The room of the match calls `tick` at the tick rate and `input` for each input. The room stores the results of
-`take_events` and `snapshot`. A match measures time in ticks, so an interrupted match continues at the tick where it
-stopped.
+The room of the match calls `tick` at the tick rate and `input` for each input. The room stores what `take_events` and
+`snapshot` return. A match measures time in ticks, so an interrupted match continues at the tick where it stopped.
 """
 
 from __future__ import annotations
@@ -35,13 +34,13 @@ from gameserver.ranking import ranking
 from gameserver.rules import load_rules, reportable_events
 
 FULL_FRAME_SECONDS: Final = 5.0
-"""Time between two full frames."""
+"""Time between two full frames, which describe the complete match."""
 
 NEVER_JOINED_SECONDS: Final = 30.0
 """Time after which a match ends if no player has joined."""
 
 _MAX_PLAYERS_PER_SEAT: Final = 4
-"""Largest number of players who may leave a match, for each seat. This number limits the size of the result."""
+"""A match takes no new player after this number of players for each seat have left it, to limit the result's size."""
 
 _SNAPSHOT_VERSION: Final = 1
 
@@ -53,9 +52,9 @@ class MatchSpec(Struct, frozen=True):
         match_id: id of the match.
         mode: name of the mode.
         seats: number of seats.
-        duration_seconds: length of the match.
+        duration_seconds: length of the match in seconds.
         rules: name of the rules module.
-        created_at_ms: Unix time in milliseconds.
+        created_at_ms: Unix time of the creation in milliseconds.
         server_id: id of the game server that the API chose for the match.
         internal: True for a match of probe or load-test accounts. An internal match counts in no statistics, and other
             players cannot join it.
@@ -79,7 +78,7 @@ class MatchSpec(Struct, frozen=True):
 def open_list(mode: str, *, internal: bool) -> str:
     """Return the name of the list of open matches of a mode, for internal accounts or for other players.
 
-    A mode's name has no colon, so the names of the lists differ.
+    The name of a mode contains no colon, so two lists never have the same name.
     """
     return f"internal:{mode}" if internal else mode
 
@@ -104,12 +103,12 @@ class Seat(Struct, gc=False):
     """Describes a player in the match.
 
     Attributes:
-        slot: slot of the seat.
+        slot: number of the seat.
         player_id: id of the player.
         name: name that the other players see.
         resume_digest: first 16 bytes of the SHA-256 of the player's resume token.
-        sequence: number of the last applied input.
-        score: the player's score when the player left, 0 before.
+        sequence: sequence number of the player's last input that the match has applied.
+        score: the score that the player had when leaving, or 0 while the player has the seat.
         left: True after the player has given up the seat. The player's score stays in the result.
         connected: True while the player has a connection.
     """
@@ -141,13 +140,14 @@ class _Snapshot(_Version):
 
 @dataclass(frozen=True)
 class Clock:
-    """Converts the times of a match to ticks.
+    """Holds the times of a match in ticks.
 
     Attributes:
         tick_rate_hz: ticks in one second.
-        duration_ticks: length of the match.
+        duration_ticks: length of the match in ticks.
         full_frame_ticks: ticks between two full frames.
-        heartbeat_ticks: largest number of ticks between two frames, also while nothing changes.
+        heartbeat_ticks: largest number of ticks between two frames. The match sends a frame after this number even if
+            nothing has changed.
     """
 
     tick_rate_hz: int
@@ -167,7 +167,9 @@ class Clock:
 
 
 class Match:
-    """Runs a match. The argument `now_ms` of the methods is the Unix time in milliseconds, which only dates events.
+    """Runs a match.
+
+    The argument `now_ms` of a method is the Unix time in milliseconds, with which the match only dates events.
 
     Args:
         spec: facts about the match.
@@ -182,10 +184,11 @@ class Match:
         action_type: the type of a player's input.
         rules: the state of the game.
         tick_number: number of ticks since the first player joined.
-        started_at_ms: Unix time at which the first player joined, 0 before.
-        result: payload of the event `match.ended`, or None before the end.
-        reason: why the match ended, "" before the end.
-        fault: why the scores of the rules cannot be stored, or None. A match with a fault ends with the reason `error`.
+        started_at_ms: Unix time in milliseconds at which the first player joined, or 0 if no player has joined yet.
+        result: payload of the event `match.ended`, or None before the end of the match.
+        reason: why the match ended, or "" before the end of the match.
+        fault: the error because of which the scores of the rules cannot be stored, or None. A match with a fault ends
+            with the reason `error`.
     """
 
     def __init__(self, spec: MatchSpec, tick_rate_hz: int) -> None:
@@ -250,7 +253,7 @@ class Match:
         return [PlayerInfo(s.slot, s.player_id, s.name, s.connected) for s in self._seats.values()]
 
     def join(self, player_id: str, name: str, now_ms: int) -> tuple[Seat, str]:
-        """Give a player a seat. A player who already has a seat gets a new resume token.
+        """Give a player a seat. A player who already has a seat keeps the seat and gets a new resume token.
 
         Args:
             player_id: id of the player.
@@ -289,7 +292,7 @@ class Match:
         return next((s for s in self._seats.values() if hmac.compare_digest(s.resume_digest, digest)), None)
 
     def leave(self, slot: int, now_ms: int) -> None:
-        """Take a player's seat away for good. If no player is left, the match ends with the reason `abandoned`."""
+        """Free a player's seat for good. If no other player has a seat, the match ends with the reason `abandoned`."""
         seat = self._seats.get(slot)
         if seat is None or self.ended:
             return
@@ -303,7 +306,7 @@ class Match:
             self.end("abandoned", now_ms)
 
     def input(self, seat: Seat, sequence: int, action: Any) -> None:
-        """Apply an input. An input whose sequence number is not higher than the last number is ignored."""
+        """Apply an input, unless `sequence` is at most the sequence number of the player's last applied input."""
         if sequence <= seat.sequence or seat.left or self.result is not None:
             return
         seat.sequence = sequence
@@ -325,7 +328,8 @@ class Match:
         """Advance the match by one tick.
 
         Returns:
-            The frame for all clients, or None if nothing changed and no heartbeat is due.
+            The frame for all clients, or None if nothing changed and fewer than `heartbeat_ticks` have passed since the
+            last frame.
 
         Raises:
             RefusedEvent: the rules reported an event that cannot be stored.
@@ -353,7 +357,8 @@ class Match:
     def end(self, reason: str, now_ms: int) -> None:
         """End the match.
 
-        `result` is final after this call. The reason becomes `error` if the scores cannot be stored.
+        The attribute `result` does not change after this call. The reason becomes `error` if the rules' scores cannot
+        be stored.
         """
         if self.ended:
             return
@@ -371,7 +376,7 @@ class Match:
         self._record(ended, now_ms)
 
     def take_events(self) -> list[MatchEvent]:
-        """Return the events since the last call, in order."""
+        """Return the events that the match has recorded since the last call of `take_events`, in order."""
         events, self._events = self._events, []
         return events
 
@@ -380,7 +385,7 @@ class Match:
         self._stored += [Event(event.sequence, event.type, _public(event)) for event in stored]
 
     def snapshot(self) -> bytes:
-        """Return the encoded state, including all events up to `sequence`, from which another server can continue."""
+        """Return the encoded state after all events up to `sequence`. Another server can restore the match from it."""
         return _encode_snapshot(
             _Snapshot(
                 version=_SNAPSHOT_VERSION,
@@ -410,7 +415,8 @@ class Match:
         Raises:
             LookupError: this server cannot load the rules.
             UnknownVersion: another version of the server wrote the snapshot.
-            ValueError: the snapshot or an event is damaged, or the rules refuse it.
+            ValueError: the snapshot or an event is damaged, or the rules raise an exception for the snapshot or an
+                event.
         """
         match = cls(spec, tick_rate_hz)
         try:
@@ -421,14 +427,14 @@ class Match:
         except UnknownVersion:
             raise
         except Exception as error:
-            # The rules are a studio's code and can raise any exception. A second attempt to restore the match would
-            # fail in the same way.
+            # The methods `load` and `replay` of a studio's rules can raise any exception. Each exception means that
+            # this state cannot be restored.
             raise ValueError(f"damaged state: {type(error).__name__}: {error}") from error
         return match
 
     @classmethod
     def aborted(cls, spec: MatchSpec, tick_rate_hz: int, sequence: int, now_ms: int) -> Match:
-        """Return the ended match, without results of players, for a match that no server can restore.
+        """Return a match that has ended without results of players, in the place of a match that no server can restore.
 
         Args:
             spec: facts about the match.
@@ -477,7 +483,7 @@ class Match:
         try:
             return msgspec.convert(self.rules.scores(), dict[int, Score])
         except Exception as error:
-            # If a database refuses one score, it does not store the result of the whole match.
+            # A database that refuses the score of one player does not store the result of the match at all.
             self.fault = error
             return {}
 
@@ -498,8 +504,8 @@ class Match:
     def _replay(self, event: MatchEvent) -> None:
         """Apply an event that was stored after the snapshot.
 
-        Only events of the rules and chat lines can occur here. The server stores a snapshot together with each event of
-        another type.
+        Such an event is a chat line or an event of the rules, because the server stores a snapshot together with each
+        event of another type.
         """
         if event.sequence <= self._sequence:
             return
@@ -510,7 +516,7 @@ class Match:
 
 
 def _public(event: MatchEvent) -> dict[str, Any]:
-    """Return the payload of an event without the encrypted field, which no client can decrypt."""
+    """Return the payload of an event without the encrypted field `sealed`, which no client can decrypt."""
     return {name: value for name, value in event.payload.items() if name != _SEALED}
 
 

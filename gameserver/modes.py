@@ -1,4 +1,7 @@
-"""Checks when a process starts that every mode can be played, so that a fault shows before the first match."""
+"""Checks at the start of a process that every mode can be played.
+
+Otherwise a fault of a game would show in its first match.
+"""
 
 from __future__ import annotations
 
@@ -8,17 +11,17 @@ from gameserver.runtime.settings import Mode, Settings, SettingsError
 
 
 def check_modes(settings: Settings) -> None:
-    """Create the rules' state for each mode, and use every part of the state that a match needs.
+    """Load the rules of each mode, create a game, and encode the game's view and state as a match does.
 
     Raises:
-        SettingsError: a mode cannot be played. Its rules cannot be loaded, lack a method or refuse the number of seats.
-            Or msgspec cannot encode the types of the rules. Or the rules declare events that the server cannot store.
+        SettingsError: the rules of a mode cannot be loaded, lack a method or refuse the mode's number of seats. Or the
+            rules use a type that msgspec cannot encode, or declare an event that the server cannot store.
     """
     for mode in settings.modes:
         try:
             _check(mode, settings.tick_rate_hz)
         except Exception as error:
-            # The rules are a studio's code and can raise any exception. After any exception the mode cannot be played.
+            # A studio's rules can raise any exception. A mode whose rules raise an exception cannot be played.
             cause = str(error) if isinstance(error, LookupError | ValueError) else f"{type(error).__name__}: {error}"
             raise SettingsError(f"GAMESERVER_MODES: mode {mode.name!r} cannot be played: {cause}") from error
 

@@ -1,16 +1,18 @@
 """Defines the real-time protocol, version 1: message types, their limits, and a codec for each subprotocol.
 
-This module does no I/O. A message is an array. Its first element is the type, and the fields follow in the order of the
-classes below. The subprotocol `mj1.msgpack` encodes messages as MessagePack in binary frames. `mj1.json` encodes them
-as JSON in text frames, which people and debuggers can read. A new field may only be added at the end of a message and
-must have a default. Older clients then ignore the field, and newer clients can leave it out.
+This module does no I/O. A message is an array of the message's type and its fields, in the order of the attributes of
+the message's class. The subprotocol `mj1.msgpack` encodes messages as MessagePack in binary frames. The subprotocol
+`mj1.json` encodes messages as JSON in text frames, which people and debuggers can read. A new field may only be added
+at the end of a message and must have a default. Older clients then ignore the new field, and newer clients can leave
+the new field out.
 
 A connection has this course:
 
 1. The client sends `Hello`. The server answers `Welcome`, `Redirect` or `Refused`.
 2. The client sends an `Input` for each action of the player.
 3. The server sends a `Frame` for each tick in which the match changed, and at least `HEARTBEAT_HZ` frames in a second.
-   Every 5 s it sends a `Full` in the place of a frame. Both contain the `Event`s that were stored since the last frame.
+   Every 5 s the server sends a `Full` in the place of a `Frame`. A `Frame` and a `Full` both contain the `Event`s that
+   were stored since the last frame.
 4. At the end of the match the server sends `Ended`.
 """
 
@@ -28,10 +30,10 @@ VERSION: Final = 1
 """Version of the protocol. A change that older clients cannot ignore needs a new version with new subprotocols."""
 
 MAX_CLIENT_FRAME_BYTES: Final = 6 * 1024
-"""Largest frame that a client may send. A `Hello` with an access token of 4 KiB fits, and no message is larger."""
+"""Largest frame that a client may send. A `Hello` with an access token of 4 KiB fits into this size."""
 
 MAX_SERVER_FRAME_BYTES: Final = 256 * 1024
-"""Largest frame that a client must accept. The `Welcome` of a match with `MAX_SEATS` seats is several times smaller."""
+"""Largest frame that a client must accept. The `Welcome` of a match with 256 seats is several times smaller."""
 
 MAX_SEATS: Final = 256
 """Largest number of seats of a match."""
@@ -42,15 +44,15 @@ MAX_NAME_LENGTH: Final = 32
 MAX_INPUTS_PER_SECOND: Final = 60
 """Number of frames that a client may send in a second on average.
 
-The server accepts twice this number in a single second. The server drops
-further frames, and disconnects a client that sends many of them.
+In a single second the server accepts twice `MAX_INPUTS_PER_SECOND` frames. The server drops all further frames, and
+disconnects a client after many dropped frames.
 """
 
 MAX_CHAT_LENGTH: Final = 200
 """Largest length of a chat line, in characters."""
 
 HEARTBEAT_HZ: Final = 2
-"""Smallest number of frames that a server sends in a second."""
+"""Smallest number of frames that a server sends to a client in a second."""
 
 MatchId = Annotated[str, Meta(pattern=r"\A[A-Za-z0-9_-]{1,64}\Z")]
 Token = Annotated[str, Meta(max_length=4096)]
@@ -86,7 +88,7 @@ class Hello(Struct, array_like=True, tag="hello", frozen=True):
         match_id: id of the match.
         token: access token (JWT). It may be empty if `resume` is valid.
         name: name to show to other players.
-        resume: the token of an earlier `Welcome` of the same seat, to return to that seat.
+        resume: the resume token of an earlier `Welcome`, with which the player returns to the seat of that `Welcome`.
     """
 
     match_id: MatchId
@@ -99,7 +101,8 @@ class Input(Struct, Generic[Action], array_like=True, tag="i", frozen=True, gc=F
     """Sends an action of the player.
 
     Attributes:
-        sequence: number of the input. It increases with each input, and the server ignores an input with an old number.
+        sequence: number of the input, which increases with each input. The server ignores an input whose number is not
+            higher than the last number.
         action: an instance of the rules' `action_type`.
     """
 
@@ -111,14 +114,14 @@ class Ping(Struct, array_like=True, tag="ping", frozen=True, gc=False):
     """Asks for a `Pong`, so that the client can measure the round trip.
 
     Attributes:
-        at: any time of the client's clock. The server returns it unchanged.
+        at: any time of the client's clock, which the server returns unchanged in the `Pong`.
     """
 
     at: Timestamp
 
 
 class Leave(Struct, array_like=True, tag="leave", frozen=True, gc=False):
-    """Gives up the seat for good. The score of the player stays in the result."""
+    """Gives up the player's seat for good. The score of the player stays in the result."""
 
 
 class Say(Struct, array_like=True, tag="say", frozen=True, gc=False):
@@ -138,7 +141,7 @@ class PlayerInfo(Struct, frozen=True):
     """Describes a player with a seat.
 
     Attributes:
-        slot: slot of the seat.
+        slot: number of the player's seat.
         player_id: id of the player.
         name: name that the other players see.
         connected: True while the player has a connection.
@@ -188,10 +191,10 @@ class Welcome(Struct, array_like=True, tag="welcome", frozen=True):
     """Confirms that the player has a seat and that the seat is stored.
 
     Attributes:
-        match: the match and the seat.
+        match: facts about the match and the player's seat.
         tick: number of the tick that `state` describes.
-        state: the rules' full view.
-        sequence: number of the last input that the server has applied for this seat. 0 for a new seat.
+        state: the full view of the game, which the rules' `view` returned.
+        sequence: number of the last input that the server has applied for this seat, or 0 for a new seat.
     """
 
     match: MatchInfo
@@ -204,8 +207,8 @@ class Redirect(Struct, array_like=True, tag="redirect", frozen=True):
     """Sends the client to another server.
 
     Attributes:
-        url: WebSocket address of the server that runs the match. "" means that the client shall ask again later, this
-            server or the API.
+        url: WebSocket address of the server that runs the match. "" means that the client shall ask this server or the
+            API again later.
         reason: `owner` if another server owns the match, `drain` if this server drains, `moved` if the match has moved.
     """
 
@@ -218,8 +221,8 @@ class Event(Struct, array_like=True, frozen=True):
 
     Attributes:
         sequence: number of the event in its match, counted from 1.
-        type: for example `player.scored`.
-        payload: the payload of this type, without encrypted fields.
+        type: type of the event, for example `player.scored`.
+        payload: the payload of the event, without encrypted fields.
     """
 
     sequence: int
@@ -232,8 +235,9 @@ class Frame(Struct, array_like=True, tag="f", frozen=True):
 
     Attributes:
         tick: number of the tick.
-        acks: `[slot, sequence, slot, sequence, ...]` of the inputs whose effect this frame is the first to show.
-        changes: the rules' changes, or None.
+        acks: slot and sequence number of each input whose effect this frame is the first to show, as a flat list:
+            `[slot, sequence, slot, sequence, ...]`.
+        changes: the changes that the rules' `changes` returned, or None if nothing changed.
         events: the events that were stored since the last frame.
     """
 
@@ -251,7 +255,7 @@ class Full(Struct, array_like=True, tag="full", frozen=True):
     Attributes:
         tick: number of the tick.
         players: the players with a seat.
-        state: the rules' full view.
+        state: the full view of the game, which the rules' `view` returned.
         acks: the inputs that this frame is the first to show, in the form of `Frame.acks`.
         events: the events that were stored since the last frame.
     """
@@ -274,7 +278,7 @@ class Ended(Struct, array_like=True, tag="ended", frozen=True):
 
 
 class Servers(Struct, array_like=True, tag="servers", frozen=True):
-    """Reports that the list of servers changed.
+    """Reports that the list of the other servers has changed.
 
     Attributes:
         alternates: WebSocket addresses of other servers, which replace `MatchInfo.alternates` of the `Welcome`.
@@ -288,7 +292,7 @@ class ChatLine(Struct, array_like=True, tag="chat", frozen=True, gc=False):
 
     Attributes:
         slot: slot of the player who sent the line.
-        text: visible characters only, at most `MAX_CHAT_LENGTH` of them.
+        text: the chat line, at most `MAX_CHAT_LENGTH` visible characters.
     """
 
     slot: int
@@ -323,7 +327,7 @@ class Pong(Struct, array_like=True, tag="pong", frozen=True, gc=False):
     """Answers a `Ping`.
 
     Attributes:
-        at: the `at` of the `Ping`.
+        at: the time `at` of the `Ping`, unchanged.
     """
 
     at: int
@@ -342,10 +346,10 @@ class Refused(Struct, array_like=True, tag="refused", frozen=True):
 
 
 class RefusalCode:
-    """Lists why a server refuses a client. A client may retry at once after `UNAVAILABLE` and `SLOW` only.
+    """Lists why a server refuses a client. Only after `UNAVAILABLE` and `SLOW` may a client retry without a change.
 
     Attributes:
-        BAD_MESSAGE: the frame is no message of this protocol, or a field is out of range.
+        BAD_MESSAGE: the client sent a frame that is no message of this protocol, or a field is out of range.
         BAD_TOKEN: the access token or the resume token is not valid or has expired.
         NO_SUCH_MATCH: the match does not exist, or ended long ago.
         MATCH_FULL: every seat is taken.
@@ -353,7 +357,7 @@ class RefusalCode:
         RATE_LIMITED: the client sends too many frames.
         REPLACED: the same player has connected again from another place.
         SLOW: the client does not read fast enough. Today the server disconnects such a client without a message.
-        UNAVAILABLE: the server is full or drains, or a store does not answer.
+        UNAVAILABLE: the server is full or drains, or a service that the server needs does not answer.
     """
 
     BAD_MESSAGE: Final = "bad_message"
@@ -380,8 +384,8 @@ class InputDecoder:
         binary: True for MessagePack, False for JSON.
 
     Attributes:
-        raw: decodes like the object itself, but raises an exception of `UNDECODABLE`. The server calls `raw`
-            for each input, because the additional call of the object would take measurable time.
+        raw: a function that decodes a frame and raises an exception of `UNDECODABLE`, not ProtocolError. The server
+            calls `raw` for each input, because a call of the `InputDecoder` itself takes measurably longer.
     """
 
     def __init__(self, action_type: Any, *, binary: bool) -> None:
@@ -437,7 +441,7 @@ class Codec:
             raise ProtocolError(reason(error)) from None
 
     def input_decoder(self, action_type: Any) -> InputDecoder:
-        """Return the decoder for the messages of clients whose rules have this type of action."""
+        """Return the decoder for the messages of clients whose inputs contain actions of `action_type`."""
         decoder = self._inputs.get(action_type)
         if decoder is None:
             decoder = self._inputs[action_type] = InputDecoder(action_type, binary=self.binary)
@@ -461,10 +465,10 @@ CODECS: Final = {codec.name: codec for codec in (MSGPACK, JSON)}
 
 
 def choose_codec(offered: str) -> Codec | None:
-    """Return the codec of the first known subprotocol in a header `Sec-WebSocket-Protocol`, or None."""
+    """Return the codec of the first known subprotocol that a header `Sec-WebSocket-Protocol` offers, or None."""
     return next((CODECS[name.strip()] for name in offered.split(",") if name.strip() in CODECS), None)
 
 
 def sanitise_name(raw: str, fallback: str) -> str:
-    """Return the visible characters of a name, at most `MAX_NAME_LENGTH`, or `fallback` if there are none."""
+    """Return the visible characters of a name, at most `MAX_NAME_LENGTH`, or `fallback` if the name has none."""
     return shorten(visible(raw), MAX_NAME_LENGTH) or fallback

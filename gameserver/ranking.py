@@ -10,18 +10,19 @@ from gameserver.events import LARGEST_SCORE, PlayerResult
 def ranking(scores: Iterable[tuple[str, str, int]]) -> list[PlayerResult]:
     """Rank the players of a match.
 
-    A player who left and joined again appears once, with the sum of the scores and the last name.
+    A player who left the match and joined it again appears once, with the sum of the player's scores and the last name.
 
     Args:
-        scores: player id, name and score of each seat, in the order in which the players joined.
+        scores: (player id, name, score) for each seat that a player has or had, in the order in which the players
+            joined.
 
     Returns:
-        The players, the highest score first. Players with equal scores have the same rank.
+        The results of the players, the highest score first. Players with equal scores have the same rank.
     """
     total: dict[str, int] = {}
     names: dict[str, str] = {}
     for player_id, name, score in scores:
-        # Limit the sum to the largest score that a database can store.
+        # Limit the sum of a player's scores to the largest score that the databases store exactly.
         total[player_id] = max(-LARGEST_SCORE, min(LARGEST_SCORE, total.get(player_id, 0) + score))
         names[player_id] = name
     return [

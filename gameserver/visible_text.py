@@ -17,14 +17,15 @@ _BLANK_LETTERS: Final = frozenset("\u115f\u1160\u2800\u3164\uffa0\U0001d159")
 _INVISIBLE_MARKS: Final = frozenset("\u034f\u17b4\u17b5\u180b\u180c\u180d\u180f")
 
 _MARKS_AT_MOST: Final = 3
-"""Largest number of combining marks on a character.
+"""Largest number of combining marks on one character.
 
-Arabic, Hebrew and Vietnamese need two or three marks. A hundred marks on a character would cover other lines.
+Arabic, Hebrew and Vietnamese need up to three marks on a character. A hundred marks on a character would cover the
+lines above and below.
 """
 
 
 def normalise(raw: str) -> str:
-    """Return `raw` in Unicode's form NFC, with single blanks between words and none at the ends."""
+    """Return `raw` in Unicode's form NFC, with one blank between two words and no blank at the ends."""
     return _BLANKS.sub(" ", unicodedata.normalize("NFC", raw)).strip()
 
 
@@ -32,8 +33,8 @@ def visible(raw: str) -> str:
     """Return `raw` normalised and without invisible characters.
 
     The function removes control, format and bidirectional characters, unassigned code points, characters that fonts
-    draw as a blank, and more than three marks on a character. A joiner stays only between two emoji, as in the emoji
-    of a family. The result is empty if `raw` has no visible character.
+    draw as a blank, and all marks on a character after the third mark. A zero-width joiner (U+200D) stays only between
+    two emoji, as in the emoji of a family. The result is empty if `raw` has no visible character.
     """
     kept: list[str] = []
     marks = 0
@@ -49,7 +50,8 @@ def visible(raw: str) -> str:
             continue
         kind = unicodedata.category(character)
         if kind[0] == "M":
-            # A combining mark needs a visible character in front of it.
+            # A font draws a combining mark on the character in front of it, so keep the mark only after a visible
+            # character.
             if kept and kept[-1] != " " and marks < _MARKS_AT_MOST and not _is_blank(character):
                 kept.append(character)
                 marks += 1
@@ -61,12 +63,13 @@ def visible(raw: str) -> str:
 
 
 def shorten(text: str, length: int) -> str:
-    """Return the first `length` characters of visible text. The result does not end in half of a joined emoji."""
+    """Return the first `length` characters of a visible text, without a joiner or a blank at the end."""
     return text[:length].rstrip(_JOINER + " ")
 
 
 def _is_blank(character: str) -> bool:
-    # The two ranges below are the variation selectors, except the selector for the emoji style.
+    # The two ranges of characters are Unicode's variation selectors, except U+FE0F, the selector for the style of an
+    # emoji.
     return (
         character in _BLANK_LETTERS
         or character in _INVISIBLE_MARKS
@@ -78,7 +81,7 @@ def _is_blank(character: str) -> bool:
 def _is_pictograph(character: str) -> bool:
     """Return True if the character can be part of a joined emoji.
 
-    Such characters are pictures, the signs for woman, man and heart, and the skin tones.
+    A joined emoji consists of pictures, the signs for woman, man and heart, and the skin tones.
     """
     return (
         unicodedata.category(character) == "So" and not _is_blank(character)

@@ -28,8 +28,8 @@ log = structlog.get_logger()
 BATCHES = Counter("gameserver_worker_batches_total", "Batches received from the queue")
 
 _BATCH = 10
-# Length of a long poll, far below SQS's maximum of 20 s. A process that stops waits for its last poll. An abandoned
-# poll would still receive messages, which would then be hidden until their visibility timeout.
+# Length of a long poll of SQS, far below the maximum of 20 s, because a worker that stops waits for the end of its last
+# poll. If the worker abandoned the poll, SQS would hide the received messages until their visibility timeout.
 _POLL_SECONDS = 2
 _BATCHES_AT_ONCE = 4
 _MAX_RETRY_SECONDS = 60
@@ -38,7 +38,7 @@ _PRUNE_EVERY_SECONDS = 3600.0
 
 
 def run(settings: Settings) -> int:
-    """Process messages until SIGTERM, finish the batches that have begun, and return 0.
+    """Process messages of the queue until SIGTERM, finish the batches that have begun, and return 0.
 
     Raises:
         SettingsError: a variable is missing.
@@ -65,7 +65,7 @@ async def _work(settings: Settings) -> int:
 
 
 class Worker:
-    """Receives messages from the queue, passes them to `persist`, and deletes only the messages that succeeded.
+    """Receives messages of the queue, passes them to `persist`, and deletes the messages that `persist` has stored.
 
     Attributes:
         readiness: checks the databases, Redis and the queue for the health endpoint.
@@ -112,8 +112,8 @@ class Worker:
         log.info("stopped")
 
     async def _receive(self) -> Sequence[MessageTypeDef]:
-        # No message is received while a store is unavailable, because every delivery would fail. After too many
-        # deliveries SQS would move good messages to the dead-letter queue.
+        # The worker receives no messages while a database or Redis does not answer, because it could not store them.
+        # After too many failed deliveries SQS would move valid messages to the dead-letter queue.
         await self._check_stores()
         aws = self._services.aws
         answer = await self._sqs(
@@ -136,10 +136,12 @@ class Worker:
             await self._delete([m for m in messages if m["MessageId"] not in failed])
             await self._delay([m for m in messages if m["MessageId"] in failed])
         except _NotNow as error:
-            # SQS delivers the messages that were not deleted again. Persisting a message again changes nothing.
+            # SQS delivers again every message that the worker has not deleted. The second delivery of a stored message
+            # changes nothing.
             log.warning("queue_unavailable", cause=str(error))
         except Exception:
-            # A fault of this program in one batch must not end the worker. The messages stay in the queue.
+            # A fault of the worker's code in one batch must not end the worker. The messages of the batch stay in the
+            # queue.
             log.exception("batch_failed")
         finally:
             slots.release()
@@ -160,7 +162,7 @@ class Worker:
             log.warning("not_deleted", code=failure.get("Code"))
 
     async def _delay(self, messages: Sequence[MessageTypeDef]) -> None:
-        """Make SQS deliver failed messages again after 1 s, 2 s, 4 s and so on, instead of the visibility timeout."""
+        """Set the pause before the next delivery of failed messages: 1 s, 2 s, 4 s and so on, up to 60 s."""
         if not messages:
             return
         aws = self._services.aws

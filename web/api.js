@@ -1,11 +1,14 @@
-/** The client of the HTTP API: account, profile and matches of a player. It renews the access token in time. */
+/** Calls the HTTP API for a player: account, profile and matches. A session renews its access token in time. */
 
 const REQUEST_MS = 8_000;
 const STORE_KEY = "arena.session";
 /** Share of a token's lifetime after which the page renews the token, well before a server would refuse it. */
 const RENEW_AT = 0.8;
 
-/** A request that the API refused: `code` is for programs, `message` for the player. Status 0 means no answer. */
+/**
+ * Reports that the API refused a request. `code` is for programs, `message` for the player. `status` is 0 without an
+ * answer.
+ */
 export class ApiError extends Error {
   constructor(status, code, message) {
     super(message);
@@ -23,7 +26,7 @@ export class Session {
   constructor(base) {
     this.#base = base.replace(/\/+$/, "");
     this.#tokens = stored();
-    /** Called when the player has to log in again. */
+    /** Function that the session calls when the player has to log in again. */
     this.onExpired = () => {};
   }
 
@@ -31,7 +34,9 @@ export class Session {
     return this.#tokens !== null;
   }
 
-  /** @returns {Promise<boolean>} true if the account can be used at once, without a confirmation of the address */
+  /**
+   * @returns {Promise<boolean>} true if the account can be used at once, without a confirmation of the e-mail address
+   */
   async signUp(email, password, displayName) {
     const body = { email, password, display_name: displayName };
     return (await this.#call("POST", "/v1/signup", { body })).confirmed;
@@ -55,7 +60,7 @@ export class Session {
     return (await this.#call("GET", `/v1/leaderboard?limit=${limit}`)).entries;
   }
 
-  /** @param {"open" | "new"} join "open" for a free seat in a running match, "new" for a new match */
+  /** @param {"open" | "new"} join "open" for a match with a free seat, "new" for a new match */
   createMatch(mode, join) {
     return this.#authorised("POST", "/v1/matches", { mode, join });
   }
@@ -64,7 +69,7 @@ export class Session {
     return this.#authorised("GET", `/v1/matches/${encodeURIComponent(matchId)}`);
   }
 
-  /** Return a valid access token. Set `renew` after a server has refused the current token. */
+  /** Return a valid access token. Set `renew` after a server has refused the current access token. */
   async accessToken({ renew = false } = {}) {
     if (this.#tokens === null) throw new ApiError(401, "logged_out", "Log in first.");
     if (renew || Date.now() >= this.#tokens.renewAt) await this.#renew();
@@ -81,7 +86,7 @@ export class Session {
     }
   }
 
-  /** Renew the access token. Calls at the same time share one renewal. */
+  /** Renew the access token. Concurrent calls share one renewal. */
   #renew() {
     this.#renewing ??= this.#renewOnce().finally(() => {
       this.#renewing = null;

@@ -5,10 +5,12 @@ import { byId, duration, element, ordinal, takeInvitation } from "./dom.js";
 import { Game, forgetMatch, interruptedMatch } from "./game.js";
 import { SeatLost, SeatRefused } from "./seat.js";
 
-/** Attempts to join an open match. A match can fill up or end before the player reaches its server. */
+/**
+ * Number of attempts to join an open match, because a match can fill up or end before the player reaches its server.
+ */
 const JOIN_TRIES = 3;
 const GONE = new Set(["match_full", "match_over", "no_such_match"]);
-/** Attempts to read the result of a match, which is stored a moment after the match has ended. */
+/** Number of attempts to read the result of a match, which is stored a moment after the match has ended. */
 const RESULT_TRIES = 6;
 const RESULT_RETRY_MS = 500;
 const TITLES = { account: "Log in", lobby: "Lobby", joining: "Finding a match", game: "Match", result: "Result" };
@@ -22,7 +24,7 @@ class App {
   #signingUp = false;
   /** Id of the match in the invitation link, kept until the player is logged in. */
   #invitation = null;
-  /** Counts the player's actions. An answer to an earlier action is ignored. */
+  /** Number of the player's last action. The page ignores an answer to an earlier action. */
   #wish = 0;
 
   constructor(config) {
@@ -140,7 +142,7 @@ class App {
       return choice;
     });
     byId("modes").replaceChildren(...choices);
-    // The list is empty if a studio's game replaces the bundled one, because such a game has its own client.
+    // The list of modes is empty if no mode has the rules of the arena, because this page can only draw the arena.
     const none = choices.length === 0;
     byId("modes-empty").hidden = !none;
     for (const id of ["quick-match", "new-match", "play-again"]) byId(id).disabled = none;
@@ -213,7 +215,7 @@ class App {
     show("joining");
     byId("joining-title").textContent = "Joining the match…";
     try {
-      // The other players see the name in the profile, which the lobby has not loaded yet.
+      // Load the profile here, because the match needs the player's name and the lobby has not loaded the profile yet.
       const [profile, { mode, server }] = await Promise.all([this.#session.profile(), this.#session.match(matchId)]);
       if (wish !== this.#wish) return;
       this.#profile = profile;
@@ -238,8 +240,8 @@ class App {
   }
 
   /**
-   * Enter a match. The promise resolves once the player is seated, and rejects if the player gets no seat. The page
-   * shows later failures to the player.
+   * Enter a match. The promise resolves once the player is seated, and rejects if the player gets no seat. If the seat
+   * is lost later, the page shows the error to the player.
    */
   #enter(ticket, wish) {
     return new Promise((resolve, reject) => {
@@ -346,7 +348,7 @@ function show(name) {
   start.focus({ preventScroll: true });
 }
 
-/** Run `work` with the form's buttons disabled, and show its error in `place`. */
+/** Run `work` with the form's buttons disabled, and show an error of `work` in the element `place`. */
 async function busy(form, place, work) {
   const buttons = form.querySelectorAll("button");
   place.textContent = "";

@@ -1,4 +1,4 @@
-/** The chat of a match's players. Enter starts a line and sends it, Escape returns to the game. */
+/** The chat of a match's players. The key Enter starts a chat line and sends it, and Escape returns to the game. */
 
 import { byId, element } from "./dom.js";
 
@@ -14,7 +14,10 @@ export class Chat {
   #say;
   #stop = new AbortController();
 
-  /** @param {(text: string) => boolean} say sends a line, and returns false without a connection to the server */
+  /**
+   * @param {(text: string) => boolean} say function that sends a chat line, and returns false without a connection to
+   * the server
+   */
   constructor(say) {
     this.#say = say;
     const options = { signal: this.#stop.signal };
@@ -26,7 +29,7 @@ export class Chat {
     byId("chat-error").textContent = "";
   }
 
-  /** Show a player's line. Its text is inserted as text, never as markup. */
+  /** Show the chat line of a player. The line is inserted as text, never as markup. */
   add(name, text, colour) {
     const who = element("span", { className: "who", textContent: name });
     who.style.setProperty("--player", colour);
@@ -63,7 +66,7 @@ export class Chat {
 
   #onEscape(event) {
     if (event.key !== "Escape") return;
-    // Outside of the chat, Escape opens the question whether to leave the match.
+    // Hide the event from the page, because the page opens the dialog for leaving the match at Escape.
     event.stopPropagation();
     event.target.blur();
   }

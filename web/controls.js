@@ -11,8 +11,8 @@ const KEYS = {
   KeyD: [1, 0],
 };
 /**
- * Distances in CSS pixels from the point where the thumb touched the surface. The player runs at full speed from
- * STICK_RADIUS on, and does not run within DEAD_ZONE.
+ * Distances in CSS pixels from the point where the thumb touched the surface. At the distance STICK_RADIUS or more the
+ * player runs at full speed. Nearer than DEAD_ZONE the player does not run.
  */
 const STICK_RADIUS = 44;
 const DEAD_ZONE = 9;
@@ -28,7 +28,8 @@ export class Controls {
 
   /**
    * @param {HTMLElement} surface the element that receives touches and the mouse.
-   * @param {HTMLElement} stick the element that is shown at the thumb. Its first child is the knob.
+   * @param {HTMLElement} stick the picture of a joystick that is shown at the thumb. The first child of the element is
+   * the knob.
    * @param {() => {x: number, y: number} | null} ownPlace returns the own player's position on the page.
    */
   constructor(surface, stick, ownPlace) {
@@ -47,7 +48,7 @@ export class Controls {
     }
   }
 
-  /** Return the current direction, with each axis from -1 to 1. */
+  /** Return the direction in which the player shall run, with each axis from -1 to 1. */
   direction() {
     if (this.#pressed.size > 0) {
       let [x, y] = [0, 0];
@@ -61,7 +62,7 @@ export class Controls {
     return this.#pointer.mouse ? this.#towardsMouse() : this.#fromStick();
   }
 
-  /** Treat all keys and pointers as released. */
+  /** Treat all keys and pointers as released, so that the player stops. */
   release() {
     this.#pressed.clear();
     this.#pointer = null;

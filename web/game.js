@@ -1,4 +1,7 @@
-/** One match on the screen. It connects the seat, the world, the renderer, the controls, the chat and the texts. */
+/**
+ * Shows one match on the screen. `Game` connects the seat, the world, the renderer, the controls, the chat and the
+ * texts.
+ */
 
 import { Chat } from "./chat.js";
 import { Controls } from "./controls.js";
@@ -9,8 +12,8 @@ import { World } from "./world.js";
 
 const SEND_EVERY_MS = 33;
 /**
- * Interval in which an unchanged direction is sent again. The repetition measures the latency. After a take-over it
- * tells the new server the player's direction.
+ * Interval at which the page sends an unchanged direction again. The page measures the latency by these inputs. After a
+ * take-over the new server learns the player's direction from such an input.
  */
 const REPEAT_EVERY_MS = 250;
 const TOAST_MS = 3_500;
@@ -49,7 +52,8 @@ export class Game {
   #names = new Map();
 
   /**
-   * Start a match. `ticket` has `matchId`, `url` and `mode`, and `resume` for a return to the seat.
+   * Prepare a match, which `open` starts. `ticket` has `matchId`, `url` and `mode`, and `resume` for a return to the
+   * seat.
    * `access` has the functions that the constructor of `Seat` needs.
    * `handlers` has `onSeated()`, `onEnded(result, playerId)` and `onFailed(error, playerId)`.
    */
@@ -108,7 +112,7 @@ export class Game {
     sessionStorage.setItem(MATCH_KEY, JSON.stringify(saved));
     this.#world.welcome(welcome, performance.now());
     this.#ownScore = this.#world.runners.get(match.slot)?.score ?? 0;
-    // After a take-over the new server may not know the last inputs, so the direction is sent again at once.
+    // After a take-over the new server may not know the last inputs, so make `#steer` send the direction at once.
     this.#sent.at = 0;
     byId("server").textContent = match.server_id;
     byId("game").dataset.match = match.match_id;
@@ -224,8 +228,8 @@ async function copyInvite() {
     await navigator.clipboard.writeText(link.value);
     byId("copy-invite").textContent = "Copied";
   } catch {
-    // Browsers allow the clipboard only on secure pages and with the player's permission. Without it the player
-    // copies the selected link by hand.
+    // Browsers allow the clipboard only on secure pages and with the player's permission. Without the clipboard the
+    // player copies the selected link by hand.
     link.select();
   }
 }
@@ -247,7 +251,10 @@ function scoreRow({ slot, name, score, connected, rank, me }) {
   return row;
 }
 
-/** Replace the canvas for the next match, which also discards the old canvas's observer and picture. */
+/**
+ * Replace the canvas by a new canvas for the next match. This also discards the observer and the picture of the old
+ * canvas.
+ */
 function freshCanvas() {
   const old = byId("arena");
   const canvas = old.cloneNode();

@@ -29,7 +29,9 @@ const DECODERS = {
 
 const event = ([sequence, type, payload = null]) => ({ sequence, type, payload });
 
-/** Return a server's message as an object with `type`, or null for a message type of a later version to be ignored. */
+/**
+ * Return a server's message as an object with `type`, or null for a message of an unknown type, which the page ignores.
+ */
 export function decode(text) {
   const [type, ...fields] = JSON.parse(text);
   return Object.hasOwn(DECODERS, type) ? { type, ...DECODERS[type](fields) } : null;

@@ -25,7 +25,7 @@ const PALETTE = [
   "#ff7f5c",
 ];
 
-/** Return the colour of a seat. The golden angle spreads the hues of seats beyond the palette. */
+/** Return the colour of a seat. Seats for which the palette has no colour get hues that the golden angle spreads. */
 export function colourOf(slot) {
   return PALETTE[slot] ?? `hsl(${Math.round(slot * 137.508) % 360} 70% 72%)`;
 }
@@ -53,7 +53,7 @@ export class Renderer {
     return { x: box.left + (x + MARGIN) * unit, y: box.top + (y + MARGIN) * unit };
   }
 
-  /** @param {import("./world.js").World} world the world to draw, after its `advance(now)`. */
+  /** @param {import("./world.js").World} world the world to draw, after a call of `world.advance(now)`. */
   draw(world, now) {
     if (this.#size === 0) this.#fit();
     if (this.#size === 0) return;
@@ -138,7 +138,7 @@ export class Renderer {
     const rich = points > 1;
     const { core, glow } = rich ? RICH : COMMON;
     const age = this.#calm.matches ? APPEAR_MS : now - since;
-    // A pick-up of a frame that arrived after `now` has a negative age.
+    // The age of a pick-up is negative if its frame arrived after `now`.
     const grown = Math.min(1, Math.max(0, age / APPEAR_MS));
     const breath = this.#calm.matches ? 0.8 : 0.8 + 0.2 * Math.sin(now / (rich ? 260 : 620) + x + y);
     this.#shine(glow, rich ? 46 : 28, x, y, breath * grown);
@@ -199,7 +199,7 @@ export class Renderer {
 
   #name({ shown: { x, y }, name, connected }, own, field) {
     const context = this.#context;
-    // The size keeps names readable on a phone, where a field unit is a third of a pixel.
+    // The size of the font keeps names readable on a phone, where a unit of the field is a third of a CSS pixel.
     const size = Math.max(17, (11.5 * Math.min(3, devicePixelRatio)) / this.#scale);
     const below = y + RADIUS + size * 0.95;
     const above = y - RADIUS - size * 0.75;

@@ -1,24 +1,32 @@
 /**
- * A player's seat in a match. It sends inputs, receives frames, and reconnects to the seat automatically when a server
- * fails or hands the match over.
+ * Keeps a player's seat in a match: sends inputs, receives frames, and reconnects automatically when a server fails or
+ * hands the match over.
  */
 
 import { SUBPROTOCOL, decode, hello, input, leave, ping, say } from "./protocol.js";
 
 const CONNECT_MS = 2_500;
-/** Time limit of a server's first answer. A server itself waits up to 3 s for the lease of a dead owner to expire. */
+/**
+ * Time limit for the answer to `hello`. If the owner of the match has died, a server first waits up to 3 s for the
+ * owner's lease to expire.
+ */
 const ANSWER_MS = 4_500;
 /** Time without a message after which a server counts as dead. A live server sends at least twice a second. */
 const SILENCE_MS = 1_200;
 const WATCH_MS = 300;
 const PING_MS = 1_000;
 const RETRY_MS = 250;
-/** Time for which the page tries to reconnect, for example in a tunnel. The server keeps the seat for the match. */
+/**
+ * Time for which the page tries to reconnect, for example in a tunnel. The player keeps the seat until the match ends.
+ */
 const GIVE_UP_MS = 60_000;
 const TRANSIENT = new Set(["unavailable", "slow"]);
 const MAX_UNSEEN = 64;
 
-/** A refusal of the game server that a retry does not change. `code` is a code of the protocol's `refused`. */
+/**
+ * Reports a refusal of the game server that a retry does not change. `code` is the code of the server's message
+ * `refused`.
+ */
 export class SeatRefused extends Error {
   constructor(code, message) {
     super(message);
@@ -26,21 +34,23 @@ export class SeatRefused extends Error {
   }
 }
 
-/** The page could not connect, or reconnect, to any server within the time limit. */
+/** Reports that the page could not connect, or reconnect, to any server within the time limit. */
 export class SeatLost extends Error {}
 
 /**
- * Keeps the connection to a seat, and calls these handlers, which are all optional.
+ * Keeps the connection to a seat, and calls the following handlers, which are all optional.
  *
- * `onWelcome({match, tick, state, sequence})`: the player is seated, for the first time or again.
+ * `onWelcome({match, tick, state, sequence, url})`: the server at `url` has seated the player, for the first time or
+ * again.
  * `onFrame(frame)`, `onFull(full)`: a decoded frame has arrived.
  * `onChat({slot, text})`: a player has sent a chat line.
  * `onUnsaid(reason)`: the server has rejected the player's own chat line.
  * `onLatency({network, input})`: the latencies have changed, in milliseconds.
- * `network` is the round-trip time, `input` the time from sending an input to the frame that shows it.
+ * `network` is the time from a `ping` to its `pong`. `input` is the time from an input to the frame that shows the
+ * input.
  * `onInterrupted()`: the connection is lost, and the seat reconnects.
  * `onEnded(result)`: the match has ended.
- * `onFailed(SeatRefused | SeatLost)`: the seat is lost.
+ * `onFailed(SeatRefused | SeatLost | ApiError)`: the seat is lost.
  */
 export class Seat {
   #ticket;
@@ -72,7 +82,7 @@ export class Seat {
     this.latency = { network: null, input: null };
   }
 
-  /** Connect to the seat and keep it. A failure calls `onFailed`. */
+  /** Connect to the seat and keep it. If no server gives the seat, `onFailed` is called. */
   async open() {
     addEventListener("online", this.#hurry);
     document.addEventListener("visibilitychange", this.#hurry);
@@ -80,7 +90,7 @@ export class Seat {
     if (!this.#closed) this.#watch = setInterval(() => this.#look(), WATCH_MS);
   }
 
-  /** Send an action of the game's rules. Without a connection the action is dropped. */
+  /** Send an action of the game's rules. Without a connection to a server the action is dropped. */
   send(action) {
     this.#sequence += 1;
     if (this.#socket?.readyState !== WebSocket.OPEN) return;
@@ -89,7 +99,7 @@ export class Seat {
     this.#socket.send(input(this.#sequence, action));
   }
 
-  /** Send a chat line to the players of the match. Returns false without a connection. */
+  /** Send a chat line to the players of the match. Returns false without a connection to a server. */
   say(text) {
     if (this.#socket?.readyState !== WebSocket.OPEN) return false;
     this.#socket.send(say(text));
@@ -102,7 +112,7 @@ export class Seat {
     this.close();
   }
 
-  /** Close the connection. The server keeps the seat until the match ends. Further calls do nothing. */
+  /** Close the connection. The player keeps the seat until the match ends. A second call of `close` does nothing. */
   close() {
     this.#closed = true;
     clearInterval(this.#watch);
@@ -177,7 +187,8 @@ export class Seat {
       if (answer === null) continue;
       if (answer.type === "welcome") return;
       if (answer.type === "redirect" && answer.url && answer.url !== url) {
-        // Two servers may each redirect to the other, until the next heartbeat makes them agree on the owner.
+        // Two servers may each redirect to the other, until their next heartbeats make them agree on the owner of the
+        // match.
         if (known.includes(answer.url)) await this.#pause(RETRY_MS / 4);
         known = [...new Set([answer.url, ...known])];
         candidates.unshift(answer.url);
@@ -191,13 +202,14 @@ export class Seat {
     }
   }
 
-  /** Ask one server for the seat. Returns its answer, or null if it did not answer. */
+  /** Ask one server for the seat. Returns the server's answer, or null without an answer. */
   async #ask(url, renew) {
     let token = "";
     try {
       token = await this.#access.token({ renew });
     } catch (error) {
-      // A resume token is enough to return to the seat. Without it the server needs the access token.
+      // A resume token without an access token is enough to return to a seat. A player without a resume token gets no
+      // seat.
       if (!this.#ticket.resume) {
         this.#fail(error);
         return null;
@@ -279,7 +291,10 @@ export class Seat {
     }
   }
 
-  /** @param {number[]} acks slots and their last shown input, in turn: slot, sequence, slot, sequence, and so on. */
+  /**
+   * @param {number[]} acks seats and the number of their input that the frame shows, in turn: slot, sequence, slot,
+   * sequence, and so on.
+   */
   #seen(acks) {
     for (let index = 0; index < acks.length; index += 2) {
       if (acks[index] !== this.#slot) continue;

@@ -1,10 +1,19 @@
-/** The arena as this player sees it. It turns the server's ticks into smooth motion at the frame rate of the screen. */
+/**
+ * Holds the arena as the player of this page sees it. `World` turns the server's ticks into smooth motion on the
+ * screen.
+ */
 
-/** Speed of a player, as in gameserver/rules/arena.py. It predicts the own player's position ahead of the server. */
+/**
+ * Speed of a player in field units per second, as in gameserver/rules/arena.py. The page predicts its own player's
+ * position by this speed.
+ */
 export const SPEED_PER_SECOND = 260;
 const FIELD = 1000;
 
-/** Delay at which other players are shown, so that the page knows a position before and after the shown moment. */
+/**
+ * Number of ticks by which other players are shown late, so that the page knows a position before and after the shown
+ * moment.
+ */
 const DELAY_TICKS = 2;
 const CLOCK_DRIFT = 0.02;
 const KEPT_SAMPLES = 64;
@@ -57,11 +66,14 @@ class Runner {
 }
 
 export class World {
-  /** Slot -> Runner. The runner's `shown` is the position at which it is drawn. */
+  /** Slot -> Runner. The attribute `shown` of a runner is the position at which the runner is drawn. */
   runners = new Map();
-  /** Id of a pick-up -> {x, y, points, since}. */
+  /** Id of a pick-up -> {x, y, points, since}, where `since` is the time of the first frame with the pick-up. */
   pickUps = new Map();
-  /** Effects of collected pick-ups that are being drawn: {x, y, points, slot, at}. */
+  /**
+   * Effects of collected pick-ups that are being drawn: {x, y, points, slot, at}, where `at` is the time of the
+   * collection.
+   */
   effects = [];
   slot = -1;
   field = FIELD;
@@ -75,11 +87,12 @@ export class World {
   #history = [];
   #advancedAt = 0;
 
-  /** Time by which the prediction of the own player is ahead of the server. `frozen` is true without a connection. */
+  /** Milliseconds by which the prediction of the own player is ahead of the server. */
   inputLatencyMs = USUAL_LATENCY_MS;
+  /** True while the page has no connection to a server. */
   frozen = false;
 
-  /** Replace the whole state after a welcome. After a take-over the tick may be lower than before. */
+  /** Replace the whole state by the state of a `welcome`. After a take-over the tick may be lower than before. */
   welcome({ match, tick, state }, now) {
     this.slot = match.slot;
     this.#rate = match.tick_rate_hz;
@@ -114,7 +127,7 @@ export class World {
     this.#correct(now);
   }
 
-  /** Run in this direction from now on. A vector longer than 1 is shortened to 1. */
+  /** Let the own player run in a direction from now on. A vector longer than 1 is shortened to 1. */
   steer(x, y) {
     const length = Math.max(1, Math.hypot(x, y));
     this.#heading = { x: x / length, y: y / length };
@@ -159,8 +172,8 @@ export class World {
   }
 
   /**
-   * Estimate the time of tick 0. Frames with the least delay set the estimate at once. Frames with more delay shift it
-   * slowly, in case all frames have become slower.
+   * Estimate the local time of tick 0. The frame with the least delay so far sets the estimate at once. A frame with
+   * more delay shifts the estimate slowly, in case all frames have become slower.
    */
   #observe(tick, now) {
     const offset = now - tick * this.#tickMs;
@@ -187,7 +200,8 @@ export class World {
     for (const { slot, player_id: playerId, name, connected } of players) {
       this.#name(slot, playerId, name);
       const runner = this.runners.get(slot);
-      // The page knows that its own player is connected. A full frame may have been written before the player returned.
+      // The own player is connected, but a full frame that the server wrote before the player returned may say
+      // otherwise.
       if (runner !== undefined) runner.connected = connected || slot === this.slot;
     }
   }
@@ -237,7 +251,7 @@ export class World {
     return runner.at(this.#tickAt(now) - DELAY_TICKS);
   }
 
-  /** Show the runner at its old position, and let the difference to the new position shrink. */
+  /** Show the runner at its old position first, and let the difference to its new position shrink. */
   #blend(runner, place) {
     if (runner.shown === null) return;
     const x = runner.shown.x - place.x;
@@ -266,7 +280,8 @@ export class World {
     }
     const { x, y } = runner.latest;
     this.#predicted ??= { x, y };
-    // In the first frame that shows an input, the server has already moved the player by a whole tick.
+    // In the first frame that shows an input, the server has already moved the player by a whole tick, so subtract a
+    // tick.
     const then = now - Math.max(0, this.inputLatencyMs - this.#tickMs);
     const predicted = this.#history.findLast((entry) => entry.at <= then) ?? this.#history[0] ?? this.#predicted;
     const error = { x: x - predicted.x, y: y - predicted.y };

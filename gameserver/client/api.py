@@ -22,7 +22,7 @@ class ApiError(Exception):
     Attributes:
         status: the HTTP status, or 0 if there was no answer.
         code: the API's name of the error, for example `unknown_mode`. The code is `unreachable` if there was no answer,
-            and `bad_answer` if the answer did not come from this API.
+            and `bad_answer` if the answer does not have the form of this API's answers.
         message: the cause in English.
         regions: other regions where the player can play, as region -> address of the API, the best first. The mapping
             is empty unless `code` is `region_closed`.
@@ -57,12 +57,12 @@ class MatchTicket(msgspec.Struct, frozen=True):
 class GameClient:
     """Acts as one player. Use the client as an async context manager, or call `close`.
 
-    Every method that calls the API raises ApiError.
+    Every method that calls the API raises ApiError if the API refuses the request or does not answer.
 
     Args:
         api_url: base address of the HTTP API.
-        timeout_seconds: limit for one HTTP request, and for the first connection to a game server.
-        ssl_context: trusts the certificates of `https` and `wss` addresses, or None to trust the system's authorities.
+        timeout_seconds: time limit in seconds for one HTTP request, and for taking a seat in a match.
+        ssl_context: checks the certificates of `https` and `wss` addresses. None trusts the system's authorities.
 
     Attributes:
         display_name: name that `join` shows to other players, from the last `sign_up` or `rename`.
@@ -86,7 +86,7 @@ class GameClient:
         return self._access_token
 
     def use_token(self, access_token: str) -> None:
-        """Use an access token of another program, instead of a login."""
+        """Use an access token that another program has obtained, instead of a login."""
         self._access_token = access_token
 
     async def __aenter__(self) -> Self:
@@ -111,7 +111,7 @@ class GameClient:
 
         Args:
             email: e-mail address, the name for the login.
-            password: must satisfy the policy of the user pool.
+            password: password that satisfies the policy of the user pool.
             display_name: 1 to 24 visible characters.
 
         Returns:

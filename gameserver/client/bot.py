@@ -1,4 +1,4 @@
-"""Plays a match to its end. The pilot of the rules decides the inputs."""
+"""Plays a match to its end with a bot. The pilot of the match's rules chooses the bot's inputs."""
 
 from __future__ import annotations
 
@@ -22,12 +22,14 @@ class MatchReport:
     Attributes:
         match_id: id of the match.
         result: the stored result, the payload of the event `match.ended`.
-        latency_ms: milliseconds from an input to the first frame that acknowledges the input, for the newest inputs.
+        latency_ms: milliseconds from an input to the first frame that acknowledges the input, for the newest 100,000
+            inputs.
         frames: number of received frames.
         inputs: number of sent inputs.
-        reconnects: how often the connection lost its game server and found another server.
-        interruptions: the pauses of the play during these changes of the server.
-        events: the received events, in the order of their sequence numbers. The server sends only stored events.
+        reconnects: how often the bot lost its connection and returned to its seat, on the same server or another.
+        interruptions: the pause of the play for each reconnect.
+        events: the received events, in the order of their sequence numbers. A server sends an event only after the
+            event is stored.
     """
 
     match_id: str
@@ -54,7 +56,7 @@ class Bot:
 
         Raises:
             JoinRefused: a game server refused the player, and a retry cannot succeed.
-            ConnectionLost: the game server died and no other server gave the player a seat in time.
+            ConnectionLost: the connection was lost, and no game server gave the seat back within 20 s.
             PilotError: the pilot raised an exception.
         """
         connection = self._connection

@@ -46,14 +46,13 @@ _STALLED_SECONDS: Final = 1.2
 """A server that has sent nothing for this time counts as dead. A healthy server sends at least twice a second."""
 
 _RESUME_SECONDS: Final = 20.0
-"""Time for the search for another server, before the connection counts as lost."""
+"""Time in which a lost connection must find a server, before `ConnectionLost` is raised."""
 
 _RETRY_SECONDS: Final = 0.1
 _HANDSHAKE_SECONDS: Final = 4.0
 """Time for an answer to `Hello`.
 
-A server keeps a client waiting until the lease of the match's dead owner has expired. This time is longer than that
-wait.
+This time is longer than the 3 s for which a server waits for the lease of the match's dead owner to expire.
 """
 
 _KEPT_SAMPLES: Final = 100_000
@@ -94,10 +93,10 @@ class _Access:
 
 @dataclass
 class Interruption:
-    """Describes a pause of the play because the match or the connection moved to another server.
+    """Describes a pause of the play, in which the connection returned to its seat on the same server or another.
 
     Attributes:
-        seconds: from the last message of the old server to the `Welcome` of the new server.
+        seconds: seconds from the last message of the old server to the `Welcome` of the new server.
         from_server: id of the old server.
         to_server: id of the new server, which can be the old server again.
     """
@@ -112,11 +111,12 @@ class Samples:
     """Holds what a connection measured.
 
     Attributes:
-        latency_ms: milliseconds from an input to the first frame that acknowledges the input, for the newest 100,000.
+        latency_ms: milliseconds from an input to the first frame that acknowledges the input, for the newest 100,000
+            inputs.
         frames: number of received frames.
         bytes: bytes of all received messages, without the headers of WebSocket frames.
         inputs: number of sent inputs.
-        interruptions: the pauses of the play during changes of the server.
+        interruptions: the pause of the play for each reconnect.
     """
 
     latency_ms: deque[float] = field(default_factory=lambda: deque(maxlen=_KEPT_SAMPLES))
@@ -142,12 +142,12 @@ async def connect(
     Args:
         match_id: id of the match.
         url: WebSocket address of a game server.
-        token: returns the access token, each time that the connection needs it.
-        locate: returns the address of the server that runs a match, or None if the server is unknown.
+        token: function that returns the access token. The connection calls the function each time it contacts a server.
+        locate: function that returns the address of the server that runs a match, or None if the server is unknown.
         name: name to show to other players.
         codec: encoding of the messages.
-        timeout_seconds: limit for the first `Welcome`. A later reconnect has a limit of 20 s.
-        ssl_context: trusts the certificates of `wss` addresses, or None to trust the system's authorities.
+        timeout_seconds: time limit in seconds for the first `Welcome`. A later reconnect has a limit of 20 s.
+        ssl_context: checks the certificates of `wss` addresses. None trusts the system's authorities.
 
     Raises:
         JoinRefused: a game server refused the player, and a retry cannot succeed.
@@ -161,15 +161,16 @@ async def connect(
 
 
 class PlayerConnection:
-    """Plays one match and reconnects automatically. `GameClient.join` makes a connection.
+    """Plays one match and reconnects automatically. `GameClient.join` creates a connection.
 
     Attributes:
-        info: facts about the match and the own seat, from the last `Welcome`.
+        info: facts about the match and the player's seat, from the last `Welcome`.
         state: the rules' full view at the time of the last `Welcome`.
-        events: the newest 10,000 events by sequence number. The server sends only stored events.
+        events: the newest 10,000 events by sequence number. A server sends an event only after the event is stored.
         chat: the newest 1,000 chat lines, and an `Unsaid` for each own line that the server did not send to the
             players.
-        ended: the result of the match (payload of `match.ended`), or the error JoinRefused or ConnectionLost.
+        ended: future of the match's result (payload of `match.ended`). The future raises JoinRefused or ConnectionLost
+            if the seat is lost.
         on_update: a function that receives each update without delay, instead of `updates`. The default is None.
         samples: measurements of the connection.
     """
@@ -180,8 +181,8 @@ class PlayerConnection:
         self.events: dict[int, Event] = {}
         self.chat: deque[ChatLine | Unsaid] = deque(maxlen=_KEPT_CHAT)
         self.ended: asyncio.Future[dict[str, Any]] = asyncio.get_running_loop().create_future()
-        # Read the error of `ended`, because asyncio logs an error that no code has read. A later caller of `result`
-        # still gets the error.
+        # Read the error of the future `ended`, because asyncio logs the error of a future if no code has read it.
+        # `result` still raises the error.
         self.ended.add_done_callback(lambda done: done.cancelled() or done.exception())
         self.on_update: Callable[[Update], None] | None = None
         self.samples = Samples()
@@ -203,7 +204,7 @@ class PlayerConnection:
 
     @property
     def reconnects(self) -> int:
-        """Return how often the connection lost its server and found another server."""
+        """Return how often the connection was lost and a server gave the seat back."""
         return len(self.samples.interruptions)
 
     def send_input(self, action: Any) -> int:
@@ -215,7 +216,7 @@ class PlayerConnection:
             action: an instance of the rules' `action_type`.
 
         Returns:
-            The sequence number of the input. A frame acknowledges the input by this number.
+            The sequence number of the input. A frame acknowledges an input by its sequence number.
         """
         self._sequence += 1
         listener = self._listener
@@ -228,7 +229,7 @@ class PlayerConnection:
     def say(self, text: str) -> None:
         """Send a chat line to all players of the match.
 
-        The line is lost if the connection has no server at this moment. The server's answer is appended to `chat`.
+        The chat line is lost if the connection has no server at this moment. The server's answer is appended to `chat`.
         """
         if self._listener is not None and self._listener.seated:
             self._listener.send(Say(text))
@@ -240,7 +241,7 @@ class PlayerConnection:
 
         Raises:
             JoinRefused: a game server refused the player, and a retry cannot succeed.
-            ConnectionLost: the game server died and no other server gave the player a seat in time.
+            ConnectionLost: the connection was lost, and no game server gave the seat back within 20 s.
         """
         while True:
             while self._updates:
@@ -256,7 +257,7 @@ class PlayerConnection:
 
         Raises:
             JoinRefused: a game server refused the player, and a retry cannot succeed.
-            ConnectionLost: the game server died and no other server gave the player a seat in time.
+            ConnectionLost: the connection was lost, and no game server gave the seat back within 20 s.
         """
         return await asyncio.shield(self.ended)
 
@@ -332,7 +333,7 @@ class PlayerConnection:
         self._keeper = asyncio.create_task(self._keep())
 
     async def _keep(self) -> None:
-        """Reconnect each time that the server sends nothing or closes the connection, until the match has ended."""
+        """Reconnect each time the server closes the connection or is silent for 1.2 s, until the match has ended."""
         try:
             while not self.ended.done():
                 listener = self._listener
@@ -358,7 +359,7 @@ class PlayerConnection:
         self.samples.interruptions.append(Interruption(time.monotonic() - silent_since, before, self.info.server_id))
 
     async def _enter(self, urls: list[str], deadline: float) -> None:
-        """Try the addresses and the targets of redirects, one after another, until a server sends a `Welcome`."""
+        """Try `urls` and the addresses of redirects, one after another, until a server sends a `Welcome`."""
         self._redirected_to = None
         candidates = deque(dict.fromkeys(urls))
         known = list(candidates)

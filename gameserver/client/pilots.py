@@ -46,13 +46,17 @@ class ArenaPilot:
             self._pick_ups[pick_up.id] = pick_up
 
     def decide(self) -> Move:
-        """Return the direction to the target, and choose a new target after a player has collected the target."""
+        """Return the direction to the chosen pick-up.
+
+        If a player has collected that pick-up, choose another pick-up.
+        """
         place = self._places.get(self._slot)
         if place is None or not self._pick_ups:
             return Move(0.0, 0.0)
         x, y = place
         if self._target is None:
-            # Choose the pick-up with the shortest way for each of its points, so a rich pick-up may be farther away.
+            # Choose the pick-up with the shortest way per point. A pick-up of 5 points may be up to five times as far
+            # away as a pick-up of 1 point.
             self._target = min(self._pick_ups.values(), key=lambda p: (abs(p.x - x) + abs(p.y - y)) / p.points)
         dx, dy = self._target.x - x, self._target.y - y
         longest = max(abs(dx), abs(dy))

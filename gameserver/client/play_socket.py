@@ -1,6 +1,7 @@
 """Implements one WebSocket of a player's connection.
 
-A connection uses a new WebSocket for each server, so it has several in turn when servers die or hand the match over.
+A player's connection opens a new WebSocket each time that it connects to a server, for example when a server dies or
+hands the match over.
 """
 
 from __future__ import annotations
@@ -14,7 +15,7 @@ from gameserver.protocol import Codec, ProtocolError, Redirect, Refused, ServerM
 
 
 class SocketOwner(Protocol):
-    """Describes the receiver of a socket's messages."""
+    """Describes the receiver of the messages of a `PlaySocket`."""
 
     def welcomed(self, welcome: Welcome, size: int) -> None: ...
     def received(self, message: ServerMessage, size: int) -> None: ...
@@ -31,7 +32,8 @@ class PlaySocket(WSListener):
     Attributes:
         url: WebSocket address of the server.
         seated: True between the `Welcome` and the end of the WebSocket.
-        answer: the server's answer to the `Hello`. ConnectionError if the server closed the WebSocket before an answer.
+        answer: future of the server's answer to the `Hello`. The future raises ConnectionError if the server closes the
+            WebSocket without an answer.
     """
 
     def __init__(self, owner: SocketOwner, url: str, codec: Codec) -> None:
@@ -45,11 +47,11 @@ class PlaySocket(WSListener):
         self._gone = asyncio.Event()
 
     def on_ws_connected(self, transport: WSTransport) -> None:
-        """Keep the transport. picows calls this method after the handshake."""
+        """Keep the transport. picows calls `on_ws_connected` after the handshake."""
         self._transport = transport
 
     def on_ws_frame(self, transport: WSTransport, frame: WSFrame) -> None:
-        """Decode a frame and pass its message to the owner. A frame that is no message ends the WebSocket."""
+        """Decode a frame and pass its message to the owner. A frame that is no message closes the WebSocket."""
         if frame.msg_type is self._type:
             try:
                 message = self._codec.decode_server(frame.get_payload_as_memoryview())
@@ -62,7 +64,7 @@ class PlaySocket(WSListener):
             transport.disconnect()
 
     def on_ws_disconnected(self, transport: WSTransport) -> None:  # noqa: ARG002 - given by picows
-        """Mark the WebSocket as closed. picows calls this method at the end of the WebSocket."""
+        """Mark the WebSocket as closed. picows calls `on_ws_disconnected` at the end of the WebSocket."""
         self.seated = False
         self._gone.set()
         if not self.answer.done():
@@ -81,7 +83,7 @@ class PlaySocket(WSListener):
             self._transport.disconnect()
 
     async def lost(self, seconds: float) -> bool:
-        """Wait until the WebSocket is closed, for `seconds` at most. Returns True if it is closed."""
+        """Wait until the WebSocket is closed, for `seconds` at most. Returns True if the WebSocket is closed."""
         try:
             async with asyncio.timeout(seconds):
                 await self._gone.wait()

@@ -1,4 +1,4 @@
-"""Limits how much work of a kind a process accepts, so that its other work stays fast."""
+"""Limits the concurrent calls of one kind in a process, so that the process still answers other calls fast."""
 
 from __future__ import annotations
 
@@ -10,13 +10,13 @@ from typing import Final
 from gameserver.functions.http import HttpError
 
 _RETRY_AFTER_SECONDS: Final = (1, 3)
-"""Shortest and longest time after which a refused client shall retry. A random time spreads the retries."""
+"""Shortest and longest time after which a refused client shall retry. The time is random, to spread the retries."""
 
 
 class Admission:
-    """Limits the concurrent calls.
+    """Limits the calls that run and wait at the same time.
 
-    Each call enters this object as an async context. Waiting calls start in their order.
+    A call runs in the body of `async with admission`. Waiting calls start in the order of their arrival.
 
     Args:
         at_once: largest number of calls that run at the same time.

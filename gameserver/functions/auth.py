@@ -1,8 +1,9 @@
 """Signs players up, logs them in and refreshes their tokens, with the help of the user pool in Cognito.
 
 No answer shows whether an e-mail address has an account. A failed login has the same error for each cause, and a
-sign-up with a known address has the same answer as with a new address. The setting `auto_confirm_sign_up` for
-development is an exception, because with this setting a login after the sign-up shows the same fact.
+sign-up with a known address has the same answer as with a new address. With the setting `auto_confirm_sign_up` for
+development, a sign-up does report that the account exists, because a login right after the sign-up would show this fact
+anyway.
 """
 
 from __future__ import annotations
@@ -34,7 +35,7 @@ class SignUp(msgspec.Struct):
 
     Attributes:
         email: e-mail address, the name for the login.
-        password: must satisfy the policy of the user pool.
+        password: password that satisfies the policy of the user pool.
         display_name: name that other players see.
     """
 
@@ -162,7 +163,8 @@ async def _cognito(services: Services, call: Callable[[], T]) -> T:
         except ClientError as error:
             raise _CognitoError(error_code(error), error.response["Error"].get("Message", "")) from None
         except BotoCoreError as error:
-            # Do not keep the text of botocore's error, because it may contain the parameters of the call: credentials.
+            # The text of botocore's error may contain the parameters of the call, for example a password. Keep only the
+            # name of the error's class.
             raise _CognitoError("", type(error).__name__) from None
 
     return await services.aws.run(guarded)
@@ -206,8 +208,8 @@ async def _keep_name(services: Services, player_id: str, name: str) -> None:
     try:
         await services.tables.update_player(player_id, display_name=name)
     except TablesUnavailable as error:
-        # Do not fail the sign-up: the account now exists, so a second sign-up would be refused. The player can set the
-        # name later.
+        # The sign-up succeeds without the name, because Cognito has created the account and would refuse a second
+        # sign-up. The player can set the name later.
         log.warning("display_name_not_stored", player_id=player_id, cause=str(error))
 
 

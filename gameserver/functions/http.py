@@ -16,7 +16,7 @@ from gameserver.visible_text import normalise, visible
 T = TypeVar("T")
 
 MAX_BODY_BYTES = 16 * 1024
-"""Largest body of a request."""
+"""Largest body of a request to the API, in bytes."""
 
 MAX_NAME_LENGTH = 24
 """Largest length of a display name, in characters."""
@@ -59,7 +59,7 @@ class HttpError(Exception):
         return {"error": error}
 
     def headers(self) -> dict[str, str]:
-        """Return the headers that belong to this error: `Retry-After` and `WWW-Authenticate`."""
+        """Return the headers of the answer: `Retry-After` for a time to wait, `WWW-Authenticate` for status 401."""
         headers = {} if self.retry_after_seconds is None else {"Retry-After": str(self.retry_after_seconds)}
         if self.status == 401:
             headers["WWW-Authenticate"] = "Bearer"
@@ -122,8 +122,7 @@ def clean_display_name(raw: str) -> str:
         HttpError: 400 if the name is empty, has more than 24 characters, or has invisible characters.
     """
     name = normalise(raw)
-    # A game server removes invisible characters from a player's name. A name with such characters would therefore
-    # change in a match, so it is refused here.
+    # Refuse a name with invisible characters, because a game server would remove them and show another name in a match.
     if not 1 <= len(name) <= MAX_NAME_LENGTH or name != visible(raw):
         raise HttpError(400, "invalid_display_name", f"display_name must be 1 to {MAX_NAME_LENGTH} visible characters")
     return name

@@ -2,8 +2,9 @@
 
 API Gateway calls `api` and `auth`, SQS calls `persistence`, and operators invoke `ops`.
 
-An execution environment of Lambda serves one event at a time, and Lambda freezes it between events. Each environment
-keeps one event loop, so that later events reuse its connections, the keys of tokens and the data keys.
+An execution environment of Lambda serves one event at a time, and Lambda freezes it between events. Each execution
+environment keeps one event loop, so that later events reuse its connections, the user pool's public keys and the data
+keys.
 """
 
 from __future__ import annotations
@@ -32,8 +33,8 @@ log = structlog.get_logger()
 T = TypeVar("T")
 
 _ROUTES = {f"{route.method} {route.path}": route for route in ROUTES}
-# After a pause of 10 s servers may have closed connections of this process. The event loop then needs a moment to
-# notice the closed connections before a call uses them.
+# Servers may close connections of this process while Lambda freezes it. After a pause of 10 s or more, the event loop
+# gets 5 ms to notice closed connections before a call uses them.
 _THAW_SECONDS = 10.0
 _INTERNAL = HttpError(500, "internal", "the request failed, its id is in the x-request-id header")
 
@@ -46,7 +47,7 @@ def api(event: Mapping[str, Any], _context: Any) -> dict[str, Any]:
 def auth(event: Mapping[str, Any], _context: Any) -> dict[str, Any]:
     """Answer an event of API Gateway's HTTP API, on the routes with passwords.
 
-    These routes have a separate Lambda function, which can reach neither PostgreSQL nor Redis.
+    The routes with passwords have a separate Lambda function, which can reach neither PostgreSQL nor Redis.
     """
     return _host("auth").run(lambda services: respond(event, services))
 
@@ -65,7 +66,7 @@ def ops(event: Any, context: Any) -> dict[str, Any]:
 
     CloudTrail records the operator's identity with the request id.
     """
-    # Reserve a second for the answer, before Lambda ends the call.
+    # The command has one second less than Lambda allows, so that `ops` can return the answer in time.
     seconds = context.get_remaining_time_in_millis() / 1000 - 1
     with structlog.contextvars.bound_contextvars(request_id=context.aws_request_id):
         return _host("ops").run(lambda services: operations.run(event, services, seconds=seconds))
@@ -120,7 +121,8 @@ def _request(route: Route, event: Mapping[str, Any], settings: Settings) -> Requ
 def _claims(event: Mapping[str, Any], settings: Settings) -> Mapping[str, Any]:
     """Return the claims of the token, whose signature, issuer and expiry the gateway's authorizer has checked.
 
-    The authorizer also accepts id tokens, because they name the client as their audience. An API must refuse id tokens.
+    The gateway's authorizer also accepts id tokens, because an id token names the game's client as its audience.
+    `_claims` refuses id tokens.
     """
     claims: Mapping[str, Any] = event["requestContext"].get("authorizer", {}).get("jwt", {}).get("claims", {})
     if claims.get("token_use") != "access" or claims.get("client_id") != settings.client_id:

@@ -89,9 +89,9 @@ async def _refuse_if_closed(services: Services) -> None:
 async def _find_or_create(services: Services, mode: Mode, request: Request) -> Response:
     open_match = await services.directory.find_open(mode.name, internal=request.internal)
     if open_match is None:
-        # A process opens only one match of a mode at a time. Otherwise many players who arrive together would each
-        # reserve a server's seats for a new match, before they find the match of the first player. Between processes,
-        # Redis decides whose match is used.
+        # A process creates only one match of a mode at a time for the list of open matches. Otherwise many players who
+        # arrive together would each reserve a server's seats for a new match, before they find the match of the first
+        # player. If two processes create a match at the same time, Redis decides which match is used.
         async with services.opening_match(mode.name):
             open_match = await services.directory.find_open(mode.name, internal=request.internal)
             if open_match is None:
@@ -115,8 +115,9 @@ async def _create(services: Services, mode: Mode, request: Request, *, unless_op
         )
     match_id = uuid.uuid4().hex
     created_at_ms = time.time_ns() // 1_000_000
-    # Register the match in DynamoDB before a game server can run it. A failure between the two steps leaves only an
-    # item that expires. The other order could leave a match that runs without an item.
+    # Register the match in DynamoDB before Redis contains it and a game server can run it. A failure between DynamoDB
+    # and Redis then leaves only an item that expires. In the other order, a failure could leave a running match without
+    # an item in DynamoDB.
     await services.tables.register_match(
         match_id,
         mode=mode.name,

@@ -1,6 +1,6 @@
 """Runs commands for operators, as the Lambda function `ops`.
 
-Operators need this function, because only the VPC can reach Redis.
+Operators need the function `ops`, because Redis can be reached only from the VPC.
 
 A command is a JSON object, e.g. {"command": "invalidate_pattern", "pattern": "profile:*", "dry_run": true}. The answer
 to a command is a JSON object too. No command reads values of the cache, because they are data of players.
@@ -43,7 +43,7 @@ class ListKeys(_Command, frozen=True, kw_only=True, tag="keys"):
     Attributes:
         pattern: glob over `<namespace>:<key>`.
         limit: largest number of keys in the answer. `complete` is false if more keys match.
-        sizes: also measure the memory of each key.
+        sizes: True to measure the memory of each key too.
     """
 
     pattern: str
@@ -52,7 +52,10 @@ class ListKeys(_Command, frozen=True, kw_only=True, tag="keys"):
 
 
 class TimeToLive(_Command, frozen=True, kw_only=True, tag="ttl"):
-    """Reads the time to live of a key. The answer is {ttl_seconds}, which is null if the key does not exist."""
+    """Reads the time to live of a key in the cache.
+
+    The answer is {ttl_seconds}, which is null if the key does not exist.
+    """
 
     namespace: str
     key: str
@@ -80,11 +83,13 @@ class InvalidateNamespace(_Command, frozen=True, kw_only=True, tag="invalidate_n
 
 
 class _Sweep(_Command, frozen=True, kw_only=True):
-    """Describes a sweep in several invocations. If the answer has a `resume_token`, another invocation must continue.
+    """Describes a sweep over the cache, which can need several invocations of `ops`.
+
+    If an answer has a `resume_token`, the caller must continue the sweep with another invocation.
 
     Attributes:
-        resume_token: the `resume_token` of the last answer, or None to begin.
-        seconds: time for this invocation. The sweep stops earlier if Lambda gives the invocation less time.
+        resume_token: the `resume_token` of the last answer, or None to begin a sweep.
+        seconds: longest time of this invocation. The sweep stops earlier if Lambda gives the invocation less time.
     """
 
     resume_token: str | None = None
@@ -96,7 +101,7 @@ class InvalidatePattern(_Sweep, frozen=True, kw_only=True, tag="invalidate_patte
 
     Attributes:
         pattern: glob over `<namespace>:<key>`.
-        dry_run: count the keys, and remove nothing.
+        dry_run: True to count the keys and remove nothing.
         max_keys_per_second: largest number of keys to remove per second, or None.
     """
 
@@ -108,8 +113,8 @@ class InvalidatePattern(_Sweep, frozen=True, kw_only=True, tag="invalidate_patte
 class Flush(_Sweep, frozen=True, kw_only=True, tag="flush"):
     """Empties the cache. The answer is a `PatternResult`.
 
-    All keys become unreadable at once. The sweep then frees their memory in steps. Keys that are not the cache's stay
-    in Redis.
+    All keys become unreadable at once. The sweep then frees the memory of the keys in steps. Keys of Redis that do not
+    belong to the cache stay.
     """
 
 
@@ -135,7 +140,7 @@ class Drain(_Command, frozen=True, kw_only=True, tag="drain"):
     The answer is {found}, a boolean.
 
     Attributes:
-        server_id: id of the game server. `found` is false if no such server is alive.
+        server_id: id of the game server. `found` is false if no live server has this id.
         message: reason for the drain, which `ListServers` shows.
     """
 
@@ -157,7 +162,7 @@ Command: TypeAlias = (
     | Drain
 )
 
-# A sweep ends 3 s before the invocation must end, to finish its last step and to return the answer.
+# A sweep stops 3 s before the invocation must end, so that there is time for its last step and for the answer.
 _RESERVE_SECONDS = 3.0
 
 
@@ -167,7 +172,7 @@ async def run(event: Any, services: Services, *, seconds: float) -> dict[str, An
     Args:
         event: the command as decoded JSON.
         services: the connections of this process.
-        seconds: time for the command.
+        seconds: time in which the command must end.
 
     Returns:
         The answer of the command, or {error: {code, message}} if the command fails. The codes are `invalid_request`,

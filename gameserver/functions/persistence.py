@@ -1,8 +1,8 @@
 """Stores the events of matches from the queue in PostgreSQL and DynamoDB. Each event takes effect exactly once.
 
-A message is finished once PostgreSQL, DynamoDB and the cache contain its effect. Each of the three steps can be
-repeated without harm. If the process crashes between two steps, the next delivery of the message completes the other
-steps.
+A message is finished once its events are in PostgreSQL and DynamoDB and the changed keys of the cache are invalidated.
+The two writes and the invalidation can be repeated without harm. If the process crashes after a write, the next
+delivery of the message completes the other steps.
 """
 
 from __future__ import annotations
@@ -26,6 +26,10 @@ log = structlog.get_logger()
 async def persist(batch: Mapping[str, Any], services: Services) -> dict[str, Any]:
     """Handle one batch of SQS messages.
 
+    A message with an event that is not valid fails at each delivery, until the queue moves the message to the
+    dead-letter queue. The other events of the message are stored at the first delivery. The cause of each failure is
+    kept for `mjctl queue peek`.
+
     Args:
         batch: the event that Lambda receives: {"Records": [{"messageId", "body", ...}]}. A body contains one or more
             events.
@@ -33,11 +37,7 @@ async def persist(batch: Mapping[str, Any], services: Services) -> dict[str, Any
 
     Returns:
         The answer that Lambda returns: {"batchItemFailures": [{"itemIdentifier"}]}, with the ids of the failed
-            messages.
-
-    A message with an event that is not valid fails at each delivery, until the queue moves the message to the
-    dead-letter queue. The other events of the message are stored at the first delivery. The cause of each failure is
-    kept for `mjctl queue peek`.
+        messages.
     """
     messages: dict[str, list[StoredEvent]] = {}
     failed: dict[str, str] = {}
@@ -68,7 +68,7 @@ async def persist(batch: Mapping[str, Any], services: Services) -> dict[str, Any
 async def _keep_causes(causes: Mapping[str, str], services: Services) -> None:
     """Keep the causes of failed messages in the cache.
 
-    Only operators read the causes, so the batch does not fail if Redis does not answer.
+    Only operators read the causes. So the batch does not fail if Redis does not answer and the causes are lost.
     """
     from redis.exceptions import RedisError
 
@@ -109,7 +109,8 @@ async def _save(events: list[StoredEvent], services: Services) -> dict[str, str]
 async def _finish(events: list[StoredEvent], services: Services) -> dict[str, str]:
     """Write events to DynamoDB and invalidate the cache.
 
-    `events` includes events that PostgreSQL already had, because an earlier attempt may have stopped after PostgreSQL.
+    `events` includes events that PostgreSQL already had, because an earlier delivery may have stopped after the write
+    to PostgreSQL.
 
     Returns:
         Event id -> cause, for each event that could not be finished.
@@ -135,7 +136,7 @@ async def _finish(events: list[StoredEvent], services: Services) -> dict[str, st
     if stale:
         try:
             # Invalidate the keys of the whole batch in one call, because each call can wait for the leases of
-            # near-caches.
+            # near-caches to expire.
             await services.cache.invalidate_many(name for names in stale.values() for name in names)
         except RedisError as error:
             log.warning("events_unfinished", event_ids=sorted(stale), cause=str(error))

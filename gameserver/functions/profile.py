@@ -1,7 +1,8 @@
 """Reads and changes a player's own profile. A read uses the cache.
 
 DynamoDB has the name and the contact fields, and PostgreSQL has the statistics. The contact fields are encrypted in
-DynamoDB and in the cache, and only their owner receives them decrypted. The logs never contain contact fields.
+DynamoDB and in the cache, and only the player to whom they belong receives them decrypted. The logs never contain
+contact fields.
 """
 
 from __future__ import annotations
@@ -22,7 +23,9 @@ from gameserver.runtime.crypto import FieldContext, Sealed
 
 
 class ChangeProfile(msgspec.Struct):
-    """Describes the body of a change. An absent field does not change, and null removes a contact field.
+    """Describes the body of a change of the profile.
+
+    A field that the body leaves out does not change, and null removes a contact field.
 
     Attributes:
         display_name: name that other players see.
@@ -40,7 +43,7 @@ class ChangeProfile(msgspec.Struct):
 async def get_profile(request: Request, services: Services) -> Response:
     """Answer `GET /v1/profile`: 200 {player_id, display_name, matches, wins, total_score, best_score, contact}.
 
-    `contact` is {email, device_id, address}. Each of its fields is a string or null.
+    `contact` is {email, device_id, address}. Each field of `contact` is a string or null.
     """
     return Response(200, await _read(services, request.player_id))
 
@@ -87,7 +90,7 @@ async def _read(services: Services, player_id: str) -> dict[str, Any]:
         return {"player_id": player_id, "display_name": name, **asdict(stats), "contact": player.contact}
 
     profile: dict[str, Any] = await services.cache.get_or_load(PROFILE_NAMESPACE, player_id, load)
-    # A value in the cache has no field `contact` if an older version of the server stored the value.
+    # A cached profile has no field `contact` if an older version of the server stored the profile.
     return {**profile, "contact": await _opened(services, player_id, profile.get("contact", {}))}
 
 

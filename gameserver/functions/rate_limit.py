@@ -1,7 +1,7 @@
 """Limits the calls of each caller by token buckets in the memory of this process.
 
-The firewall and the API gateway limit callers across processes. The limits here keep a caller from using all time of a
-process, and slow down the guessing of an account's password from many addresses.
+The firewall and the API gateway limit callers across processes. The token buckets keep a caller from using all time of
+a process, and slow down the guessing of an account's password from many addresses.
 """
 
 from __future__ import annotations
@@ -20,10 +20,10 @@ class RateLimit:
     """Limits the calls for each key. A key is for example a network address or the id of a player.
 
     Args:
-        per_second: calls per second in the long run.
-        burst: largest number of calls at the same time.
+        per_second: average number of calls that a key may make in a second.
+        burst: number of calls that a key may make at once after a pause.
         max_keys: number of keys to remember. The least recently used keys are forgotten first.
-        clock: returns seconds.
+        clock: function that returns the time in seconds.
     """
 
     def __init__(
@@ -38,12 +38,12 @@ class RateLimit:
         self._burst = burst
         self._max_keys = max_keys
         self._clock = clock
-        # This maps each key to its number of tokens and the time at which that number was right. The least recently
-        # used key is first.
+        # Key -> number of tokens in the bucket of the key, and the time at which the bucket had this number. The least
+        # recently used key is first.
         self._buckets: OrderedDict[str, tuple[float, float]] = OrderedDict()
 
     def take(self, key: str) -> None:
-        """Count a call.
+        """Count a call of `key`.
 
         Raises:
             HttpError: 429, with the seconds after which the client shall retry.

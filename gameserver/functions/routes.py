@@ -1,4 +1,4 @@
-"""Maps the requests of the API to functions. The local API process and AWS Lambda both use this table."""
+"""Maps the requests of the API to functions. The local API process and AWS Lambda both use the table `ROUTES`."""
 
 from __future__ import annotations
 
@@ -46,7 +46,7 @@ ROUTES = (
 
 
 async def answer(route: Route, request: Request, services: Services) -> Response:
-    """Call the function of a route, and convert the errors of its dependencies to answers.
+    """Call the function of a route, and convert an error of a database, Redis or KMS to an HttpError.
 
     Raises:
         HttpError: the answer to a request that fails. The status is 503 if a database, Redis or KMS does not answer,

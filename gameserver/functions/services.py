@@ -37,9 +37,9 @@ LEADERBOARD_KEY = "top"
 class Services:
     """Holds the connections and limits of a process.
 
-    A property creates its object at the first use, and the object connects at its first use. So a process starts while
-    a dependency does not answer, and it needs only the settings of the dependencies that it uses. Every property can
-    raise SettingsError.
+    A property creates its object when a process first reads the property, and the object connects when it is first
+    used. So a process can start while a database or Redis does not answer. A process needs only the settings of the
+    properties that it reads, and a property raises SettingsError if one of its settings is missing.
 
     Args:
         settings: settings of the process.
@@ -59,8 +59,8 @@ class Services:
         self.login_by_source = RateLimit(per_second=50, burst=500)
         self.login_by_account = RateLimit(per_second=0.5, burst=10)
         self.matches_by_player = RateLimit(per_second=1, burst=20)
-        # Running and waiting requests are limited to 64, which is about a quarter of a second of work. A client that
-        # would wait longer gets an error at once.
+        # At most 64 requests for a match run or wait, which is about a quarter of a second of work. Every further
+        # request gets an error at once.
         self.match_requests = Admission(at_once=8, waiting=56)
         self._opening: dict[str, asyncio.Lock] = {}
 
@@ -76,8 +76,8 @@ class Services:
     @cached_property
     def cache(self) -> DistributedCache:
         """Return the distributed cache."""
-        # Every player reads the leaderboard's key, but only the owner reads a profile. So only the leaderboard gains
-        # from a near-cache (docs/decisions/0004).
+        # Every player reads the key of the leaderboard, but a profile is read by one player only. So a near-cache is of
+        # use only for the leaderboard (docs/decisions/0004).
         return DistributedCache(self.redis, near_namespaces=[LEADERBOARD_NAMESPACE])
 
     @cached_property
@@ -100,7 +100,7 @@ class Services:
         """Return the verifier of access tokens."""
         settings = self.settings
         if not (settings.issuer and settings.client_id and settings.jwks_url):
-            raise SettingsError("GAMESERVER_ISSUER, _CLIENT_ID and _JWKS_URL must be set")
+            raise SettingsError("GAMESERVER_ISSUER, GAMESERVER_CLIENT_ID and GAMESERVER_JWKS_URL must be set")
         return TokenVerifier(settings.issuer, settings.client_id, settings.jwks_url, verifying_context(settings))
 
     @cached_property

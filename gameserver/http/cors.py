@@ -20,7 +20,8 @@ _PREFLIGHT = {
 def cross_origin(origins: Collection[str]) -> Middleware:
     """Return a middleware that lets pages of some origins call the API and read its answers.
 
-    A page sends its token in a header. The API uses no cookies, so the middleware does not allow credentials.
+    The middleware does not allow credentials, because a page sends its access token in a header and the API uses no
+    cookies.
 
     Args:
         origins: origins of the pages, for example `https://play.example.com`.
@@ -40,7 +41,7 @@ def cross_origin(origins: Collection[str]) -> Middleware:
             response = await handler(request)
             response.headers["Access-Control-Expose-Headers"] = "Retry-After, X-Request-Id"
         response.headers["Access-Control-Allow-Origin"] = origin
-        # A cache must not use an answer to one origin for the pages of another origin.
+        # Tell HTTP caches not to use the answer to one origin for a page of another origin.
         response.headers["Vary"] = "Origin"
         return response
 

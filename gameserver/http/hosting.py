@@ -19,19 +19,20 @@ from gameserver.http.page_guard import without_pages
 
 log = structlog.get_logger()
 
-# The result of a readiness check is used for 1 s, to limit the number of checks when many probes arrive.
+# The result of a readiness check is reused for 1 s, to limit the number of checks when many requests for /readyz
+# arrive.
 _FRESH_SECONDS = 1.0
 _CHECK_SECONDS = 2.0
 _GRACE_SECONDS = 5.0
 
 _BODY_SECONDS = 10.0
-"""Time for a request's body: 16 KiB at 13 kbit/s."""
+"""Time limit for the body of a request. A body of 16 KiB takes 10 s at 13 kbit/s."""
 
 _IDLE_SECONDS = 75.0
-"""Time from the start of a connection, or from its last answer, to the end of the next request's headers.
+"""Time limit from the start of a connection, or from its last answer, to the end of the next request's headers.
 
-This time must be longer than the 60 s for which a load balancer keeps an idle connection. Else the load balancer sends
-requests on closed connections.
+The limit must be longer than the 60 s for which a load balancer keeps an idle connection. With a shorter limit, the
+load balancer would send requests on closed connections.
 https://docs.aws.amazon.com/elasticloadbalancing/latest/application/edit-load-balancer-attributes.html
 """
 
@@ -83,7 +84,7 @@ class Readiness:
 
 
 def operations_routes(readiness: Readiness) -> list[web.RouteDef]:
-    """Return the routes for programs that operate the process.
+    """Return the routes for programs that monitor the process.
 
     * `GET /healthz` answers 200 if the event loop runs.
     * `GET /readyz` answers 200 if every dependency answers, else 503, with the state of each dependency.
@@ -137,7 +138,7 @@ async def body_in_time(request: web.Request, handler: Handler) -> web.StreamResp
 
 def make_runner(application: web.Application) -> web.AppRunner:
     """Return a runner of `application` whose connections have time limits for headers and bodies."""
-    # The last middleware of an application is the innermost, so the application's own middlewares handle the errors of
+    # aiohttp calls the last middleware inside of all others, so the application's own middlewares handle the errors of
     # `body_in_time`.
     application.middlewares.append(body_in_time)
     return web.AppRunner(
@@ -159,7 +160,7 @@ async def listen(
         application: the application.
         host: address to listen on.
         port: port to listen on, or 0 for any free port.
-        ssl_context: serves HTTPS. None serves HTTP.
+        ssl_context: certificate for HTTPS, or None to serve HTTP.
 
     Returns:
         The runner of the application. `cleanup` of the runner waits up to five seconds for requests in progress.

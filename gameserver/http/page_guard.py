@@ -1,6 +1,6 @@
 """Protects the operations routes from web pages.
 
-Only programs on the machine and in the network may use these routes.
+Only programs on the machine and in the network may use the operations routes, for example `/metrics`.
 """
 
 from __future__ import annotations
@@ -16,8 +16,8 @@ Handler = Callable[[web.Request], Awaitable[web.StreamResponse]]
 def without_pages(handler: Handler) -> Handler:
     """Return a handler that refuses requests of web pages with 403, and passes other requests to `handler`.
 
-    A listener on the loopback address also refuses a request whose `Host` is not a name of this machine. A page that
-    uses DNS rebinding sends its own name as `Host`, but neither `Origin` nor a foreign `Sec-Fetch-Site`.
+    A listener on the loopback address also refuses a request whose `Host` is not a name of this machine. A request of a
+    page that uses DNS rebinding has the page's own name as `Host`, but neither `Origin` nor a foreign `Sec-Fetch-Site`.
     """
 
     async def guarded(request: web.Request) -> web.StreamResponse:

@@ -32,7 +32,7 @@ RULES: Final = "arena"
 """The only rules that the web client can draw."""
 
 _SHORTEST_SECONDS: Final = 5.0
-"""Shortest mode that the lobby offers. Shorter modes are for health probes."""
+"""Shortest length of a mode that the lobby offers. Shorter modes are for health probes."""
 
 CONTENT_TYPES: Final = {
     ".html": "text/html",
@@ -42,7 +42,7 @@ CONTENT_TYPES: Final = {
     ".svg": "image/svg+xml",
     ".webmanifest": "application/manifest+json",
 }
-"""Content type by suffix. Files with another suffix are not served."""
+"""Content type of a file by the suffix of its name. Files with another suffix are not served."""
 
 _PAGE: Final = "index.html"
 _WORTH_COMPRESSING: Final = 512
@@ -137,7 +137,8 @@ def content_security_policy(play_origins: Iterable[str]) -> str:
 def play_origins(addresses: Iterable[str]) -> set[str]:
     """Return the CSP sources for the addresses of game servers.
 
-    A source allows every port of its host, because servers that start later use other ports.
+    A source allows every port of its host if the address has a port, because a server that starts later has another
+    port.
     """
     sources = set()
     for address in addresses:
@@ -152,8 +153,8 @@ def play_origins(addresses: Iterable[str]) -> set[str]:
 class WebClient:
     """Serves the files of the web client from memory.
 
-    A deploy of another client changes the target of the link `folder`. The next request then reads the new folder, so
-    players get the new client without a restart of the process.
+    A deploy of another web client changes the link `folder` to another folder. At the next request the process reads
+    the files of that folder, so players get the new web client without a restart of the process.
 
     Args:
         folder: folder with the client's files, or a link to this folder.
@@ -180,7 +181,7 @@ class WebClient:
     def routes(self) -> list[web.RouteDef]:
         """Return the route of the page and the route of the files.
 
-        The server only looks the requested name up among the files in memory. The name never becomes a path.
+        The server looks a requested name up among the files in memory. The requested name never becomes a path.
         """
         return [web.get("/", self._handle), web.get(r"/{name:[^/]+}", self._handle)]
 
@@ -195,13 +196,13 @@ class WebClient:
         return response
 
     async def _refresh(self) -> None:
-        """Read the files again if the folder has changed. If that fails, keep the files in memory."""
+        """Read the files again if the folder has changed. If the folder cannot be read, keep the files in memory."""
         try:
             version = _version(self._folder)
             if version == self._version:
                 return
-            # The compression of the files takes some milliseconds. A thread compresses them, so that the event loop can
-            # answer other requests.
+            # `load_files` compresses the files, which takes some milliseconds. It runs in a thread, so that the event
+            # loop can answer other requests.
             files = await asyncio.to_thread(load_files, self._folder, self._modes)
         except OSError as error:
             log.warning("web_client_unreadable", folder=str(self._folder), error=type(error).__name__)

@@ -1,6 +1,6 @@
-"""Runs migrations for Alembic, by one connection of asyncpg and in one transaction.
+"""Runs the migrations of PostgreSQL for Alembic, in one transaction.
 
-Only one process migrates at a time.
+A lock lets only one process migrate a database at a time.
 """
 
 from __future__ import annotations
@@ -14,8 +14,8 @@ from sqlalchemy import Connection, text
 from sqlalchemy.ext.asyncio import create_async_engine
 from sqlalchemy.pool import NullPool
 
-# This is the number of PostgreSQL's advisory lock for migrations. No other program of this project uses the same
-# number.
+# Number of the advisory lock that a process holds in PostgreSQL during the migrations. No other code of this project
+# uses this number.
 _LOCK = 0x6D6A63746C
 
 log = structlog.get_logger()
@@ -26,8 +26,8 @@ def _migrate(connection: Connection) -> None:
     context.configure(connection=connection)
     newer = [head for head in context.get_context().get_current_heads() if not _is_known(head)]
     if newer:
-        # A rollback installed older code. The schema is never downgraded, because each migration must leave the older
-        # code working.
+        # The schema is newer than this code after a rollback to an older release. The schema is not downgraded, because
+        # the older code works with every newer schema.
         log.warning("schema_is_newer", heads=newer)
         return
     context.run_migrations()

@@ -32,7 +32,7 @@ _AWAY = (
     asyncpg.TooManyConnectionsError,
     asyncpg.InvalidAuthorizationSpecificationError,
     asyncpg.InvalidCatalogNameError,
-    # The table is missing while the migrations have not run.
+    # A query raises UndefinedTableError until the migrations have created the tables.
     asyncpg.UndefinedTableError,
     asyncpg.ReadOnlySQLTransactionError,
 )
@@ -43,11 +43,13 @@ class DatabaseUnavailable(Exception):
 
 
 class Database:
-    """Holds connections to PostgreSQL. The first use connects, and a later use connects again after a failure.
+    """Holds connections to PostgreSQL.
+
+    The first use of the object connects, and a later use connects again after a failure.
 
     Args:
         settings: settings of the process.
-        aws: clients of AWS, for the database's password.
+        aws: clients of AWS, which read the database's password.
 
     Raises:
         SettingsError: the settings name no database.
@@ -55,7 +57,7 @@ class Database:
 
     def __init__(self, settings: Settings, aws: AwsClients) -> None:
         if not (settings.database_host and settings.database_name and settings.database_user):
-            raise SettingsError("GAMESERVER_DATABASE_HOST, _NAME and _USER must be set")
+            raise SettingsError("set GAMESERVER_DATABASE_HOST, GAMESERVER_DATABASE_NAME and GAMESERVER_DATABASE_USER")
         self._settings = settings
         self._aws = aws
         self._pool: Any = None
@@ -86,10 +88,10 @@ class Database:
             yield connection
 
     async def ping(self) -> None:
-        """Check that the database answers and has its schema.
+        """Check that the database answers and that the migrations have created its tables.
 
         Raises:
-            DatabaseUnavailable: the database does not answer, or has no schema yet.
+            DatabaseUnavailable: the database does not answer, or has no tables yet.
         """
         async with self.connection() as connection:
             await connection.fetchval("SELECT 1 FROM processed_events LIMIT 1")

@@ -1,6 +1,7 @@
-"""Keeps in the cache why the worker could not process a message. `mjctl queue peek` shows these causes.
+"""Keeps in the cache why the worker could not process a message. `mjctl queue peek` shows the causes.
 
-The key is the message id, which SQS does not change when it moves the message to the dead-letter queue.
+The key of a cause is the id of the message, which SQS does not change when it moves the message to the dead-letter
+queue.
 """
 
 from __future__ import annotations
@@ -16,7 +17,7 @@ import msgspec
 from gameserver.cache import DistributedCache, ForeignValue
 
 NAMESPACE: Final = "worker-failures"
-"""Namespace of the cache for the causes."""
+"""Namespace of the cache for the causes of failed messages."""
 
 # SQS keeps a message for at most 14 days:
 # https://docs.aws.amazon.com/AWSSimpleQueueService/latest/SQSDeveloperGuide/quotas-messages.html
@@ -30,7 +31,7 @@ class Failure:
 
     Attributes:
         cause: what the worker could not do, in English.
-        at: Unix time in seconds.
+        at: Unix time of the failure in seconds.
     """
 
     cause: str

@@ -19,7 +19,9 @@ _PAUSE_SECONDS = 0.2
 
 
 def run(settings: Settings) -> int:
-    """Wait up to 30 s for the database, and run the missing migrations. Several processes may do this at the same time.
+    """Wait up to 30 s for the database, and run the missing migrations.
+
+    Several processes may call `run` at the same time.
 
     Returns:
         The exit code: 0 if the schema is up to date, 1 if the database did not answer.

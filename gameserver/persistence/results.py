@@ -28,7 +28,7 @@ log = structlog.get_logger()
 _CLAIM = """
 INSERT INTO processed_events (event_id) SELECT unnest($1::text[]) ON CONFLICT DO NOTHING RETURNING event_id
 """
-# The queue does not keep the order, so any event can be the first event of its match that arrives.
+# The queue does not keep the order of events, so each event creates the row of its match if the row is missing.
 _ENSURE_MATCH = """
 INSERT INTO matches (match_id, region, server_id) VALUES ($1, $2, $3) ON CONFLICT DO NOTHING
 """
@@ -48,8 +48,8 @@ _LEFT = """
 INSERT INTO match_players (match_id, player_id, left_at) VALUES ($1, $2, to_timestamp($3 / 1000.0))
 ON CONFLICT (match_id, player_id) DO UPDATE SET left_at = greatest(match_players.left_at, excluded.left_at)
 """
-# A row with a rank has the final result, so a score that arrives later must not change it. If two scores arrive in the
-# wrong order, the score of the newer event stays.
+# A row of `match_players` with a rank has the final score, so an event `player.scored` that arrives later must not
+# change it. If two scores arrive in the wrong order, the score of the newer event stays.
 _SCORED = """
 INSERT INTO match_players (match_id, player_id, score, score_sequence) VALUES ($1, $2, $3, $4)
 ON CONFLICT (match_id, player_id) DO UPDATE SET score = excluded.score, score_sequence = excluded.score_sequence
@@ -85,7 +85,7 @@ ON CONFLICT (player_id) DO UPDATE SET
     best_score = greatest(standing.best_score, excluded.best_score),
     updated_at = now()
 """
-# Accounts of probes and load tests have a separate table, so that no query about players includes them.
+# The statistics of probe and load-test accounts have a separate table, so that no query about players includes them.
 _PLAYERS_STANDINGS = _STANDINGS.format(table="player_stats")
 _INTERNAL_STANDINGS = _STANDINGS.format(table="internal_stats")
 # Ids of events are kept for 30 days, which is longer than the queue (4 days) and its dead-letter queue (14 days) can
@@ -100,7 +100,7 @@ DELETE FROM processed_events WHERE event_id IN (
 _PRUNE_CHAT = "DELETE FROM chat_messages WHERE sent_at < now() - interval '30 days'"
 
 
-# An operator who examines a load test does so within a day.
+# Matches of probes and load tests are kept for a day, in which an operator can examine them.
 _PRUNE_INTERNAL = (
     "DELETE FROM matches WHERE internal AND recorded_at < now() - interval '1 day'",
     "DELETE FROM internal_stats WHERE updated_at < now() - interval '1 day'",
@@ -112,8 +112,8 @@ class Stats:
     """Holds a player's statistics over all ended matches.
 
     Attributes:
-        matches: number of matches.
-        wins: number of matches with rank 1.
+        matches: number of ended matches of the player.
+        wins: number of matches in which the player had rank 1.
         total_score: sum of the scores.
         best_score: highest score of a match.
     """
@@ -140,8 +140,8 @@ class Results:
             asyncpg.PostgresError: no event was written. Either PostgreSQL refuses one of the events, or PostgreSQL
                 ended a deadlock with another worker by aborting this transaction.
         """
-        # All workers lock rows in the same order. Two batches with the same rows then wait for each other, and do not
-        # cause a deadlock.
+        # All workers lock rows in the same order. Of two batches with the same rows, one then waits for the other
+        # without a deadlock.
         ordered = sorted(events, key=lambda event: (event.match_id, event.sequence))
         async with self._database.transaction() as connection:
             rows = await connection.fetch(_CLAIM, sorted({event.event_id for event in ordered}))

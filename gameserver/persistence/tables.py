@@ -4,7 +4,7 @@ An item of the table `matches` has these attributes:
 
 * match_id, state, mode, seats, rules, region, created_by
 * created_at, started_at and ended_at, in Unix milliseconds
-* expires_at, in Unix seconds, which the end of a match of players removes
+* expires_at, in Unix seconds: DynamoDB deletes the item after this time. The end of a match of players removes it
 * result, a map with reason and players
 
 An item of the table `players` has player_id, display_name and the contact fields email, device_id and address. The
@@ -24,13 +24,14 @@ from gameserver.runtime.aws import AwsClients, error_code
 from gameserver.runtime.crypto import Sealed
 from gameserver.runtime.settings import Settings, SettingsError
 
-# DynamoDB deletes a match that no player has joined after an hour. A running match needs no short limit, because a game
-# server always ends it.
+# DynamoDB deletes a match an hour after its creation if no player has joined it. A running match has a week, because a
+# game server always ends the match.
 _NEVER_STARTED_SECONDS = 3600
 _RUNNING_SECONDS = 7 * 86400
 # DynamoDB deletes a match of probe or load-test accounts a day after its end.
 _INTERNAL_SECONDS = 86400
-# The ids of events are kept longer than the queue and its dead-letter queue can delay an event.
+# DynamoDB keeps the id of an applied event for 30 days, longer than the queue and its dead-letter queue can delay the
+# event.
 _EVENT_MEMORY_SECONDS = 30 * 86400
 _BATCH_GET_LIMIT = 100
 
@@ -56,9 +57,9 @@ class MatchRecord:
         match_id: id of the match.
         state: `starting`, `running` or `ended`.
         mode: name of the mode.
-        created_at: Unix time in milliseconds, or None.
-        started_at: Unix time in milliseconds, or None before the start.
-        ended_at: Unix time in milliseconds, or None before the end.
+        created_at: Unix time of the creation in milliseconds, or None if it is unknown.
+        started_at: Unix time of the start in milliseconds, or None before the start.
+        ended_at: Unix time of the end in milliseconds, or None before the end.
         result: a mapping with `reason` and `players`, or None before the end.
     """
 
@@ -76,7 +77,7 @@ class PlayerRecord:
     """Describes a player in the table.
 
     Attributes:
-        display_name: name that other players see, or None.
+        display_name: name that other players see, or None if the player has no name.
         contact: name of a contact field -> encrypted value, for each field that has a value.
     """
 
@@ -92,7 +93,7 @@ class Tables:
         aws: clients of AWS.
 
     Raises:
-        SettingsError: the settings do not name all three tables.
+        SettingsError: GAMESERVER_TABLES does not name the three tables.
     """
 
     def __init__(self, settings: Settings, aws: AwsClients) -> None:
@@ -139,17 +140,17 @@ class Tables:
             "get_item", TableName=self._matches, Key={"match_id": {"S": match_id}}, ConsistentRead=True
         )
         values = _values(answer.get("Item"))
-        # DynamoDB may delete an expired item hours later.
+        # DynamoDB may delete an item hours after it has expired, so treat an expired item as deleted.
         if not values or (values["state"] != "ended" and values.get("expires_at", time.time()) < time.time()):
             return None
         fields = ("created_at", "started_at", "ended_at", "result")
         return MatchRecord(match_id, values["state"], values.get("mode", ""), **{f: values.get(f) for f in fields})
 
     async def mark_running(self, event: StoredEvent) -> bool:
-        """Apply an event `match.started`.
+        """Apply an event `match.started` to the item of its match.
 
         Returns:
-            False if the match already had this state or a later state, or the event was applied before.
+            False if the match was already `running` or `ended`, or the event was applied before.
         """
         started = event.occurred_at_ms
         update = {
@@ -171,7 +172,7 @@ class Tables:
         return await self._once(event, update)
 
     async def mark_ended(self, event: StoredEvent, ended: MatchEnded) -> bool:
-        """Apply an event `match.ended`: the state and the result.
+        """Apply an event `match.ended` to the item of its match: store the state and the result.
 
         A match of players is kept for good. A match of probe or load-test accounts expires after a day.
 
@@ -280,8 +281,8 @@ class Tables:
         first_time = {**remember, "ConditionExpression": "attribute_not_exists(event_id)"}
         reasons = await self._transact([{"Put": first_time}, {"Update": update}])
         if reasons and reasons[0] != _CONDITION_FAILED:
-            # The event is late, because the match already has a later state. Store the id of the late event too, so
-            # that another delivery of the event fails at the first condition.
+            # The event is late, because the match already has the event's state or a later state. Store the id of the
+            # late event too, so that another delivery of the event fails at the condition on its id.
             await self._call("put_item", **remember)
         return not reasons
 
@@ -289,8 +290,8 @@ class Tables:
         """Write all items in one transaction, or no item.
 
         Returns:
-            An empty list if the items were written. Else the reason for each item, with "None" for an item that was no
-            reason to fail.
+            An empty list if the items were written. If the transaction failed, the error code of each item, or "None"
+            for an item without an error.
 
         Raises:
             TablesUnavailable: DynamoDB does not answer, or another transaction changed the same items. The caller
@@ -350,7 +351,7 @@ def _attribute(value: Any) -> dict[str, Any]:
             return {"M": _item(value)}
         case list():
             return {"L": [_attribute(entry) for entry in value]}
-    raise TypeError(f"no attribute type for {type(value).__name__}")
+    raise TypeError(f"DynamoDB cannot store a value of the type {type(value).__name__}")
 
 
 def _values(item: Mapping[str, Any] | None) -> dict[str, Any]:

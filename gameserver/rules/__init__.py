@@ -1,15 +1,16 @@
 """Defines the interface between a game and the server: `Rules` for the game itself, and `Pilot` for its bots.
 
-A game is one Python module that assigns a class with the methods of `Rules` to the name `rules`. Each match has one
-instance of that class. The match calls the methods from one thread, and never calls a method while another method runs.
-The server does not interpret the values that the methods return.
+A game is one Python module that assigns a class with the methods of `Rules` to the name `rules`. Each match has its own
+instance of the class. The match calls the methods of the instance from one thread, and never calls a method while
+another method runs. The server does not interpret the inputs, the views and the state of a game.
 
-A match can move to another server at any tick. Therefore two rules hold for every game:
+Every game must meet two requirements, because a match can move to another server at any tick:
 
 * All randomness comes from `seed`.
 * `load` restores exactly the state that `dump` returned.
 
-docs/writing-a-game.md is the guide. `noughts` is the example of a game by turns, and `arena` of a game in real time.
+docs/writing-a-game.md explains how to write a game. `noughts` is the example of a game by turns, and `arena` is the
+example of a game in real time.
 """
 
 from __future__ import annotations
@@ -24,7 +25,7 @@ from gameserver.events import PlayerScored, ReportableEvents
 from gameserver.events import RuleEvent as RuleEvent
 
 PLAYER_SCORED: Final = PlayerScored.TYPE
-"""Type of the event that changes a player's score. Its payload has `score` and `points`, see `PlayerScored`."""
+"""Type of the event that changes a player's score. The payload has `score` and `points`, see `PlayerScored`."""
 
 
 class Rules(Protocol):
@@ -32,9 +33,9 @@ class Rules(Protocol):
 
     A player is identified by a slot, with `0 <= slot < seats`. The rules measure time in ticks.
 
-    A class may also have the attribute `event_types`. It maps the type of each event of the game, for example
-    `card.played`, to the type of its payload (see `gameserver.events.ReportableEvents`). Without `event_types`, `step`
-    may only return events of the type `PLAYER_SCORED`.
+    A class may also have the attribute `event_types`. The attribute maps the type of each event of the game, for
+    example `card.played`, to the type of the event's payload (see `gameserver.events.ReportableEvents`). Without
+    `event_types`, `step` may only return events of the type `PLAYER_SCORED`.
 
     Attributes:
         action_type: the type of a player's input, as a type that msgspec can decode. The server refuses an input that
@@ -79,12 +80,15 @@ class Rules(Protocol):
         """
 
     def changes(self) -> Any:
-        """Return what changed since the last call, as a value that msgspec can encode, or None if nothing changed."""
+        """Return what changed since the last call of `changes`, as a value that msgspec can encode.
+
+        The value is None if nothing changed.
+        """
 
     def view(self) -> Any:
         """Return everything that a client needs to draw the game, as a value that msgspec can encode.
 
-        A call must not change the state, nor what the next call of `changes` returns.
+        A call of `view` must not change the state of the game, nor what the next call of `changes` returns.
         """
 
     def scores(self) -> Mapping[int, int]:
@@ -96,15 +100,15 @@ class Rules(Protocol):
     def replay(self, event: RuleEvent) -> None:
         """Apply the effect of an event that an earlier call of `step` returned.
 
-        A server that takes a match over calls `load` with the last snapshot. Then it calls `replay` with each event
-        that was stored after that snapshot.
+        A server that takes a match over first calls `load` with the last snapshot. Then the server calls `replay` with
+        each event that was stored after the snapshot.
         """
 
     def dump(self) -> Any:
-        """Return the complete state, as a value that msgspec can encode."""
+        """Return the complete state of the game, as a value that msgspec can encode."""
 
     def load(self, state: Any) -> None:
-        """Replace the state.
+        """Replace the state of the game.
 
         Args:
             state: what `dump` returned, after msgspec has encoded it and decoded it without a type.
@@ -115,10 +119,11 @@ class Rules(Protocol):
 
 
 class Pilot(Protocol):
-    """Describes a bot's player, which `mjctl health` and `mjctl loadtest` use. A module assigns the class to `pilot`.
+    """Describes the class that chooses the inputs of a bot. A rules module assigns this class to the name `pilot`.
 
     A pilot knows what a client knows: the values of `Rules.view` and `Rules.changes`, which msgspec has encoded and
-    decoded without a type. An exception of a pilot ends the play of its bot.
+    decoded without a type. An exception of a pilot ends the play of its bot. `mjctl health` and `mjctl loadtest` use
+    bots.
 
     Args:
         slot: the slot of the bot's seat.
@@ -135,7 +140,7 @@ class Pilot(Protocol):
     def decide(self) -> Any:
         """Return the next input, an instance of `Rules.action_type`, or None for no input.
 
-        The bot calls this method after each frame that it receives.
+        The bot calls `decide` after each frame that the bot receives.
         """
 
 
@@ -157,7 +162,7 @@ def load_rules(name: str) -> type[Rules]:
 
 @functools.cache
 def reportable_events(rules: type[Rules]) -> ReportableEvents:
-    """Return the events that these rules may report.
+    """Return the object that checks the events of `rules`.
 
     Raises:
         ValueError, TypeError: `event_types` of the rules is not valid, see `ReportableEvents`.
@@ -169,7 +174,7 @@ def load_pilot(name: str) -> type[Pilot] | None:
     """Import a rules module and return its class `pilot`.
 
     Args:
-        name: as in `load_rules`.
+        name: a module of this package, for example `noughts`, or the dotted path of another module.
 
     Returns:
         The class, or None if the module defines no pilot or cannot be imported on this machine.

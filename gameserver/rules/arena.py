@@ -25,10 +25,10 @@ SPEED_PER_SECOND = 260.0
 """Highest speed of a player, in units per second."""
 
 REACH = 26
-"""A player collects a pick-up at this distance or nearer, in units between the centres."""
+"""Largest distance at which a player collects a pick-up, in units between the two centres."""
 
 RICH_CHANCE = 8
-"""On average one pick-up out of `RICH_CHANCE` pick-ups is worth `RICH_POINTS`. All others are worth 1 point."""
+"""On average one pick-up out of `RICH_CHANCE` is worth `RICH_POINTS` points. Every other pick-up is worth 1 point."""
 
 RICH_POINTS = 5
 """Points of a rich pick-up."""
@@ -37,9 +37,9 @@ RICH_POINTS = 5
 # `_CELLS` is the number of cells in a row of the grid.
 _CELL = 2 * REACH
 _CELLS = FIELD // _CELL + 2
-# New players and pick-ups are at least this number of units away from the border of the field.
+# Smallest distance between a new player or pick-up and the border of the field, in units.
 _MARGIN = 20
-# The coordinates of a player whom no client has seen yet have this value.
+# Value of `shown_x` and `shown_y` before the first tick of a player.
 _NOWHERE = -1
 
 Axis = Annotated[float, Meta(ge=-1.0, le=1.0)]
@@ -47,9 +47,10 @@ Axis = Annotated[float, Meta(ge=-1.0, le=1.0)]
 
 
 class Move(Struct, array_like=True, frozen=True, gc=False):
-    """Sets the direction in which a player runs, until the next input. This is the only input of the game.
+    """Sets the direction in which a player runs until the player's next input. `Move` is the only input of the arena.
 
-    (0, 0) stops the player. A vector of length 1 means full speed. A longer vector counts as a vector of length 1.
+    The direction (0, 0) stops the player. A vector of length 1 means full speed. A longer vector counts as a vector of
+    length 1.
 
     Attributes:
         x: component to the right, -1 to 1.
@@ -63,8 +64,8 @@ class Move(Struct, array_like=True, frozen=True, gc=False):
 class ArenaRunner:
     """Holds the state of a player in the field.
 
-    This is a plain class because every tick assigns to its attributes. The checked assignment of a msgspec struct
-    takes several times as long.
+    `ArenaRunner` is a plain class, because every tick assigns to its attributes. An assignment to an attribute of a
+    msgspec struct takes several times as long.
 
     Attributes:
         x: exact horizontal position in units, 0 at the left border.
@@ -107,7 +108,7 @@ class PickUp(Struct, array_like=True, frozen=True, gc=False):
     """Describes a pick-up in the field.
 
     Attributes:
-        id: counts from 0. A match never uses an id twice.
+        id: number of the pick-up, counted from 0. A match never uses a number twice.
         x: horizontal position in units.
         y: vertical position in units.
         points: value of the pick-up, 1 or `RICH_POINTS`.
@@ -120,7 +121,7 @@ class PickUp(Struct, array_like=True, frozen=True, gc=False):
 
 
 class Changes(Struct, array_like=True):
-    """Holds what changed since the last frame. Flat lists keep the frames small.
+    """Holds what changed in the field since the last frame. Flat lists keep the frames small.
 
     Attributes:
         moved: slot, x and y of each player whose position changed: `[slot, x, y, slot, x, y, ...]`, in whole units.
@@ -215,7 +216,8 @@ class Arena:
         moved, cells, edge = self._changes.moved, self._cells, float(FIELD)
         for slot, runner in self._runners.items():
             x, y = runner.x + runner.heading_x, runner.y + runner.heading_y
-            # This code uses comparisons, because calls of `min` and `max` would take half of the time of this loop.
+            # Keep the position in the field by comparisons. Calls of `min` and `max` would take half of the time of
+            # this loop.
             runner.x = x = 0.0 if x < 0.0 else edge if x > edge else x
             runner.y = y = 0.0 if y < 0.0 else edge if y > edge else y
             place_x, place_y = int(x), int(y)
@@ -261,12 +263,12 @@ class Arena:
         taken = self._pick_ups.get(pick_up_id)
         if taken is not None:
             self._remove(taken)
-        # Clients already know the id of this pick-up, so no new pick-up may get the same id.
+        # Clients already know the id of the collected pick-up, so no new pick-up may get this id.
         self._next_pick_up = max(self._next_pick_up, pick_up_id + 1)
         self._fill()
 
     def dump(self) -> _ArenaState:
-        """Return the complete state, including the state of the random numbers."""
+        """Return the complete state, including the state of the random number generator."""
         runners = {slot: StoredRunner(r.x, r.y, r.heading_x, r.heading_y, r.score) for slot, r in self._runners.items()}
         return _ArenaState(self._random, self._next_pick_up, runners, list(self._pick_ups.values()))
 
@@ -331,7 +333,7 @@ class Arena:
 def _cells_around(pick_up: PickUp) -> set[int]:
     """Return the cells from which a player can reach `pick_up`.
 
-    These are at most four cells, because a cell is twice as wide as the reach.
+    A pick-up is within reach of at most four cells, because a cell is `2 * REACH` wide.
     """
     return {
         (pick_up.x + dx) // _CELL * _CELLS + (pick_up.y + dy) // _CELL

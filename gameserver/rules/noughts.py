@@ -2,9 +2,10 @@
 
 The player at slot 0 begins. A player with three marks in a row wins and gets one point.
 
-Only inputs change the state of this game, so a tick does nothing but return the events of the last inputs. Each
-accepted move is an event `player.scored`, mostly with 0 points, whose payload also names the cell. The server stores
-events, so a move that a client has seen acknowledged is never lost, not even when the server of the match dies.
+A tick does not change the board. `step` only returns the events of the moves since the last tick. Each accepted move is
+an event `player.scored`, mostly with 0 points, whose payload also names the cell. The server stores an event before
+clients receive it. So a move whose event a client has received is never lost, not even when the server of the match
+dies.
 """
 
 from __future__ import annotations
@@ -18,7 +19,7 @@ from msgspec import Meta, Struct
 from gameserver.rules import PLAYER_SCORED, RuleEvent
 
 SEATS = 2
-"""Number of players. A mode with these rules must have this number of seats."""
+"""Number of players, and number of seats that a mode with the rules `noughts` must have."""
 
 EMPTY = -1
 """The value of a cell without a mark, and of `Board.winner` before a player has won."""
@@ -28,7 +29,7 @@ _ROWS = ((0, 1, 2), (3, 4, 5), (6, 7, 8), (0, 3, 6), (1, 4, 7), (2, 5, 8), (0, 4
 
 
 class Place(Struct, array_like=True, frozen=True):
-    """Puts the player's mark into a cell. This is the only input of the game.
+    """Puts the player's mark into a cell. `Place` is the only input of the game.
 
     Attributes:
         cell: number of the cell, 0 to 8, counted row by row from the top left.
@@ -44,7 +45,7 @@ class Board(Struct):
         cells: the slot of the player whose mark is in the cell, or `EMPTY`, for each of the 9 cells.
         turn: slot of the player who has the next move.
         winner: slot of the winner, or `EMPTY`.
-        present: slots of the players in the match.
+        present: slots of the players who have a seat.
     """
 
     cells: list[int]
@@ -106,12 +107,12 @@ class NoughtsAndCrosses:
         self._moves.append(RuleEvent(PLAYER_SCORED, slot, {"score": won, "points": won, "cell": action.cell}))
 
     def step(self) -> list[RuleEvent]:
-        """Return the events of the moves since the last call."""
+        """Return the events of the moves since the last call of `step`."""
         moves, self._moves = self._moves, []
         return moves
 
     def changes(self) -> Board | None:
-        """Return the whole board if it changed since the last call, else None."""
+        """Return the whole board, or None if the board has not changed since the last call of `changes`."""
         changed, self._changed = self._changed, False
         return self._board if changed else None
 
@@ -120,7 +121,7 @@ class NoughtsAndCrosses:
         return self._board
 
     def scores(self) -> Mapping[int, int]:
-        """Return 1 for the winner and 0 for the other player, by slot."""
+        """Return the score of each player by slot: 1 for the winner, 0 for any other player."""
         return {slot: int(slot == self._board.winner) for slot in self._board.present}
 
     def finished(self) -> bool:
@@ -128,7 +129,7 @@ class NoughtsAndCrosses:
         return self._board.winner != EMPTY or EMPTY not in self._board.cells
 
     def replay(self, event: RuleEvent) -> None:
-        """Repeat a stored move."""
+        """Put the mark of a stored move into its cell."""
         if event.type == PLAYER_SCORED:
             self._place(event.slot, int(event.payload["cell"]))
 
@@ -144,7 +145,7 @@ class NoughtsAndCrosses:
         """
         loaded = msgspec.convert(state, _NoughtsState)
         if len(loaded.board.cells) != _CELLS:
-            raise ValueError("a board has nine cells")
+            raise ValueError(f"a board has {_CELLS} cells, not {len(loaded.board.cells)}")
         self._board, self._moves, self._changed = loaded.board, loaded.moves, True
 
     def _place(self, slot: int, cell: int) -> None:
@@ -172,7 +173,7 @@ class FirstFreeCell:
         self._board = msgspec.convert(view, Board)
 
     def learn(self, changes: Any) -> None:
-        """Replace the known board by `changes`, because the rules always report the whole board."""
+        """Replace the known board by `changes`, which is always the whole board."""
         self.look(changes)
 
     def decide(self) -> Place | None:

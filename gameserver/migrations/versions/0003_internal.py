@@ -1,4 +1,4 @@
-"""Separates the matches and statistics of probe and load-test accounts from those of players."""
+"""Separates the matches and statistics of probe and load-test accounts from the matches and statistics of players."""
 
 from alembic import op
 
@@ -28,6 +28,6 @@ def upgrade() -> None:
 
 
 def downgrade() -> None:
-    """Remove the mark and the table."""
+    """Remove the mark of internal matches and the table of internal statistics."""
     op.execute("DROP TABLE internal_stats")
     op.execute("ALTER TABLE matches DROP COLUMN internal")

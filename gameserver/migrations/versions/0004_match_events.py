@@ -1,4 +1,7 @@
-"""Creates the table of the events that the rules of a game declare. An event is deleted with its match."""
+"""Creates the table of the events that the rules of a game declare.
+
+PostgreSQL deletes an event together with its match.
+"""
 
 from alembic import op
 
