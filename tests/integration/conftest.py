@@ -3,7 +3,7 @@
 Fixtures:
 - redis_url: the address of a Redis, database 0.
 - postgres: a `Postgres` whose role may create databases.
-- aws: an `EmulatedAws`. The environment has its credentials.
+- aws: an `EmulatedAws`. The environment variables of the tests have its credentials.
 - make_settings: creates `Settings` with separate databases, tables, queues, topic and user pool.
 - run_environment: returns the environment variables from which a child process reads given settings.
 - run_game: runs `gameserver COMMAND` and yields a `GameProcess`.
@@ -50,7 +50,8 @@ _READY = {
     "postgres": "postgres://127.0.0.1:{}/game",
     "aws": "http://127.0.0.1:{}/healthz",
 }
-# Each test has a separate database. The tests of `gameserver/server` use the numbers from 1000 on.
+# Number of databases in the tests' Redis, so that each test has a separate database. The tests of `gameserver/server`
+# use the database numbers from 1000 on.
 _REDIS_DATABASES = 2000
 _TEMPLATE = "migrated"
 
@@ -70,10 +71,10 @@ class Postgres:
 
 @dataclass(frozen=True)
 class EmulatedAws:
-    """Holds the address of the emulated AWS.
+    """Holds the address of the emulated AWS and the file with its key.
 
     Attributes:
-        secret: reference to the file of its key, in the form of a contract.
+        secret: reference to the file with the emulated AWS's key, such as `file:/path`.
     """
 
     endpoint: str
@@ -90,8 +91,8 @@ class GameProcess:
     """Holds a running `gameserver COMMAND`.
 
     Attributes:
-        url: the base URL of its HTTP port.
-        log: the lines of its stderr so far, decoded from JSON.
+        url: the base URL of the process's HTTP port.
+        log: the lines of the process's stderr so far, decoded from JSON.
     """
 
     process: subprocess.Popen[bytes]
@@ -100,7 +101,7 @@ class GameProcess:
 
     @property
     def log(self) -> list[dict[str, Any]]:
-        # The text after the last newline is an unfinished line.
+        # The text after the log's last newline is an unfinished line.
         return [json.loads(line) for line in self.log_path.read_text().split("\n")[:-1]]
 
     def get(self, path: str) -> tuple[int, str]:
@@ -157,7 +158,7 @@ def postgres(services_dir: Path) -> Iterator[Postgres]:
 
 @pytest.fixture(scope="session")
 def aws(services_dir: Path) -> Iterator[EmulatedAws]:
-    # The tests stand in for all of AWS, with functions, backups and buckets.
+    # The emulator offers every service of AWS, because the tests use functions, backups and buckets.
     every_service = {"SERVICES": ""}
     with _running(services_dir, "aws", environment=every_service) as port, pytest.MonkeyPatch.context() as patch:
         endpoint = f"http://127.0.0.1:{port}"
@@ -167,7 +168,7 @@ def aws(services_dir: Path) -> Iterator[EmulatedAws]:
         for name, value in emulated.key.variables.items():
             patch.setenv(name, value)
         patch.setenv("AWS_EC2_METADATA_DISABLED", "true")
-        # A default session that was used before has kept the credentials of its time.
+        # A default session of boto3 that was used before has kept earlier credentials.
         patch.setattr("boto3.DEFAULT_SESSION", None)
         yield emulated
 
@@ -178,7 +179,7 @@ def make_settings(redis_url: str, postgres: Postgres, aws: EmulatedAws) -> MakeS
     redis_databases = itertools.count(1)
     _execute(postgres, f"CREATE DATABASE {_TEMPLATE}")
     migrating = _settings(postgres, aws, redis_url, _TEMPLATE)
-    # The migration runs as a process, because it configures the logging of its process.
+    # The database migration runs as a separate process, because it configures the logging of its process.
     command = [sys.executable, "-m", "gameserver", "migrate"]
     subprocess.run(command, env=environment_of(migrating), check=True, capture_output=True)
     create_plane = _plane_factory()
@@ -268,7 +269,7 @@ def _settings(postgres: Postgres, aws: EmulatedAws, cache_url: str, name: str) -
 
 
 def environment_of(settings: Settings) -> dict[str, str]:
-    """Return the environment variables from which a child process reads these settings."""
+    """Return the environment variables from which a child process reads `settings`."""
     values = {"AWS_ENDPOINT_URL": settings.aws_endpoint_url or "", "AWS_REGION": settings.region}
     for field in dataclasses.fields(settings):
         value = getattr(settings, field.name)
@@ -298,7 +299,7 @@ def _execute(postgres: Postgres, statement: str) -> None:
         finally:
             await connection.close()
 
-    # On a thread: the caller may be inside an event loop.
+    # The statement runs on a thread, because the caller may be inside an event loop.
     with ThreadPoolExecutor(1) as thread:
         thread.submit(lambda: asyncio.run(execute())).result()
 
@@ -307,7 +308,7 @@ def _execute(postgres: Postgres, statement: str) -> None:
 def _running(
     region_dir: Path, kind: Kind, arguments: tuple[str, ...] = (), environment: Mapping[str, str] | None = None
 ) -> Iterator[int]:
-    """Run a service with the same program and arguments as the local stack. Yields: its port, once it serves."""
+    """Run a service with the program and arguments of a local region. Yields: the service's port, once it answers."""
     with socket.socket() as reserved:
         reserved.bind(("127.0.0.1", 0))
         port = reserved.getsockname()[1]
@@ -337,7 +338,7 @@ def _running(
 
 
 def _await_ready(address: str, process: subprocess.Popen[bytes], log: Path) -> None:
-    """Wait for an answer of the service. An open port is not enough: PostgreSQL opens it before it serves clients."""
+    """Wait for an answer of the service. PostgreSQL opens its port before it answers, so an open port is not enough."""
     deadline = time.monotonic() + _START_SECONDS
     while time.monotonic() < deadline and process.poll() is None:
         if probe(address) is None:

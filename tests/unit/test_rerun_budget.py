@@ -10,7 +10,7 @@ from pathlib import Path
 import pytest
 
 PROJECT = Path(__file__).parents[2]
-# Each part fails the first time that a test uses it.
+# Each part of a test in SUITE (set-up, call, tear-down) fails the first time that it runs.
 SUITE = """
 import pathlib, pytest
 
@@ -36,7 +36,7 @@ def test_teardown(torn_down): pass
 
 
 def run(folder: Path, *options: str) -> str:
-    """Run the suite; the last line of its output."""
+    """Run the tests in SUITE, and return the last line of pytest's output."""
     done = subprocess.run(
         [
             *(sys.executable, "-m", "pytest", "-q", "-p", "tests.conftest", "-p", "no:cacheprovider"),

@@ -233,7 +233,7 @@ async def test_contact_fields_are_stored_encrypted_and_nowhere_in_plain_text(
     player_id = await client.play_as("contact@example.com", "Grace")
     status, changed = await client.call("PUT", "/v1/profile", CONTACT)
     assert (status, changed["contact"], changed["display_name"]) == (200, CONTACT, "Grace")
-    # The first read comes from the stores, and the second read from the cache.
+    # The first read of the profile comes from table and database, and the second read comes from the cache.
     for _ in range(2):
         assert (await client.call("GET", "/v1/profile"))[1] == changed
 
@@ -331,7 +331,7 @@ async def test_an_open_match_is_joined(client: Client, directory: Directory) -> 
 async def test_internal_accounts_get_separate_matches(client: Client, directory: Directory, settings: Settings) -> None:
     await client.play_as("player@example.com")
     _, players = await client.call("POST", "/v1/matches", {"mode": "sprint", "join": "open"})
-    # The API ignores a claim of the client about itself.
+    # The API ignores the field `internal` in a client's request.
     _, claimed = await client.call("POST", "/v1/matches", {"mode": "sprint", "join": "open", "internal": True})
     assert claimed["match_id"] == players["match_id"]
 
@@ -353,7 +353,7 @@ async def test_internal_accounts_get_separate_matches(client: Client, directory:
 
 async def test_players_who_arrive_at_the_same_time_share_matches(client: Client, directory: Directory) -> None:
     await client.play_as("crowd@example.com")
-    # `sprint` has ten seats, so the region has room for three matches.
+    # A match of `sprint` has ten seats, so a region with room for 30 players has room for three matches.
     calls = [client.call("POST", "/v1/matches", {"mode": "sprint", "join": "open"}) for _ in range(13)]
     answers = await asyncio.gather(*calls)
     assert [status for status, _ in answers] == [201] * 13
@@ -377,8 +377,8 @@ async def test_a_closed_region_names_the_open_regions(client: Client, directory:
 
 async def test_a_match_is_refused_when_no_server_has_room(client: Client, directory: Directory) -> None:
     await client.play_as("late@example.com")
-    # Create the matches at the same time. The directory counts a match that it sent to a server only until the next
-    # heartbeats of the server.
+    # Create the matches at the same time, because the directory counts a new match as load of its server only until the
+    # server's next heartbeats.
     calls = [client.call("POST", "/v1/matches", {"mode": "arena"}) for _ in range(4)]
     answers = sorted(await asyncio.gather(*calls), key=lambda answer: answer[0])
     assert [status for status, _ in answers] == [201, 201, 201, 503]
@@ -413,7 +413,8 @@ async def test_a_rush_of_requests_is_limited_and_gets_a_time_to_retry(
 
     probes = []
     big = {**server, "id": f"{server['id']}-big"}
-    # Use a separate session, because the players' requests wait for the connections of their session.
+    # Use a separate session for the operator, because the players' requests wait for connections of the players'
+    # session.
     async with alive(directory, big, max_players=100_000), aiohttp.ClientSession(api.url) as operator:
         creations = asyncio.gather(*(create(token) for token in tokens for _ in range(20)))
         while not creations.done():

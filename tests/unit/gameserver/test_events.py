@@ -43,8 +43,8 @@ SCORED: dict[str, Any] = {
     "payload": {"player_id": "p1", "score": 30, "points": 10},
 }
 
-# These are the exact bytes that version 0.1.0 wrote for a match. A running region has events of this version in its
-# streams and queues.
+# The exact bytes that version 0.1.0 wrote for the events of a match. A running region may have events of version 0.1.0
+# in its streams and queues.
 _RECORDED = """
 {"event_id":"m1:1","type":"match.started","match_id":"m1","region":"us-east-1","server_id":"game-us-east-1a-1","sequence":1,"occurred_at_ms":1790000000000,"payload":{"mode":"duel","seats":2,"internal":true}}
 {"event_id":"m1:2","type":"player.joined","match_id":"m1","region":"us-east-1","server_id":"game-us-east-1a-1","sequence":2,"occurred_at_ms":1790000000000,"payload":{"player_id":"ada","display_name":"Ada","slot":0}}

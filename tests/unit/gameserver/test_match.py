@@ -252,7 +252,7 @@ def test_a_declared_event_is_recorded_with_its_player(monkeypatch: pytest.Monkey
     match = _match()
     match.join("ada", "Ada", NOW)
     match.take_events()
-    # Slot 1 has no player.
+    # Slot 1 has no player, so the match drops the second event.
     reports = [RuleEvent("card.dealt", 0, {"cards": (1, 2)}), RuleEvent("card.dealt", 1, {})]
     monkeypatch.setattr(Dealer, "reports", reports)
     match.tick(NOW)

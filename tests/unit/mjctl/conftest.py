@@ -1,4 +1,4 @@
-"""A contract as the local stack publishes it, with every address free to choose."""
+"""A contract as the stack of a local region publishes it, in which a test can choose every address."""
 
 from __future__ import annotations
 

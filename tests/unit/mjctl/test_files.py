@@ -1,4 +1,4 @@
-"""Tests of private files: atomic replacement, modes, clean-up after a failure, locks, and errors of the disk."""
+"""Tests of private files: atomic replacement, permissions, clean-up after a failure, locks, and errors of the disk."""
 
 from __future__ import annotations
 
@@ -75,7 +75,7 @@ def test_a_killed_writer_leaves_the_old_file_whole(tmp_path: Path) -> None:
     killed = subprocess.run([sys.executable, "-c", program, str(path)], timeout=60, check=False)
     assert killed.returncode == -signal.SIGKILL
     assert path.read_text() == "old"
-    # A kill leaves the temporary file behind. It stays private, and a pattern such as *.json does not match it.
+    # A kill leaves the temporary file behind, which stays private and does not match a pattern such as *.json.
     assert [mode(leftover) for leftover in tmp_path.iterdir() if leftover != path] == [0o600]
     assert list(tmp_path.glob("*.json")) == [path]
     write_private(path, "new")

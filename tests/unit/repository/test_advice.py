@@ -1,7 +1,7 @@
 """Every `mjctl ...` command that a text of the source names exists, accepts its options, and can be typed as it stands.
 
-An operator types the advice of an error. If the command was renamed, or lacks a required option, the advice is worse
-than no advice.
+An operator types the advice of an error. An advice whose command was renamed, or lacks a required option, is worse than
+no advice.
 """
 
 from __future__ import annotations
@@ -21,11 +21,11 @@ import mjctl
 from mjctl.cli.app import tree
 
 ROOT = Path(mjctl.__file__).parent
-# In a message, a word in capitals stands for a value: `mjctl servers restart SERVER`.
+# A word in capitals in the command of a message stands for a value: `mjctl servers restart SERVER`.
 _PLACEHOLDER = re.compile(r"^[A-Z][A-Z_/]*(\.\.\.)?$")
 _QUOTED = re.compile(r"`(mjctl [^`]+)`")
 _SCOPE = "--env local --region us-east-1"
-# These commands require --region or --all-regions: their code calls `wanted_regions`.
+# Commands that require --region or --all-regions, because their code calls `wanted_regions`.
 _NEED_REGIONS = frozenset(
     {
         *("plan", "deploy", "destroy", "rollback", "unlock", "servers scale"),
@@ -131,7 +131,7 @@ def fault(command: str, *, complete: bool) -> str | None:
 
     Args:
         command: the command line.
-        complete: whether required arguments and regions must be present.
+        complete: whether the command must have its required arguments and regions.
     """
     try:
         resolved, name, rest = _resolve(_words(command))
@@ -175,7 +175,7 @@ def test_commands_are_found_in_the_source() -> None:
     commands = advice()
     assert len(commands) > 100
     assert sum(item.hint for item in commands) > 60
-    # Options that a variable holds are part of the command.
+    # If a message takes the options of a command from a variable, the found command includes these options.
     assert any(item.command == "mjctl servers list --env X --region X" or _SCOPE in item.command for item in commands)
 
 
@@ -220,7 +220,7 @@ def test_advice_that_names_a_log_says_where_the_log_is() -> None:
 
 
 _AWS = re.compile(r"`(aws [a-z0-9-]+ [a-z][^`]+)`")
-# Commands of the AWS CLI that no API has, with their options.
+# Commands of the AWS CLI that are not operations of an API, with their options.
 _OF_THE_CLI = {
     ("logs", "tail"): {"--region", "--since"},
     ("sso", "login"): set(),

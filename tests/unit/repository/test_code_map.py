@@ -13,13 +13,13 @@ from mjctl.models.workspace import Workspace
 
 PROJECT = Workspace.discover(Path(__file__)).project_dir
 PAGE = (PROJECT / "docs" / "code-map.md").read_text(encoding="utf-8")
-# A link to a file, and the names of its functions after it.
+# Matches a link to a file in docs/code-map.md, and the names of functions after the link.
 _PLACE = re.compile(r"\[`([\w./-]+)`\]\(\.\./([\w./-]+)\)((?:,? `[A-Za-z_][\w.]*`)*)")
 _FEWEST_QUESTIONS = 60
 
 
 def places() -> list[tuple[str, str, list[str]]]:
-    """Return the label, the target and the names of each place on the page."""
+    """Return the label, the target and the names of functions of each link to a file in docs/code-map.md."""
     return [(label, target, re.findall(r"`([^`]+)`", names)) for label, target, names in _PLACE.findall(PAGE)]
 
 

@@ -1,7 +1,7 @@
 """Every command in a console block of a Markdown page can be typed as it stands.
 
 tests/integration/stack/test_examples.py executes the blocks that need only a local region. This module parses the
-commands of all blocks. `NOT_EXECUTED` says for each other page why its commands are parsed only.
+commands of all blocks. `NOT_EXECUTED` says for each page without executed blocks why its commands are only parsed.
 """
 
 from __future__ import annotations
@@ -33,7 +33,7 @@ NOT_EXECUTED = {
     "docs/writing.md": "its command prints sentences for a reader",
     "terraform/": "its commands need an AWS account; tests/terraform applies the stacks to an emulated AWS",
 }
-# Programs that are not part of this repository, in commands that look at a region or a release.
+# Programs of other projects that the console blocks may call, in commands that look at a region or a release.
 _OTHER_PROGRAMS = frozenset({"aws", "redis-cli", "git", "terraform", "docker", "jq", "curl", "cd", "cat"})
 _BLOCK = re.compile(r"^```console\n(.*?)^```$", re.MULTILINE | re.DOTALL)
 
@@ -57,7 +57,7 @@ def _after_assignments(words: list[str]) -> list[str]:
 
 
 def fault(words: list[str]) -> str | None:
-    """Return what is wrong with a command, or None."""
+    """Return what is wrong with a command in a console block, or None."""
     program, *arguments = words
     name = program.removeprefix(".venv/bin/")
     if name == "mjctl":
@@ -113,7 +113,7 @@ def test_a_wrong_command_is_reported(command: str) -> None:
 def test_the_commands_in_the_text_of_a_page_exist(page: str) -> None:
     text = re.sub(r"^```.*?^```$", "", (PROJECT / page).read_text(encoding="utf-8"), flags=re.MULTILINE | re.DOTALL)
     commands_in_text = {" ".join(command.split()) for command in re.findall(r"`(mjctl [a-z][^`]*)`", text)}
-    # `mjctl backup create | list` names several commands, and `mjctl.health/2` is a schema.
+    # Text such as `mjctl backup create | list` names several commands, and `mjctl.health/2` is a schema.
     wrong = {
         command: reason
         for command in commands_in_text

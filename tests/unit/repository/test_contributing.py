@@ -27,7 +27,7 @@ def namesakes(module: str) -> list[Path]:
 
 
 def rows(page: str) -> Iterator[tuple[list[str], list[str]]]:
-    """Yield the modules and the tests of each row of the page's table."""
+    """Yield the modules and the tests of each row of the table in CONTRIBUTING.md."""
     table = page.split("| change in | run |\n|---|---|\n", 1)[1].split("\n\n", 1)[0]
     for row in table.splitlines():
         changed, tests = row.strip("| ").split(" | ")

@@ -27,7 +27,7 @@ def _reachable(module: str, imports: dict[str, set[str]]) -> set[str]:
 
 @pytest.fixture(scope="module")
 def imports() -> dict[str, set[str]]:
-    # Imports for type checkers count, because a reader follows them too.
+    # Imports under TYPE_CHECKING count, because a reader of the code follows them too.
     graph = grimp.build_graph("mjctl", "gameserver", cache_dir=None, exclude_type_checking_imports=False)
     return {module: graph.find_modules_directly_imported_by(module) for module in graph.modules}
 

@@ -17,7 +17,7 @@ _PATH = re.compile(
 
 
 def _exists(path: str) -> bool:
-    # `docs/decisions/0003` is short for the page of that number.
+    # A page may write `docs/decisions/0003` for the decision record with the number 0003.
     return (PROJECT / path).exists() or any((PROJECT / path).parent.glob(f"{Path(path).name}-*"))
 
 

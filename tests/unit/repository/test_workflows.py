@@ -17,7 +17,7 @@ from mjctl.models.workspace import Workspace
 
 PROJECT = Workspace.discover(Path(__file__)).project_dir
 TEST_WORKFLOW = PROJECT / ".github" / "workflows" / "test.yml"
-# The workflows that operate an environment.
+# The GitHub workflows that operate an environment: all workflows except test.yml.
 WORKFLOWS = sorted(set(TEST_WORKFLOW.parent.glob("*.yml")) - {TEST_WORKFLOW})
 INSTALL = "python -m pip install '.[engine]'"
 ACTIONS = {
@@ -98,7 +98,7 @@ def subject_of(document: dict[str, Any], job: dict[str, Any], environment: str) 
     """Return the claim `sub` of a job's OIDC token, as GitHub writes it."""
     if "environment" in job:
         return f"repo:studio/arena:environment:{environment}"
-    # YAML 1.1 reads the key `on` as true.
+    # YAML 1.1 reads the key `on` of a workflow as the boolean true.
     return (
         "repo:studio/arena:pull_request"
         if "pull_request" in document[True]
@@ -122,7 +122,8 @@ def test_a_workflow_assumes_a_role_that_the_environment_grants(path: Path) -> No
     for environment, variable in chosen.items():
         parts = re.fullmatch(r"\$\{\{ vars\.MJCTL_(PLAN|DEPLOY|DRILL)_ROLE(?:_(\w+))? \}\}", variable)
         assert parts, variable
-        # A variable of the repository ends with the environment's name. A variable of a GitHub environment does not.
+        # The name of a variable of the repository ends with the environment's name, but a variable of a GitHub
+        # environment does not.
         assert (parts[2] or "").lower() == ("" if "environment" in job else environment)
         config = yaml.safe_load((PROJECT / "configs" / f"{environment}.yaml").read_text())
         subjects = config["aws"]["pipeline"]["subjects"]

@@ -26,7 +26,7 @@ async def redis(url: str) -> AsyncIterator[Redis]:
 
 @pytest.fixture
 async def make_cache(url: str) -> AsyncIterator[Callable[..., DistributedCache]]:
-    """Yield a function that makes a cache with its own Redis client, as another server would have."""
+    """Yield a function that makes a cache with a separate Redis client, as each server has."""
     clients: list[Redis] = []
 
     def make(**options: float) -> DistributedCache:

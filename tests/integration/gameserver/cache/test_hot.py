@@ -41,9 +41,9 @@ async def test_seconds_of_use_are_counted_with_another_policy(cache: Distributed
 async def test_a_key_read_once_a_second_is_busy_also_if_the_measurement_begins_with_a_second(
     cache: DistributedCache, redis: Redis
 ) -> None:
-    """Test at the beginning of a second.
+    """Test a measurement that begins at the beginning of a second.
 
-    Redis counts idle time in whole seconds, so each key looks idle at that moment.
+    Redis counts idle time in whole seconds, so each key looks idle when a second begins.
     """
     await cache.set("profile", "busy", 1)
     reading = asyncio.create_task(_read_once_a_second(cache, redis))
@@ -58,7 +58,7 @@ async def test_an_empty_cache_has_no_hot_keys(cache: DistributedCache, redis: Re
 
 
 async def _fraction(redis: Redis, wanted: float) -> None:
-    """Wait until `wanted` of a second of Redis' clock is over."""
+    """Wait until the fraction `wanted` (0 to 1) of a second of Redis' clock is over."""
     _, microseconds = await redis.time()
     await asyncio.sleep((wanted - microseconds / 1e6) % 1)
 

@@ -39,7 +39,7 @@ async def test_a_hot_key_is_read_from_memory(reader: DistributedCache, redis: Re
     values = [await reader.get("hot", "k") for _ in range(1000)]
     assert values == [{"score": [1, 2]}] * 1000
     assert reader.counters.hits == 1000
-    # The first command of a connection may be sent again, with the text of the script.
+    # redis-py may repeat the first EVALSHA of a connection, because Redis did not know the script.
     commands = (await redis.info("commandstats"))["cmdstat_evalsha"]["calls"]
     assert 1000 - commands <= reader.counters.near_hits < 1000
     assert commands < 500
@@ -75,7 +75,7 @@ CHANGES: dict[str, Change] = {
 async def test_no_server_answers_with_the_old_value_after_a_change_returned(
     make_cache: MakeCache, reader: DistributedCache, change: Change
 ) -> None:
-    # This cache has no near-cache, like the cache of an operator's command.
+    # The cache `writer` has no near-cache, like the cache of an operator's command.
     writer = make_cache()
     other = make_cache(near_namespaces=["hot"])
     for round_ in range(5):
@@ -128,7 +128,7 @@ async def test_a_change_waits_only_while_a_process_may_hold_a_lease(
     assert waits == [False, False]
     await reader.get("hot", "k")
     await reader.invalidate("hot", "k")
-    # Leases that were given before the first invalidation may still last.
+    # Leases that were given before the first invalidation may still last, so the second invalidation waits too.
     await reader.invalidate("hot", "other")
     assert waits[2:] == [True, True]
     await redis.hincrby(near_key("hot"), "changed_at", -11)
@@ -140,7 +140,7 @@ async def test_a_cancelled_sweep_ends_the_leases_too(make_cache: MakeCache, read
     writer = make_cache()
     for number in range(2000):
         await writer.set("hot", f"k{number}", number)
-    # This read creates the token of the near-caches.
+    # The read of a reader creates the namespace's token for the near-caches.
     await reader.get("hot", "k0")
     before = await reader._redis.execute_command("HGET", near_key("hot"), "token")
     removed = asyncio.Event()

@@ -16,14 +16,14 @@ from redis.asyncio import Redis
 from gameserver.cache import DistributedCache
 
 _SECONDS = 3.0
-# On a busy machine a process needs more time to reach the smallest numbers of reads and changes below.
+# On a busy machine a process needs more time for `_LEAST_READS`, `_LEAST_NEAR_HITS` and `_LEAST_CHANGES`.
 _MOST_SECONDS = 40.0
 _LEAST_READS, _LEAST_NEAR_HITS, _LEAST_CHANGES = 200, 40, 11
 _KEYS = 4
 
 
 async def _read(url: str, seed: int, near: bool) -> tuple[int, int, int]:
-    """Read by the cache. Returns the number of reads, of stale reads, and of reads that the near-cache answered."""
+    """Read keys through the cache. Returns the numbers of all reads, of stale reads, and of near-cache reads."""
     generator = random.Random(seed)
     reads = stale = 0
     async with Redis.from_url(url) as redis:
@@ -39,7 +39,7 @@ async def _read(url: str, seed: int, near: bool) -> tuple[int, int, int]:
 
                 async def load(key: str = key) -> int:
                     value = int(await redis.get(f"truth:{key}") or 0)
-                    # An invalidation during this pause makes the loaded value an old value.
+                    # An invalidation during the pause of a loader makes the loaded value an old value.
                     await asyncio.sleep(generator.random() * 0.01)
                     return value
 
@@ -54,7 +54,7 @@ async def _read(url: str, seed: int, near: bool) -> tuple[int, int, int]:
 
 
 async def _write(url: str, seed: int, near: bool) -> tuple[int, int, int]:
-    """Change the source of truth, invalidate in each way, and then publish the change.
+    """Change the source of truth, invalidate the key in each possible way, and then publish the change.
 
     Returns the number of changes.
     """

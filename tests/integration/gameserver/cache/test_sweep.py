@@ -76,7 +76,7 @@ async def test_a_cancelled_sweep_resumes(filled: DistributedCache) -> None:
 async def test_a_step_that_removes_all_of_its_keys_examines_fewer_keys(
     cache: DistributedCache, redis: Redis, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """Test that a step stays short. The removal of a key takes twice as long as a scan of the key."""
+    """Test that a step stays short, although the removal of a key takes twice as long as a scan of the key."""
     for limit in ("SCAN_COUNT", "_MAX_SCAN_COUNT"):
         monkeypatch.setattr(sweep, limit, 3000)
     generation = await cache.invalidate_namespace("all")
@@ -144,7 +144,8 @@ async def test_statistics_of_a_large_cache_come_from_a_sample(cache: Distributed
     big, small = stats.namespaces
     for space in stats.namespaces:
         assert 0 < space.memory_error_bytes < 0.2 * space.memory_bytes
-        # An estimate is within the bound with 95 %, and outside of twice the bound once in ten thousand cases.
+        # An estimate is within `memory_error_bytes` of the truth in 95 % of the cases, and outside of twice this bound
+        # once in ten thousand cases.
         assert abs(space.memory_bytes - truth[space.name]) < 2 * space.memory_error_bytes
     assert len(stats.largest) == 10
     assert 0 < stats.larger_share < 0.001

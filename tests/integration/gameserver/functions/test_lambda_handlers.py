@@ -21,7 +21,7 @@ import pytest
 from gameserver.runtime.settings import Settings
 
 PASSWORD = "correct Horse 7 battery"
-# This program acts as the Lambda runtime: it handles one event at a time in one process.
+# The program acts as the Lambda runtime, and handles one event at a time in one process.
 RUNTIME = """
 import importlib, json, sys, types
 handler = getattr(importlib.import_module("gameserver.functions.lambda_handlers"), sys.argv[1])
@@ -191,7 +191,7 @@ def test_api_answers_players(api: Function, tokens: dict[str, Any]) -> None:
     status, changed, _ = api.http("PUT /v1/profile", {"email": "ada@home.example"}, claims=claims)
     assert (status, changed["contact"]["email"]) == (200, "ada@home.example")
     status, board, _ = api.http("GET /v1/leaderboard", query={"limit": "5"})
-    # Another test of this file stores a result of the same player.
+    # Another test of this file may have stored a result of the player, so the player may be on the leaderboard.
     assert (status, {entry["player_id"] for entry in board["entries"]} - {claims["sub"]}) == (200, set())
     assert api.http("GET /v1/leaderboard", query={"limit": "500"})[0] == 400
     status, answer, _ = api.http("GET /v1/matches/{match_id}", claims=claims, path={"match_id": "nothing"})
@@ -261,7 +261,7 @@ def test_persistence_names_failed_messages_and_stores_the_others(
         "occurred_at_ms": int(time.time() * 1000),
         "payload": {"mode": "probe", "reason": "time_up", "started_at_ms": 1, "ended_at_ms": 2, "players": [player]},
     }
-    # Fill the cache, so that the following reads show whether it was invalidated.
+    # Fill the cache, so that later reads show whether the cache was invalidated.
     assert api.http("GET /v1/profile", claims=tokens["access"])[1]["matches"] == 0
     api.http("GET /v1/leaderboard")
     good, poison = str(uuid.uuid4()), str(uuid.uuid4())

@@ -58,7 +58,7 @@ async def test_a_sweep_is_continued_by_its_token(services: Services, big: Redis)
 
 
 async def test_each_invocation_makes_progress_in_a_very_short_time(services: Services, big: Redis) -> None:
-    """Test with a limit of the speed whose pause after a step is longer than an invocation."""
+    """Test with a limit of keys per second at which the pause after a step is longer than an invocation."""
     command = {"command": "invalidate_pattern", "pattern": "big:*", "max_keys_per_second": 1, "seconds": 0.01}
     first = await operations.run(command, services, seconds=60)
     assert 0 < first["removed"] < KEYS
@@ -78,7 +78,7 @@ async def test_a_flush_makes_all_keys_unreadable_at_once_and_frees_their_memory_
     await services.cache.set("profile", "p1", 2)
     rest, _ = await run_to_the_end(services, {"command": "flush", "resume_token": first["resume_token"]})
     assert first["removed"] + rest == KEYS + 1
-    # The flush does not remove a value that was written after its beginning.
+    # A flush does not remove a value that was written after the flush began.
     assert await services.cache.get("profile", "p1") == 2
     assert await big.get("{m:1}:lease") == b"server-1:7"
 

@@ -90,7 +90,7 @@ async def services(settings: Settings) -> AsyncIterator[Services]:
 
 
 def internal(played: Played) -> list[dict[str, Any]]:
-    """Return the events of the same match, with accounts of a probe or a load test."""
+    """Return the events of the match as a match of internal accounts."""
     events = played.events
     for event in (events[0], events[-1]):
         event["payload"]["internal"] = True
@@ -113,7 +113,7 @@ async def test_an_internal_match_is_in_no_statistics_of_players_and_expires(
     leaders = {player for player, _ in await services.results.leaders(1000)}
     assert real.winner in leaders
     assert played.winner not in leaders
-    # The probe can still read its own result, which it needs for the check.
+    # A probe can read the result of its match, although the result is not on the leaderboard.
     assert await services.results.stats(played.winner) == Stats(1, 1, 30, 30)
     key = {"match_id": {"S": played.match_id}}
     item = services.aws.dynamodb.get_item(TableName=settings.tables["matches"], Key=key)["Item"]
@@ -226,7 +226,7 @@ async def test_two_workers_with_the_same_batches_store_each_event_once(services:
         for start in range(0, len(events), 10):
             part = batch(events[start : start + 10])
             answers = await asyncio.gather(*(persist(part, worker) for worker in (services, other, services)))
-            # A conflict can fail a delivery. The queue then delivers the messages again.
+            # A conflict between two workers can fail a delivery, after which the queue delivers the messages again.
             if any(map(failed, answers)):
                 assert failed(await persist(part, services)) == []
     finally:

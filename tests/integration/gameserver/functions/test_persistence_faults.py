@@ -29,7 +29,8 @@ PLAYERS = [f"player-{number}" for number in range(50)]
 DUPLICATES = 500
 WORKERS = 3
 VISIBILITY_SECONDS = 10
-# This is one delivery more than in production, because several killed workers may have received the same message.
+# Largest number of deliveries of a message: more than in production, because several killed workers may have received
+# one message.
 RECEIVES = 6
 EVENTS_BETWEEN_KILLS = 50
 
@@ -75,7 +76,7 @@ class Played:
 
 
 class Workers:
-    """Runs several workers. `kill_one` kills the oldest worker and starts another."""
+    """Runs several workers. `kill_one` kills the oldest worker and starts a new worker."""
 
     def __init__(self, run_game: Any, settings: Settings) -> None:
         self._run = lambda: run_game("worker", settings)
@@ -97,7 +98,7 @@ class Workers:
     def kill_one(self) -> None:
         """Kill the oldest worker, unless it is the only worker.
 
-        Else on a slow machine no worker would process an event.
+        If the only worker were killed, no worker would process an event on a slow machine.
         """
         if len(self._alive) > 1:
             self._alive.pop(0).process.send_signal(signal.SIGKILL)
@@ -186,7 +187,7 @@ async def test_ten_thousand_events_with_a_worker_killed_every_second(
     played = [Played(*generator.sample(PLAYERS, 2), points=generator.randrange(10, 100)) for _ in range(MATCHES)]
     good = [body for match in played for body in match.bodies]
     assert len(good) == MATCHES * EVENTS_PER_MATCH
-    # These are valid events that the database refuses until the test removes the wrong constraint.
+    # `refused` are valid events that the database refuses until the test removes a wrong constraint.
     refused = [Played(f"refused-{n}", "refused", points=50) for n in range(POISON)]
     poison = [match.bodies[-1] for match in refused]
     services = Services(settings)
@@ -204,8 +205,8 @@ async def test_ten_thousand_events_with_a_worker_killed_every_second(
             while not publishing.done() or await asyncio.to_thread(count, sqs, queue):
                 assert time.monotonic() < started + 600, f"{count(sqs, queue)} messages are left"
                 await asyncio.sleep(1)
-                # On a busy machine a worker may finish no event within a second. A kill of each worker before its first
-                # event would use up the deliveries of valid messages, and the queue would then move them to the
+                # On a busy machine a worker may finish no event within a second. If each worker were killed before its
+                # first event, valid messages would use up their deliveries, and the queue would move them to the
                 # dead-letter queue.
                 async with services.database.connection() as connection:
                     stored = await connection.fetchval("SELECT count(*) FROM processed_events")

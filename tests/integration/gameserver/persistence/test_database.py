@@ -75,7 +75,7 @@ async def test_a_redis_user_from_a_secret_survives_the_rotation_of_its_password(
         with_secret = dataclasses.replace(settings, cache_secret=reference)
         async with open_redis(with_secret, clients) as redis:
             assert await redis.acl_whoami() == "game-server"
-            # Rotate the password. New connections must read the secret again.
+            # Rotate the password. New connections to the database must read the changed secret.
             await admin.acl_setuser("game-server", enabled=True, passwords=["-first", "+second"])
             await redis.connection_pool.disconnect()
             with pytest.raises(AuthenticationError):

@@ -1,4 +1,5 @@
-"""Tests of sealed values with an emulated KMS: which process can open them, in which place, and with how many calls."""
+"""Tests of sealed values with an emulated KMS: which process can open a value, at which place, and with how many
+calls."""
 
 from __future__ import annotations
 
@@ -48,7 +49,7 @@ def calls(clients: AwsClients) -> list[str]:
 async def test_a_sealed_value_opens_and_is_not_readable(settings: Settings, clients: AwsClients, value: str) -> None:
     sealed = await Sealer(settings, clients).seal(value, EMAIL)
     assert not value or value.encode() not in sealed
-    # A second sealer stands for another process.
+    # A second `Sealer` stands for another process.
     assert await Sealer(settings, clients).open(sealed, EMAIL) == value
 
 
@@ -98,7 +99,7 @@ async def test_errors_do_not_contain_the_value(settings: Settings, clients: AwsC
 
 async def test_values_of_another_environment_or_key_do_not_open(settings: Settings, clients: AwsClients) -> None:
     sealed = await Sealer(settings, clients).seal(VALUE, EMAIL)
-    # This sealer has the same KMS key, but not the context with which the data key was wrapped.
+    # A sealer of another environment has the same KMS key, but another encryption context than the wrapped data key.
     with pytest.raises(Undecipherable):
         await Sealer(dataclasses.replace(settings, environment="other"), clients).open(sealed, EMAIL)
     foreign = clients.kms.create_key()["KeyMetadata"]["Arn"]
@@ -132,7 +133,7 @@ async def test_data_keys_are_replaced_by_age_and_by_uses(
     clock.now = 61
     sealed.append(await sealer.seal(VALUE, EMAIL))
     assert calls == ["GenerateDataKey"] * 3
-    # Values of an earlier data key can still be opened. KMS unwraps their key again.
+    # Values of an earlier data key can still be opened, because KMS unwraps the earlier data key again.
     assert [await sealer.open(value, EMAIL) for value in sealed] == [VALUE] * 5
     assert calls == ["GenerateDataKey"] * 3 + ["Decrypt"] * 2
 

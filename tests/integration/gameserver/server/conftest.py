@@ -2,9 +2,9 @@
 
 Fixtures:
     issuer: An `Issuer`, which signs RS256 access tokens like a user pool and serves its keys over HTTP.
-    redis: A client of an empty database, which no other test uses.
-    settings: A factory of `Settings` for a further game server on this database.
-    directory: The `Directory` of this database.
+    redis: A client of an empty Redis database, which no other test uses.
+    settings: A factory of `Settings` for a further game server on the Redis database of the test.
+    directory: The `Directory` in the Redis database of the test.
     start: A factory of game servers in this process.
     spawn: A factory of game servers as processes, see `ServerProcess`.
     new_match: A function that creates a match as the API does, and returns its `MatchSpec`.
@@ -46,7 +46,8 @@ from gameserver.server.loop import new_event_loop
 from gameserver.server.process import GameServer
 
 CLIENT_ID = "realtime-tests"
-# Numbers of the Redis databases. `make_settings` in tests/integration/conftest.py uses the numbers from 1.
+# Numbers of the Redis databases for the tests of the game server. `make_settings` in tests/integration/conftest.py uses
+# the numbers from 1.
 _DATABASES = itertools.count(1000)
 _START_SECONDS = 60.0
 
@@ -270,7 +271,7 @@ async def _registered(directory: Directory, server_id: str) -> None:
 
 
 def environment_of(settings: Settings) -> dict[str, str]:
-    """Return the variables from which a child process reads these settings."""
+    """Return the environment variables from which a child process reads `settings`."""
     values = {}
     for field in dataclasses.fields(settings):
         value = getattr(settings, field.name)

@@ -42,7 +42,7 @@ async def _socket(url: str, protocol: str = "mj1.msgpack") -> AsyncIterator[Sock
 
 
 async def _answer(ws: Socket, wanted: type[Any] | tuple[type[Any], ...]) -> Any:
-    """Return the next message of a type, and skip frames."""
+    """Return the next message of a type in `wanted`, and skip other messages."""
     async with asyncio.timeout(10):
         while True:
             message = MSGPACK.decode_server(await ws.receive_bytes())
@@ -175,7 +175,7 @@ async def test_a_player_who_disconnects_before_the_welcome_frees_the_seat(
     server, spec, url = arena
     await player("ada").join((spec.match_id, url))
     room = server.host.rooms[spec.match_id]
-    # From here on the server stores nothing, so it sends no welcome.
+    # The server stores nothing any more, so it sends no `Welcome` to new players.
     monkeypatch.setattr(server.host.committer, "_rooms", list)
     async with _socket(url) as ws:
         await ws.send_bytes(MSGPACK.encode(Hello(spec.match_id, issuer.token("bob"))))
@@ -272,7 +272,7 @@ async def test_a_client_that_does_not_read_is_dropped_without_an_effect_on_other
         await eventually(seated)
         slow = next(c for c in room.connections if c.seat.player_id == "slow")
         while not slow.paused:
-            # Large messages fill the kernel's buffers at once. Frames alone would need a minute.
+            # Large messages fill the kernel's buffers at once, while frames would need a minute.
             slow.send(Redirect("x" * 60_000))
 
         async def dropped() -> bool:
@@ -297,7 +297,8 @@ def _deaf_client(url: str, hello: bytes) -> Iterator[socket.socket]:
             b"Sec-WebSocket-Key: MDEyMzQ1Njc4OWFiY2RlZg==\r\nSec-WebSocket-Version: 13\r\n"
             b"Sec-WebSocket-Protocol: mj1.msgpack\r\n\r\n"
         )
-        # The header of a final binary frame with a 16-bit length and a mask of zeros.
+        # The bytes before `hello` are the header of an unfragmented binary frame with a 16-bit length and a mask of
+        # zeros.
         raw.sendall(b"\x82\xfe" + struct.pack(">H", len(hello)) + b"\x00" * 4 + hello)
         yield raw
 
@@ -378,7 +379,7 @@ async def test_operators_see_load_latency_and_lag(arena: Any, player: Any, event
         return bool(metrics.input_to_state) and metrics.frames_sent > 0
 
     await eventually(measured)
-    # A tick takes 50 ms at 20 Hz. A busy machine adds to that.
+    # The delay of an input is about a tick, 50 ms at 20 Hz, and longer on a busy machine.
     assert 0 < metrics.input_to_state[0] < 5
     assert metrics.bytes_received > MAX_INPUTS_PER_SECOND
     async with (

@@ -23,7 +23,8 @@ from gameserver.match import MatchSpec
 from gameserver.runtime.aws import AwsClients
 from gameserver.server.process import end_tasks
 
-# The length of leases in these tests. `_lapse` ends a lease that must have expired, so no test waits for its end.
+# Length of the leases in the tests of this file, in seconds. `_lapse` ends a lease at once where it must have expired,
+# so no test waits for the end of a lease.
 LEASE = 30.0
 
 
@@ -290,7 +291,7 @@ async def test_an_open_match_is_offered_as_often_as_it_has_seats(
 async def test_seven_players_at_the_same_moment_get_two_matches_of_four_seats(
     redis: Redis, directory: Directory
 ) -> None:
-    """Let seven callers each read that no match is open, as seven API processes may. Only Redis coordinates them."""
+    """Let seven callers read that no match is open, as seven API processes may. Only Redis coordinates the callers."""
     await directory.heartbeat(_server("s1", max_players=100))
     looked = asyncio.Barrier(7)
 
@@ -308,7 +309,7 @@ async def test_seven_players_at_the_same_moment_get_two_matches_of_four_seats(
     for number in range(7):
         kept = await redis.exists(keys.spec(f"m{number}"), keys.seats(f"m{number}"))
         assert kept == (2 if f"m{number}" in matches else 0)
-    # The eighth caller gets the last seat, and the ninth caller gets none.
+    # The eighth caller gets the last free seat of the two matches, and the ninth caller gets no seat.
     last = await directory.find_open("duel")
     assert last is not None
     assert matches[last[0].match_id] == 3
@@ -323,7 +324,7 @@ async def test_a_seat_that_was_kept_is_free_again_within_five_seconds(
     assert await directory.find_open("test") is not None
     assert await directory.find_open("test") is not None
     assert await directory.find_open("test") is None
-    # Two players never join. Their seats become free again by Redis's clock alone.
+    # Two players never join, so the seats that were kept for them become free again by Redis's clock alone.
     started = time.monotonic()
     while await directory.find_open("test") is None:
         await directory.heartbeat(_server("s1"))

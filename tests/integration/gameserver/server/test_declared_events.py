@@ -1,4 +1,5 @@
-"""Tests of events that a studio's rules declare, from the rules to PostgreSQL. An unstorable event ends its match."""
+"""Tests of events that a studio's rules declare, from the rules to PostgreSQL. An event that cannot be stored ends its
+match."""
 
 from __future__ import annotations
 
@@ -16,7 +17,7 @@ from gameserver.events import MAX_PAYLOAD_BYTES
 from gameserver.functions.services import Services
 from gameserver.runtime.settings import Settings
 
-# Each input makes the rules report one event. The game is over after the event `table.closed`.
+# The rules `CARDS` report one event for each input. The game is over after the event `table.closed`.
 CARDS = """
 from typing import Any
 
@@ -72,7 +73,7 @@ REFUSED = {
 
 @pytest.fixture
 def rules(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> str:
-    """Write the game above into a module that servers can import, and return the module's name."""
+    """Write the rules `CARDS` into a module that servers can import, and return the module's name."""
     package = f"studio_{uuid.uuid4().hex}"
     (tmp_path / package).mkdir()
     (tmp_path / package / "cards.py").write_text(CARDS)
@@ -87,7 +88,7 @@ class Queues:
         self._sqs, self.url = services.aws.sqs, services.settings.persistence_queue_url
         arn = json.loads(self._attributes(self.url, "RedrivePolicy")["RedrivePolicy"])["deadLetterTargetArn"]
         self.dead_letter_url = self._sqs.get_queue_url(QueueName=arn.rsplit(":", 1)[-1])["QueueUrl"]
-        # A message that fails goes to the dead-letter queue at once.
+        # With `maxReceiveCount` 1, a message that fails goes to the dead-letter queue at once.
         redrive = json.dumps({"deadLetterTargetArn": arn, "maxReceiveCount": 1})
         self._sqs.set_queue_attributes(QueueUrl=self.url, Attributes={"RedrivePolicy": redrive})
 
@@ -151,6 +152,6 @@ async def test_declared_events_are_stored_and_others_end_the_match(
         ("card.played", {**by, "card": 7}),
         ("table.closed", {**by, **closed}),
     ]
-    # Each of the other matches has only stored the event before the refused event.
+    # Each match with a refused event has stored only the event before the refused event.
     others = [(row["match_id"], row["type"]) for row in rows if row["match_id"] != good]
     assert sorted(others) == sorted((match_id, "card.played") for match_id, _ in refused.values())

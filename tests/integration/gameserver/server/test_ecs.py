@@ -24,8 +24,8 @@ class Agent:
     """Answers like the ECS agent.
 
     Attributes:
-        asked: bodies of the requests for protection.
-        refusal: the answer to these requests while it is set.
+        asked: bodies of the requests to switch the protection on or off.
+        refusal: the answer to requests for protection; None to grant them.
     """
 
     def __init__(self) -> None:
@@ -140,7 +140,7 @@ async def test_a_server_that_always_has_matches_can_be_replaced(agent: Agent, se
         await protection.look(session)
         protected += [clock.now - 1000.0] * (len(agent.asked) - before)
         clock.now += 5
-    # The protection lasts four minutes, after which ECS ends it. Then the pause begins.
+    # ECS ends the protection after 240 s, and the server asks again after a pause of 90 s.
     assert protected == [0.0, 330.0]
     assert all(wish["ProtectionEnabled"] for wish in agent.asked)
 
@@ -203,7 +203,7 @@ async def test_a_game_server_runs_as_a_task(
 
     await eventually(protected)
     lines = [json.loads(line) for line in process.log.read_text().splitlines() if '"server_status"' in line]
-    # The metric filter of terraform/modules/game_service reads the fields of this log line.
+    # The metric filter of terraform/modules/game_service reads the fields of the log line `server_status`.
     assert lines[0]["event"] == "server_status"
     assert lines[0]["players"] == 0
     assert {line["server_id"] for line in lines} == {name}

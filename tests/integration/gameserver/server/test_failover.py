@@ -33,7 +33,7 @@ class Events:
     sqs: Any
 
     def received(self) -> dict[str, dict[str, Any]]:
-        """Return the received events by event id. An event that was received twice must be the same."""
+        """Return the received events by event id. If an event was received twice, its two messages must be equal."""
         received: dict[str, dict[str, Any]] = {}
         while True:
             answer = self.sqs.receive_message(QueueUrl=self.queue_url, MaxNumberOfMessages=10, WaitTimeSeconds=0)
@@ -68,7 +68,8 @@ Playing = list[asyncio.Task[MatchReport]]
 async def _play(player: Any, spec: Any, url: str, players: int, *, others: bool = True) -> Playing:
     """Return bots that play, and wait until each has received an event about points.
 
-    With `others`, each bot also knows another server's address, because these tests have no API that returns it.
+    With `others`, also wait until each bot knows another server's address, because these tests have no API that returns
+    addresses.
     """
     seats: list[PlayerConnection] = [await player(f"player-{n}").join((spec.match_id, url)) for n in range(players)]
     playing = [asyncio.create_task(Bot(seat).play()) for seat in seats]

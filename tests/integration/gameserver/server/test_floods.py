@@ -86,7 +86,7 @@ async def test_a_flood_of_any_kind_of_frame_ends_the_connection_at_once(
     server, spec, url = arena
     async with _websocket(url) as (reader, writer):
         if seated or kind == "inputs":
-            # The server ignores a client's inputs before the welcome, but counts them.
+            # Before the `Welcome`, the server ignores a client's inputs, but counts them as messages.
             token = issuer.token("mallory")
             writer.write(_frame(_BINARY, MSGPACK.encode(Hello(spec.match_id, token))))
         if seated:
@@ -95,7 +95,8 @@ async def test_a_flood_of_any_kind_of_frame_ends_the_connection_at_once(
         started = time.monotonic()
         writer.write(_frame(_KINDS[kind], payload) * (_ALLOWED + 1))
         frames = await _frames(reader)
-        # Other refused clients have 3 s to read their last messages. This client is cut much earlier.
+        # A client that floods the server is cut at once, while other refused clients have 3 s to read their last
+        # messages.
         assert time.monotonic() - started < 2
     refusals = [message.code for message in _messages(frames) if isinstance(message, Refused)]
     assert refusals in ([], ["rate_limited"]), "the last message may be lost when the connection is cut"

@@ -125,7 +125,7 @@ async def test_a_player_of_another_authority_does_not_join(
 
 @pytest.fixture
 def impostor(layout: Layout, monkeypatch: pytest.MonkeyPatch) -> Iterator[Callable[..., int]]:
-    """Start a server whose certificate is of the right authority but for another name.
+    """Start a server whose certificate is signed by the region's authority, but for another host name.
 
     The attribute `heard` of the fixture counts the bytes that the server has received over TLS.
     """

@@ -53,7 +53,7 @@ async def test_a_turn_based_game_survives_its_server(spawn: Any, new_match: Any,
         await table.move(number, cell)
 
     async def know_the_way() -> bool:
-        # This test has no API. The clients learn the other server's address from the owner.
+        # The clients learn the other server's address from the match's owner, because the test has no API.
         return all(seat._alternates for seat in seats)
 
     await eventually(know_the_way)

@@ -116,7 +116,7 @@ async def test_a_known_version_is_not_sent_again(client: TestClient[Any, Any]) -
     "path", ["/../settings.py", "/..%2fsettings.py", "/%2e%2e/settings.py", "/web/app.js", "/no.js", "//app.js"]
 )
 async def test_other_paths_are_not_served(client: TestClient[Any, Any], path: str) -> None:
-    # Do not use an HTTP client, because it would normalise the path before it sends the request.
+    # The test writes the request itself, because an HTTP client would normalise the path.
     reader, writer = await asyncio.open_connection("127.0.0.1", client.port)
     writer.write(f"GET {path} HTTP/1.1\r\nHost: game\r\nConnection: close\r\n\r\n".encode())
     answer = await reader.read()

@@ -96,7 +96,8 @@ async def test_a_valid_token_names_its_player(pool: UserPool, verifier: TokenVer
         ({"cognito:groups": ["internals"]}, False),
         ({"cognito:groups": []}, False),
         ({"cognito:groups": {"internal": True}}, False),
-        # A client could set these claims itself, if the pool had such attributes.
+        # A client could set the claims `internal` and `custom:internal`, if the user pool had attributes with these
+        # names.
         ({"internal": True, "custom:internal": "true", "groups": ["internal"]}, False),
         ({}, False),
     ],
@@ -137,7 +138,8 @@ async def test_keys_are_fetched_once(pool: UserPool, verifier: TokenVerifier) ->
         {"client_id": "other"},
         {"client_id": None},
         {"token_use": "id"},
-        # pytest evaluates this list when it collects the tests, which may be long before this test runs.
+        # The time is a day later, because pytest evaluates parameters when it collects the tests, which may be long
+        # before the test runs.
         {"nbf": time.time() + 86_400},
     ],
 )

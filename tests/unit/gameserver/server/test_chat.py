@@ -60,7 +60,7 @@ def test_any_text_becomes_one_bounded_printable_line(raw: str) -> None:
     text = sanitise(raw)
     assert len(text) <= MAX_CHAT_LENGTH
     assert text == text.strip()
-    # The joiner of emoji is the only format character that may stay.
+    # U+200D, which joins emoji, is the only format character that may stay.
     assert all(c in " \u200d" or unicodedata.category(c)[0] not in "CZ" for c in text)
 
 

@@ -70,7 +70,7 @@ def test_a_closed_connection_does_not_count_and_its_descriptor_can_be_reused(
     pairs[2][0].detach()
     reused = socket.socket(fileno=pairs[1][0].fileno())
     try:
-        # The descriptor still has an entry, as after a close that the limit has not noticed.
+        # The limit still counts an earlier connection with the descriptor of `reused`, whose end it has not noticed.
         assert limit.admits(reused, "c")
     finally:
         reused.detach()

@@ -31,7 +31,7 @@ def test_readers_are_called_until_they_are_removed(pair: tuple[socket.socket, so
     async def work() -> None:
         loop = asyncio.get_running_loop()
         loop.add_reader(ours, lambda: received.append(b"first"))
-        # A second reader of the same socket replaces the first reader, and may have arguments.
+        # A second call of `add_reader` for a socket replaces the first reader. A reader may have arguments.
         loop.add_reader(ours.fileno(), lambda size: received.append(ours.recv(size)), 1)
         theirs.send(b"ab")
         while len(received) < 2:  # noqa: ASYNC110 - nothing but the loop itself can tell
@@ -93,7 +93,7 @@ def test_a_held_socket_waits_for_its_owner(pair: tuple[socket.socket, socket.soc
         loop.hold(ours.fileno())
         assert loop.remove_reader(ours)
         loop.release(ours.fileno())
-        # The socket is no longer held, so the loop watches the next reader of the same descriptor.
+        # After `remove_reader` a socket is no longer held, so the loop calls the next reader of the descriptor.
         loop.add_reader(ours, lambda: received.append(ours.recv(1)))
         theirs.send(b"d")
         while len(received) < 4:  # noqa: ASYNC110

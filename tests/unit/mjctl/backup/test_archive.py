@@ -1,4 +1,5 @@
-"""Tests the archive's format with a real directory as store. The keys are constants, and do not come from KMS."""
+"""Tests the archive's format with a real directory as store. The encryption keys are constants, and do not come from
+KMS."""
 
 from __future__ import annotations
 
@@ -64,7 +65,7 @@ async def test_files_are_private_and_contain_no_plain_record(store: DirectorySto
 
 
 async def test_a_chunk_cannot_replace_another_chunk(store: DirectoryStore) -> None:
-    # The cipher detects the exchange of two chunks even if the manifest lists them in the new order.
+    # The decryption detects that two chunks were exchanged, even if the manifest lists the chunks in the new order.
     backup_id, part = await write(store, RECORDS)
     folder = Path(store.location) / backup_id
     first, second = (folder / part.object_name(index) for index in (0, 1))

@@ -37,7 +37,7 @@ def test_the_state_of_a_run_follows_from_the_states_of_its_parts(
 
 
 def test_a_run_without_any_date_has_the_date_in_its_name() -> None:
-    # RDS sets the date of a snapshot only when the snapshot is complete.
+    # RDS sets the creation date of a snapshot only when the snapshot is complete.
     assert managed._entry(NAME, [part("creating", None), part("creating", None)]).created_at == CREATED_AT
 
 

@@ -1,4 +1,4 @@
-"""Tests which backups a retention policy keeps. The backups have dates in November 2026; the 1st is a Sunday."""
+"""Tests which backups a retention policy keeps. The newest backup has the date 24 November 2026, a Tuesday."""
 
 from __future__ import annotations
 
@@ -37,7 +37,8 @@ def test_the_newest_backups_of_each_day_week_and_month_are_kept() -> None:
     entries = days(*range(70))
     assert ages(decide(entries, last=2), keep=True) == [0, 1]
     assert ages(decide(entries, daily=3), keep=True) == [0, 1, 2]
-    # The 24th is a Tuesday, so that the newest backups of earlier weeks are those of Sundays.
+    # The newest backup is of Tuesday, 24 November, so the newest backups of earlier weeks are 2 and 9 days older, of
+    # Sundays.
     assert ages(decide(entries, weekly=3), keep=True) == [0, 2, 9]
     assert ages(decide(entries, monthly=3), keep=True) == [0, 24, 55]
 

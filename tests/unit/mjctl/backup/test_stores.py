@@ -28,7 +28,7 @@ def test_equal_items_have_equal_records() -> None:
     other = {"deep": {"L": [{"M": {"n": {"NS": ["1", "2"]}}}]}, "tags": {"SS": ["y", "x"]}, "id": {"S": "a"}}
     assert tables.encode_item(item) == tables.encode_item(other)
     assert tables.decode_item(tables.encode_item(item))["tags"] == {"SS": ["x", "y"]}
-    # A list keeps its order.
+    # The encoding of a list keeps the order of its elements.
     assert tables.encode_item({"l": {"L": [{"N": "1"}, {"N": "2"}]}}) != tables.encode_item(
         {"l": {"L": [{"N": "2"}, {"N": "1"}]}}
     )

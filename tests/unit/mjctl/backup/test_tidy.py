@@ -72,12 +72,12 @@ def test_all_regions_are_cleaned_up_and_the_operator_sees_what_is_running() -> N
 
 
 def test_a_shield_alone_does_not_protect_the_clean_up() -> None:
-    """Shows why `tidy` exists. If a later Python makes this test fail, `tidy` can be removed."""
+    """Test asyncio.shield instead of `tidy`. If a later Python makes the test fail, `tidy` can be removed."""
     assert _run("asyncio.shield").stdout == ""
 
 
 async def test_a_cancelled_write_has_ended_before_its_object_is_removed() -> None:
-    # The write runs in a thread, and a cancellation does not stop a thread.
+    # The write of an object runs in a thread, which a cancellation does not stop.
     written: list[str] = []
     begun = asyncio.Event()
     loop = asyncio.get_running_loop()

@@ -1,4 +1,4 @@
-"""Tests of the start of the command, which every call pays for."""
+"""Tests that `mjctl` starts fast, because every call waits for the start."""
 
 from __future__ import annotations
 
@@ -7,7 +7,7 @@ import sys
 
 from mjctl.cli.app import tree
 
-# Each of these modules takes a tenth of a second or more to import.
+# Modules that each take a tenth of a second or more to import.
 HEAVY = ("boto3", "botocore", "mjctl.models.environment", "pydantic", "redis", "sqlalchemy")
 
 

@@ -14,7 +14,7 @@ from mjctl.cli.target import Target, conclude
 from mjctl.clients.regions import RegionOutcome
 from mjctl.models.errors import MjctlError, NotFoundError, UnreachableError, UsageError
 
-# These commands work on exactly one region.
+# Commands that work on exactly one region.
 ONE_REGION = {"backup restore", "failover", "unlock"}
 
 

@@ -27,7 +27,7 @@ def _process(command: str) -> str:
 
 
 BROKEN_IDENTITIES = {
-    # The text of ~/.aws/config, AWS_PROFILE and a part of the expected advice, by the name of the case.
+    # Name of a case -> (text of ~/.aws/config, value of AWS_PROFILE, part of the expected advice).
     "no credentials at all": ("", None, "aws sso login"),
     "half a key": ("[default]\naws_access_key_id = AKIAHALF\n", None, "set both AWS_ACCESS_KEY_ID and"),
     "unknown profile": ("", "nosuch", "aws configure list-profiles"),
@@ -55,7 +55,8 @@ def break_identity(kind: str, home: Path, monkeypatch: pytest.MonkeyPatch) -> st
     if "expired" in kind:
         name = sha1(b"s", usedforsecurity=False).hexdigest()
         (folder / "sso" / "cache" / f"{name}.json").write_text(json.dumps(_EXPIRED))
-    # botocore computes the folder of the SSO cache during its import, so that a new HOME does not change it.
+    # botocore computes the folder of the SSO cache during its import, so a later change of HOME does not change the
+    # folder.
     for provider in ("botocore.tokens.SSOTokenProvider", "botocore.credentials.SSOProvider"):
         monkeypatch.setattr(f"{provider}._SSO_TOKEN_CACHE_DIR", str(folder / "sso" / "cache"))
     for name in (

@@ -26,7 +26,7 @@ Explain = Callable[[Exception], MjctlError | None]
 
 @pytest.fixture(params=["account", "clients"])
 def explain(request: pytest.FixtureRequest, make_contract: Callable[..., Contract]) -> Explain:
-    """Return each of the two functions that explain errors of boto3. Both must report credentials alike."""
+    """Return each of the two functions that explain errors of boto3, which must report faulty credentials alike."""
     if request.param == "account":
         return lambda error: ACCOUNT.explain(error, "sts:GetCallerIdentity")
     clients = RegionClients(make_contract(aws={"account_id": "123456789012"}))

@@ -1,4 +1,4 @@
-"""`mjctl unlock` removes the lock note of a dead run on this machine, and keeps the note of a living run."""
+"""`mjctl unlock` removes the lock note of a process that has ended, and keeps the note of a running process."""
 
 from __future__ import annotations
 

@@ -1,4 +1,5 @@
-"""A program runs a failover and the return after it without a console: it approves a plan and reads a report."""
+"""A program runs a failover, and later the return to the first region, without a console: it approves a plan and reads
+a report."""
 
 from __future__ import annotations
 

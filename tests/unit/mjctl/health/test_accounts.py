@@ -48,8 +48,8 @@ def test_the_error_names_a_folder_that_cannot_be_written(tmp_path: Path) -> None
 
 
 def test_an_account_from_before_the_internal_group_is_not_used_again(tmp_path: Path) -> None:
-    # An older version created this account without the mark, so that it is on the leaderboard. A new account replaces
-    # it.
+    # An account of an older version has no mark `internal`, so the account is on the leaderboard, and a new account
+    # must replace it.
     old = asdict(new_account(1, "pool-a"))
     del old["internal"]
     (tmp_path / "probe-1.json").write_text(json.dumps(old))

@@ -1,4 +1,4 @@
-"""Tests the severity of each check."""
+"""Tests the severity of each health check."""
 
 from __future__ import annotations
 

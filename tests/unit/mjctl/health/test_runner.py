@@ -169,7 +169,8 @@ async def test_every_check_fails_in_a_region_that_does_not_answer(make_contract:
 async def test_a_dependency_that_hangs_in_one_of_ten_regions_does_not_delay_other_checks(
     make_contract: MakeContract, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    # The dependency accepts the connection and never answers. A region has 20 checks, and only 16 run at a time.
+    # The server `dependency` accepts connections and never answers. Each region has 20 checks, and only 16 checks run
+    # at a time.
     accepted: list[asyncio.StreamWriter] = []
     dependency = await asyncio.start_server(lambda _, writer: accepted.append(writer), "127.0.0.1", 0)
     port = dependency.sockets[0].getsockname()[1]

@@ -24,10 +24,10 @@ async def api(*behaviours: str) -> AsyncIterator[tuple[str, list[str]]]:
     """Serve an emulated AWS whose connections behave in turn as `behaviours` says.
 
     Args:
-        behaviours: `reset`, `broken` (status 500), `hang` or `answer`, for each connection. The last behaviour repeats.
+        behaviours: `reset`, `broken` (status 500), `hang` or `answer`, for each connection; the last behaviour repeats.
 
     Yields:
-        The URL, and the list of the behaviours that connections have met.
+        The URL of the emulated AWS, and the list of the behaviours that its connections have shown.
     """
     seen: list[str] = []
     connections: set[asyncio.Task[None] | None] = set()
@@ -42,7 +42,7 @@ async def api(*behaviours: str) -> AsyncIterator[tuple[str, list[str]]]:
                 linger = struct.pack("ii", 1, 0)
                 writer.get_extra_info("socket").setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, linger)
             elif behaviour == "hang":
-                await reader.read()  # Returns when the client closes the connection.
+                await reader.read()  # The read returns when the client closes the connection.
             else:
                 status = b"500 Oops" if behaviour == "broken" else b"200 OK"
                 writer.write(b"HTTP/1.1 " + status + b"\r\nContent-Length: 2\r\nConnection: close\r\n\r\n{}")

@@ -16,7 +16,7 @@ from mjctl.models.drained import Drained, operator
         (timedelta(minutes=4), "new kernel", "drained by root@vm 4 min ago: new kernel"),
         (timedelta(hours=5), None, "drained by root@vm 5 h ago"),
         (timedelta(days=3), None, "drained by root@vm 3 days ago"),
-        # The time is in the future, because the clock of this machine is slow.
+        # The time of the drain can be in the future, if the clock of this machine is slow.
         (timedelta(seconds=-30), None, "drained by root@vm 0 s ago"),
     ],
 )

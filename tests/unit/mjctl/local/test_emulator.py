@@ -10,7 +10,7 @@ from mjctl.local.emulator import ChangeTracker
 
 
 async def _application(scope: Any, receive: Any, send: Any) -> None:
-    """Accept a request and send no answer."""
+    """Accept a request as an ASGI application, and send no answer."""
 
 
 async def changed(method: str, target: bytes) -> tuple[bool, bool]:

@@ -1,4 +1,5 @@
-"""Tests of the provisioners' program: it writes a line to stdout, errors to stderr, and has mjctl's exit codes."""
+"""Tests of `python -m mjctl.local`: the program writes a line to stdout, errors to stderr, and has mjctl's exit
+codes."""
 
 from __future__ import annotations
 

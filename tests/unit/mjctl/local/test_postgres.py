@@ -1,4 +1,5 @@
-"""Tests of the password of the game's role. It is in a private file, and PostgreSQL stores only its verifier."""
+"""Tests of the password of the game's role: a private file has the password, and PostgreSQL stores only its
+verifier."""
 
 from __future__ import annotations
 

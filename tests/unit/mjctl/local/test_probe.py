@@ -22,7 +22,7 @@ Serve = Callable[[bytes | None], int]
 def serve() -> Iterator[Serve]:
     """Return a function that starts a server and returns its port.
 
-    The server answers with the given bytes, or never.
+    The server answers each connection with the given bytes, or never.
     """
     listeners: list[socket.socket] = []
 

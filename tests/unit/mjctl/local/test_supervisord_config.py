@@ -18,7 +18,7 @@ from mjctl.models.errors import ConfigError
 
 LAYOUT = Layout(Path("/somewhere/us-east-1"))
 
-# The settings of supervisord's parser: no interpolation, and `;` and `#` after a space begin a comment.
+# Arguments of ConfigParser as supervisord sets them: no interpolation, and `;` and `#` after a space begin a comment.
 PARSER = {"inline_comment_prefixes": (";", "#"), "strict": False}
 
 

@@ -17,7 +17,7 @@ from mjctl.models.exit_codes import ExitCode
 
 @pytest.fixture
 def unknown(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> Path:
-    """Simulate a user without passwd entry. Return the only folder in which libraries are searched."""
+    """Simulate a user without passwd entry. Return the only folder in which nss_wrapper is searched."""
 
     def missing(uid: int) -> None:
         raise KeyError(uid)

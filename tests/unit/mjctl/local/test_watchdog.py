@@ -46,7 +46,7 @@ def supervisor() -> Supervisor:
 
 @pytest.fixture
 def answers(monkeypatch: pytest.MonkeyPatch) -> list[str | None]:
-    """Return the list of the verdicts of the next probes. The last verdict repeats for ever."""
+    """Return the list of the verdicts of the next probes, of which the last verdict repeats for ever."""
     queue: list[str | None] = [None]
     monkeypatch.setattr(
         module,

@@ -17,7 +17,7 @@ def zones(region: str) -> list[str]:
 
 
 def environment(*regions: str, **aws: Any) -> Environment:
-    """Return an environment of target `aws`. A region may have its VPC's range: us-east-1=10.0.0.0/16."""
+    """Return an environment of target `aws`. A name of a region may include the VPC's range: us-east-1=10.0.0.0/16."""
     parts: dict[str, Any] = {}
     for region in regions:
         name, _, cidr = region.partition("=")

@@ -154,7 +154,7 @@ def test_a_release_without_game_server_files_is_refused(tmp_path: Path, left: tu
 
 
 class TestRules:
-    """Tests rules that an environment names by the dotted path of a module outside of the game server."""
+    """Tests rules modules outside of the game server, which an environment names by a dotted path."""
 
     @pytest.mark.parametrize("module", ["studio/chess.py", "studio/chess/__init__.py"])
     @pytest.mark.parametrize("place", ["project", "installed"])

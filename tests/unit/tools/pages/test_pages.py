@@ -1,4 +1,4 @@
-"""The generated pages are those of the code, and cover every definition."""
+"""The generated pages of the documentation agree with the code, and cover every definition."""
 
 from __future__ import annotations
 

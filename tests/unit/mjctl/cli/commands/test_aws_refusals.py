@@ -1,6 +1,6 @@
 """Tests of every command that calls AWS, while AWS refuses the calls: a message, a documented exit code, no traceback.
 
-A small HTTP server plays AWS and answers in the protocol of each service.
+A small HTTP server simulates AWS, and answers in the protocol of each service.
 """
 
 from __future__ import annotations
@@ -41,7 +41,7 @@ COMMANDS = (
     ("servers", "restart", "--yes"),
     ("failover", "--region", "us-east-1", "--restore", "--yes"),
 )
-# One command for each protocol: STS uses queries, SQS uses JSON, and ECS uses JSON with another content type.
+# One command for each protocol of AWS: STS uses queries, SQS uses JSON, and ECS uses JSON with another content type.
 FEW = (COMMANDS[0], COMMANDS[9], COMMANDS[14])
 
 
@@ -60,7 +60,7 @@ BROKEN = Refusal(500, "", "<html>bad gateway</html>")
 
 
 class Aws:
-    """Plays AWS: it answers every request with `refusal`."""
+    """Simulates AWS by a server that answers every request with `refusal`."""
 
     def __init__(self) -> None:
         self.refusal = EXPIRED
@@ -164,7 +164,7 @@ def check(ran: Any, code: ExitCode, *texts: str) -> None:
     assert ran.code == code, ran.err
     assert "Traceback" not in ran.err
     assert ran.out == ""
-    # The message may be folded at the width of the screen.
+    # The error message may be wrapped at the width of the terminal.
     shown = " ".join(ran.err.split())
     for text in texts:
         assert text in shown
@@ -252,7 +252,7 @@ def test_health_without_any_observed_check_is_not_healthy(
     mjctl: Any, contract: Contract, aws_that_refuses: Aws, fail_on: str
 ) -> None:
     values = production(contract, aws_that_refuses.url).model_dump()
-    # An emulated AWS serves no players, so these checks are skipped.
+    # An emulated AWS serves no players, so the checks `login` and `match` are skipped.
     unserved = Contract.parse({**values, "endpoints": {**values["endpoints"], "served": False}})
     mjctl.contracts = {contract.region: unserved}
     ran = mjctl("health", "--only", "login", "--only", "match", "--fail-on", fail_on, "-o", "json")

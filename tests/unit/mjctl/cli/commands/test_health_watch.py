@@ -23,7 +23,8 @@ def test_every_round_of_checks_reads_the_contracts_again(
 ) -> None:
     ports = [1, 1, 2]
     published: list[Contract | None] = [make_contract(endpoints={"api": f"http://127.0.0.1:{port}"}) for port in ports]
-    # The contracts are read at the start of the command, in a first round, during a deploy, and after the deploy.
+    # The command reads the contract four times: at its start, in a first round, during a deploy (no contract), and
+    # after the deploy.
     published.insert(2, None)
     seen: list[str] = []
 

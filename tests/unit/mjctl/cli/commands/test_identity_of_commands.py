@@ -56,7 +56,7 @@ COMMANDS = {
     "status": "",
     "unlock": "-r us-east-1",
 }
-# These commands read files and processes of this machine only.
+# Commands that need no AWS credentials, because they read only files and processes of this machine.
 LOCAL = {
     "completion",
     "config schema",
@@ -70,7 +70,7 @@ LOCAL = {
     "sandbox up",
     "version",
 }
-# One fault of each kind: a profile, a token, a process, a file.
+# One fault of AWS credentials of each kind: a profile, a token, a process, a file.
 KINDS = ("unknown profile", "sign-in expired", "process prints no JSON", "config cannot be parsed")
 
 
@@ -78,7 +78,7 @@ KINDS = ("unknown profile", "sign-in expired", "process prints no JSON", "config
 def mjctl(capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> Iterator[CommandLine]:
     monkeypatch.setenv("MJCTL_HOME", str(tmp_path / "home"))
     monkeypatch.setenv("MJCTL_PROJECT_DIR", str(Workspace.discover(Path(__file__)).project_dir))
-    # The archive of the functions takes half a minute and needs no AWS.
+    # The build of the functions' archive takes half a minute and needs no AWS, so the tests skip the build.
     monkeypatch.setattr("mjctl.deploy.releases.release_artifacts.functions_of", lambda *_: None)
     forget = (accounts._client, accounts._account_of_credentials, accounts._key_of_bucket, accounts._region_of_bucket)
     for cached in forget:

@@ -1,4 +1,5 @@
-"""Tests of a region whose deploy was interrupted: `status` shows the region, and `health` calls it unhealthy."""
+"""Tests of a region whose deploy was interrupted: `status` shows the region, and `health` reports an unhealthy
+region."""
 
 from __future__ import annotations
 

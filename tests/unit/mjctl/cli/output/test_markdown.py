@@ -1,4 +1,4 @@
-"""Tests of the Markdown summary of a run: the order of its parts, the omitted parts and its maximum length."""
+"""Tests of the Markdown summary of a command: the order of its parts, the omitted parts and its maximum length."""
 
 from __future__ import annotations
 

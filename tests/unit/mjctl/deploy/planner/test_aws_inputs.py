@@ -38,7 +38,7 @@ def variables(name: str) -> dict[str, dict[str, Any]]:
 
 @pytest.mark.parametrize("name", ["dev", "staging", "prod", "sandbox"])
 def test_each_stack_declares_every_given_variable_and_gets_every_required_variable(name: str) -> None:
-    """Check names here, because Terraform only warns of a misspelt variable, which then has no effect."""
+    """Check the names of variables, because Terraform only warns of a misspelt variable and ignores its value."""
     for stack, given in variables(name).items():
         text = (WORKSPACE.stack_dir(stack) / "variables.tf").read_text(encoding="utf-8")
         blocks = re.findall(r'^variable "(\w+)" \{\n(.*?)^\}', text, re.MULTILINE | re.DOTALL)
