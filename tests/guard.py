@@ -3,7 +3,7 @@
 Tests start real services, as children and as daemons. A pytest that ends in order stops the services through its
 fixtures. A pytest that is killed (SIGKILL, out of memory, pytest-timeout's `os._exit`) cannot stop them. Therefore each
 pytest process, and each worker of pytest-xdist, starts a watcher process that reads a pipe from the pytest process. The
-pipe closes when the pytest process ends. The watcher then ends the following processes and all their descendants:
+pipe closes when the pytest process ends. The watcher then ends two kinds of processes and all their descendants:
 
 - processes with the variable `PYTEST_GUARD=<token>` in their environment, which children inherit;
 - processes with a path below pytest's temporary folder in their environment. `mjctl` starts the programs of a region

@@ -144,7 +144,7 @@ def _resources(plans: list[Plan]) -> Iterator[Resource]:
 
 
 def _normal(values: dict[str, Any]) -> dict[str, Any]:
-    """Give blocks that occur once their value, and lists without an order a fixed order."""
+    """Return planned attributes in a form that can be compared: without lists of one block, and with sorted lists."""
     values = dict(values)
     for name in ("password_policy", "token_validity_units", "ttl"):
         if name in values:

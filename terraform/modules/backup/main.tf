@@ -88,8 +88,8 @@ resource "aws_iam_role" "backup" {
   assume_role_policy = data.aws_iam_policy_document.trust.json
 }
 
-# AWS maintains these two managed policies: AWS adds a permission when AWS Backup needs the permission for a kind of
-# resource.
+# AWS maintains the two managed policies for AWS Backup: AWS adds a permission when AWS Backup needs the permission for
+# a kind of resource.
 resource "aws_iam_role_policy_attachment" "backup" {
   for_each = toset(["AWSBackupServiceRolePolicyForBackup", "AWSBackupServiceRolePolicyForRestores"])
 

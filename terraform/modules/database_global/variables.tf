@@ -48,7 +48,7 @@ variable "recovery_window_days" {
 }
 
 variable "replica_regions" {
-  description = "Regions of the database in addition to the primary region. The master secret is replicated to each of these regions. An empty set creates no global cluster."
+  description = "Regions of the database in addition to the primary region. AWS replicates the master secret to each region of the set. An empty set creates no global cluster."
   type        = set(string)
   default     = []
 }

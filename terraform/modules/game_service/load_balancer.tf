@@ -1,6 +1,6 @@
 locals {
-  # The name of the target group contains a hash of the values that force a new group. The new group can therefore exist
-  # beside the old group.
+  # The name of the target group contains a hash of the values that force a new group. With another name, the new target
+  # group can exist beside the old target group.
   target_group_suffix = substr(sha1(jsonencode([var.network.cidr, var.task.port])), 0, 6)
 }
 

@@ -66,7 +66,7 @@ variable "network" {
 
   validation {
     condition     = length(var.network.private_subnet_ids) >= 3 && length(var.network.public_subnet_ids) >= 3
-    error_message = "network must contain subnets of at least three zones in both tiers: add a zone."
+    error_message = "network must contain subnets of at least three zones in the public and in the private tier: add a zone."
   }
 }
 

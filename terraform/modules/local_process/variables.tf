@@ -36,7 +36,7 @@ variable "live" {
 }
 
 variable "name" {
-  description = "Name of the process in its supervisor."
+  description = "Name of the process in the supervisor of the region."
   type        = string
 
   validation {

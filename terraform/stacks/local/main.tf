@@ -1,6 +1,6 @@
 # One region on this machine: a supervisor, Redis, PostgreSQL, an emulated AWS, the API, the worker and the game
-# servers. Terraform creates the supervisor first, and the certificates if TLS is on. Redis, PostgreSQL and the
-# emulated AWS follow, then the schema and the data plane, then the game.
+# servers. Terraform creates the supervisor first, and the certificates if TLS is on. Then Terraform creates Redis,
+# PostgreSQL and the emulated AWS, after them the schema and the data plane, and last the processes of the game.
 
 locals {
   address = { for name, port in var.ports : name => "127.0.0.1:${port}" }
@@ -12,7 +12,7 @@ locals {
   )
 
   # The file run/supervisor.json exists only after terraform_data.supervisor has been created. The comment at
-  # local.data_plane explains which plans read such a file.
+  # local.data_plane explains the `try`, with which a plan without the file works.
   supervisor = try(jsondecode(file(terraform_data.supervisor.output.record)), { socket = "" })
 
   # References to the files with the secrets of the emulated AWS, Redis and PostgreSQL. mjctl creates each file before

@@ -93,7 +93,7 @@ module "game_service" {
   task = { cpu = var.game.cpu, memory = var.game.memory }
 }
 
-# Players connect to a match in this region again by the host name `play-<region>`.
+# Players reconnect to a match in this region by the host name `play-<region>`.
 resource "aws_route53_record" "play" {
   zone_id = var.foundation.dns.zone_id
   name    = local.play_host

@@ -1,5 +1,5 @@
 output "contract" {
-  description = "Contract of the region: everything that mjctl knows of the region, in the same form for every target. mjctl/models/contract.py defines its type."
+  description = "Contract of the region: everything that mjctl knows of the region, in the same form for every target. mjctl/models/contract.py defines the type of the contract."
   value = {
     version     = 1
     project     = var.foundation.project

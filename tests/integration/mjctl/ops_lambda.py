@@ -33,7 +33,7 @@ def ops_lambda(
         client: A Lambda client of an emulated AWS. The default is the emulated AWS of the session.
         code: Source of a handler that replaces `gameserver.functions.lambda_handlers.ops`.
         timeout_seconds: Time after which the emulator ends the function.
-        overrides: Values that replace those of VARIABLES.
+        overrides: Environment variables of the function that replace variables of VARIABLES.
 
     Yields:
         The function's ARN.

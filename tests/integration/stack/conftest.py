@@ -1,7 +1,7 @@
 """Runs the real `mjctl` command as an operator does, in a separate home folder.
 
-Most tests of this folder share one deployed region. A test may stop its processes, drain its servers or delete data.
-The fixture `operator` repairs the region before each test, so that no test depends on the order.
+Most tests of this folder share one deployed region. A test may stop processes of the region, drain its servers or
+delete its data. The fixture `operator` repairs the region before each test, so that no test depends on the order.
 """
 
 from __future__ import annotations

@@ -29,12 +29,12 @@ run "copies_every_backup_and_locks_both_vaults" {
 
   assert {
     condition     = alltrue([for rule in aws_backup_plan.main.rule : alltrue([for action in rule.copy_action : startswith(action.destination_vault_arn, "arn:aws:backup:us-east-1:")])])
-    error_message = "Every rule must copy its backups to the other region."
+    error_message = "Every rule of the backup plan must copy its recovery points to the other region."
   }
 
   assert {
     condition     = length(aws_backup_vault_lock_configuration.main) == 1 && length(aws_backup_vault_lock_configuration.copy) == 1
-    error_message = "Both vaults must be locked."
+    error_message = "The vault of the region and the vault of the copies must be locked."
   }
 }
 

@@ -16,7 +16,7 @@ run "makes_every_table_of_the_data_plane" {
 
   assert {
     condition     = toset(keys(aws_dynamodb_table.table)) == toset(["matches", "players", "processed_events"])
-    error_message = "The tables must be those of data-plane.yaml."
+    error_message = "The planned tables must be the tables of data-plane.yaml."
   }
 
   assert {

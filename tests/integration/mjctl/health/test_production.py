@@ -1,11 +1,7 @@
 """Tests the checks of the production stacks: each test breaks a part on the emulated AWS.
 
-No emulator can show these faults:
-
-- tasks in more than one zone,
-- unhealthy targets,
-- a rollout that fails,
-- a table replica or a secret's replica that is not up to date.
+No emulator can show tasks in more than one zone, unhealthy targets of a load balancer, or a rollout that fails. No
+emulator can show a replica of a table or of a secret that is not up to date.
 """
 
 from __future__ import annotations

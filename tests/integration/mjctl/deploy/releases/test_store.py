@@ -159,7 +159,7 @@ async def test_a_release_of_an_earlier_version_is_listed_and_can_be_restored(pro
 
 
 def digest_revision(release: Release) -> str:
-    """Return the revision as earlier versions computed it."""
+    """Return the revision as earlier versions of mjctl computed a revision."""
     return hashlib.sha256("\0".join((release.game, release.terraform, release.config)).encode()).hexdigest()[:12]
 
 
