@@ -1,7 +1,7 @@
 """Deploys, changes and destroys the units of an environment.
 
 A unit is a region, or a stack that exists once in an environment: `foundation` and `edge` on AWS. The list below names
-the modules of this package in the order in which a deploy uses them. Read the modules in the same order.
+the modules of this package in the order in which a deploy uses them, which is also a good order to read the modules.
 
 1. `session` is the entry point. A program creates a `DeploySession` and calls one of its methods: plan, deploy, drift,
    rollback, scale, destroy, bootstrap. The deploy commands of `mjctl.cli` also use a `DeploySession`.

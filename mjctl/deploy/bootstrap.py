@@ -155,7 +155,7 @@ async def move_state(runner: Runner, bootstrap: Bootstrap) -> None:
     """Move the state of `bootstrap` from this machine into the new bucket.
 
     Raises:
-        TerraformError, Interrupted: The state of `bootstrap` is still on this machine. The next run of `bootstrap`
+        TerraformError, Interrupted: The state of `bootstrap` is still on this machine, and the next run of `bootstrap`
             moves it.
     """
     unmoved = bootstrap.desired.stack

@@ -35,7 +35,7 @@ def verify_ecs_rollout(stack: Stack) -> None:
             f"the game servers run {_name(running[0]) if running else 'nothing'}, "
             f"not {_name(wanted['task_definition'])}: ECS has rolled the service back",
             where=f"{stack.where}, service {wanted['service']}",
-            hint="the events of the ECS service say why its tasks stopped; fix that cause and deploy again, or go back "
+            hint="the events of the ECS service say why the tasks stopped; fix the cause and deploy again, or go back "
             f"with `mjctl rollback --env {stack.environment} --region {stack.unit}`",
         )
 

@@ -107,7 +107,7 @@ def locked(
         on_wait: Receives a line about the run that holds a lock, when this run starts to wait for the lock.
 
     Raises:
-        LockedError: Another run has locked one of the units. No unit was changed.
+        LockedError: Another run has locked one of the units, so that no unit was changed.
     """
     with ExitStack() as held:
         for stack in stacks:
@@ -283,7 +283,7 @@ class Deployment:
         started = time.monotonic()
         try:
             if not plan.pending:
-                # A new release may change no resource. Record its revision as the unit's revision nevertheless.
+                # Record the new release as applied even if its plan changes no resource.
                 self._remember(desired)
                 return planned.result
             self._reporter.phase(stack.unit, Phase.APPLY)
@@ -299,7 +299,7 @@ class Deployment:
             self._remember(desired)
         except Exception as error:
             failed = _failed(stack, error, started, planned.result.seconds)
-            # An interrupted deploy does not mark the revision as bad.
+            # If the operator has interrupted the deploy, do not report the revision as failed.
             refused = None if failed.outcome is UnitOutcome.INTERRUPTED else desired.revision
             return self.finish(replace(failed, refused=refused))
         return self.finish(

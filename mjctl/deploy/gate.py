@@ -81,8 +81,8 @@ class Gate:
                 if bad >= _BAD_IN_A_ROW:
                     return GateVerdict(False, observations, seconds, failing)
             elif missing:
-                # Do not reset `bad`, because an observation that proves nothing must not hide that two bad observations
-                # follow each other.
+                # Do not reset the count `bad`: an observation that proves nothing between two bad observations does not
+                # make the region healthy.
                 unproven += 1
                 say(f"observation {observations} proves nothing: {missing[0]}")
                 if unproven >= _UNPROVEN_IN_A_ROW:

@@ -86,8 +86,8 @@ class Record:
 class History:
     """Reads and writes the history of one environment.
 
-    A local environment's history is one file. Each line is appended by a single write, so that two concurrent runs
-    never mix their lines.
+    The history of a local environment is one file. Each line of the file is appended by a single write, so that two
+    concurrent runs never mix their lines.
 
     Raises:
         UnreachableError: The sandbox of the environment is not up.

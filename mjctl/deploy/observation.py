@@ -95,8 +95,8 @@ def observe(stack: Stack) -> Observation:
     notes: list[str] = []
     failure: MjctlError | None = None
     if "aws" in missing:
-        # The emulated AWS does not run, so its tables and queues cannot be compared now. The next apply starts it,
-        # compares and repairs.
+        # The emulated AWS does not run, so let the next apply compare and repair the tables and queues of the data
+        # plane.
         missing.add(DATA_PLANE_REPAIR)
     elif DATA_PLANE not in missing:
         try:
@@ -145,8 +145,8 @@ def repairable(missing: Collection[str], names: Collection[str]) -> frozenset[st
     """
     known = set(missing)
     if DATA_PLANE_REPAIR in known and DATA_PLANE_REPAIR not in names:
-        # The region's Terraform code is of an earlier version of mjctl and cannot repair single resources of the data
-        # plane. Let it create the whole data plane again.
+        # Terraform code of an earlier version of mjctl cannot repair a part of the data plane, so mark the whole data
+        # plane as missing.
         known.add(DATA_PLANE)
     return frozenset(known)
 

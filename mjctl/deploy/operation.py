@@ -112,7 +112,7 @@ class Operation:
         """Lock the units of all `stacks`, or none of them.
 
         Raises:
-            LockedError: Another run has locked one of the units. No unit was changed.
+            LockedError: Another run has locked one of the units, so that no unit was changed.
         """
         return locked(
             stacks, self.command, message=self.message, wait_seconds=self.lock_timeout_seconds, on_wait=self.say
@@ -141,8 +141,7 @@ class Operation:
                 rollback.
             gate: Checks the health of each changed region, unless no plan has changes.
             release: The release that a deploy applies, or None for any other command.
-            kept: The folder of saved plans, or None. The plans stay in the folder if they are refused or not approved,
-                and are removed after the rollout.
+            kept: The folder of saved plans, or None. The saved plans stay in the folder until a rollout has used them.
 
         Returns:
             The result of each unit, in the order of `planned`.
@@ -161,8 +160,8 @@ class Operation:
                 discard(planned)
             raise
         if release is not None:
-            # The operator may have approved the plan hours after its creation, and another run may have removed the
-            # release's code meanwhile. Copy the code again.
+            # Copy the code of the release into the store again, because another run may have removed the code while the
+            # operator decided about the plan.
             self.store.keep(release)
         changed = any(result.outcome in (UnitOutcome.PLANNED, UnitOutcome.WAITING) for result in results)
 

@@ -183,7 +183,7 @@ class Rollout:
 
 
 async def restore(deployment: Deployment, states: Sequence[DesiredState]) -> list[UnitResult]:
-    """Plan and apply the states of a rollback without approval, because players use the failed revision until then."""
+    """Plan and apply a rollback without approval, because players use the failed revision until the rollback ends."""
     planned = await deployment.plan(states)
     try:
         # For a unit that could not be planned, `apply` changes nothing and returns the error of the plan.
@@ -200,7 +200,7 @@ def _both(first: MjctlError | None, second: MjctlError | None) -> MjctlError:
         second: The error of the rollback, or the reason why the region is still unhealthy after the rollback.
     """
     if second is None:
-        raise ValueError("the failed rollback has no error")
+        raise ValueError("a failed rollback must have an error")
     before = f"{first.what}\n" if first else ""
     kind = type(first) if first else type(second)
     return kind(f"{before}the rollback did not help: {second.what}", where=second.where, hint=second.hint)

@@ -105,7 +105,7 @@ class DeploySession:
         return self._make_planner()
 
     def stop(self) -> None:
-        """Stop the session, as Ctrl-C stops a command. Any thread may call this method.
+        """Stop the session, as Ctrl-C stops a command. Any thread may call `stop`.
 
         Terraform finishes the resources on which it works and saves its state. A stopped session applies nothing more,
         neither in the current call nor in later calls.
@@ -316,7 +316,7 @@ class DeploySession:
         Raises:
             UsageError: The environment keeps its Terraform states on this machine and needs no bucket.
             MjctlError: The plan was not approved, or the creation of the bucket or the move of its state is not
-                complete. The next run of `bootstrap` continues.
+                complete. The next run of `bootstrap` continues the work.
         """
         from mjctl.deploy.bootstrap import import_existing, move_state, prepare
 

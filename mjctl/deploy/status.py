@@ -87,8 +87,8 @@ def _state(stack: Stack, releases: UnitReleases, applied: bool, missing: tuple[s
         return "partial"
     if not stack.exists():
         return "absent"
-    # Another machine may have deployed a unit with a remote state, so that this machine does not have the variables of
-    # the apply.
+    # Decide by the outputs of a remote state and not by variables on this machine, because another machine may have
+    # deployed the unit.
     complete = "contract" in stack.outputs() if stack.remote is not None else applied
     if not complete:
         return "partial"

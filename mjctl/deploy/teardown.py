@@ -1,6 +1,6 @@
 """Destroys an environment or some of its regions.
 
-In a production environment, the edge stops to send players to the regions before the regions are destroyed. The primary
+In a production environment, the edge stops sending players to the regions before the regions are destroyed. The primary
 region is the last region that is destroyed.
 """
 

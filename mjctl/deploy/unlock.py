@@ -67,7 +67,7 @@ def _unlock_remote(stack: Stack, remote: RemoteState, lock_id: str | None) -> st
             f"the state has another lock than {lock_id}: {noted_id} by {holder}",
             where=stack.where,
             hint=f"another process has locked the state meanwhile; `mjctl unlock --env {stack.environment} "
-            f"--region {stack.unit}` shows its lock",
+            f"--region {stack.unit}` shows the new lock",
         )
     remote.remove_lock()
     return f"removed lock {noted_id} by {holder}: its holder had ended without releasing the lock"
@@ -89,7 +89,7 @@ async def _unlock_local(stack: Stack, lock_id: str | None) -> str:
         return f"removed {lock}: its holder had ended without releasing the lock"
     if not noted_id:
         raise LockedError(
-            "a Terraform process holds the state, and its lock note is damaged",
+            "a Terraform process has locked the state, and the lock note of the process is damaged",
             where=f"{stack.where}, {note}",
             hint=f"wait until that process has ended, or end it; then repeat `mjctl unlock --env "
             f"{stack.environment} --region {stack.unit}`",

@@ -84,8 +84,8 @@ async def restart(contract: Contract, names: Sequence[str], say: Say) -> list[Se
         ConflictError: No other server of the region is ready to receive the matches.
         ConfigError: The fleet of the region has no supervisor and does not run on ECS, so that mjctl cannot restart
             servers.
-        UnreachableError: The supervisor or the ops function does not answer, or a server is not ready in time. After
-            this error, the remaining servers are not restarted.
+        UnreachableError: The supervisor or the ops function does not answer, or a server is not ready in time, so that
+            the remaining servers are not restarted.
     """
     if contract.fleet.kind == "ecs":
         return await ecs.restart(contract, names, say)

@@ -105,7 +105,7 @@ async def restart(contract: Contract, names: Sequence[str], say: Say) -> list[Se
         NotFoundError: The region does not have one of the named servers.
         ConflictError: No other server of the region is ready to receive the matches.
         UnreachableError: The ops function does not answer, a server does not hand over its matches in time, or a new
-            task is not ready in time. After this error, the remaining tasks are not replaced.
+            task is not ready in time. The remaining tasks are not replaced after an error.
     """
     changes = []
     async with ops_function(contract) as function:

@@ -136,8 +136,8 @@ async def close_region(contract: Contract, elsewhere: Sequence[Contract]) -> Non
 
     Args:
         contract: The contract of the region to close.
-        elsewhere: The regions to which the API of a closed local region sends players. Ignored on AWS, where DNS
-            chooses the other region.
+        elsewhere: The regions to which the API of a closed local region sends players. On AWS `elsewhere` is ignored,
+            because DNS chooses the other region.
 
     Raises:
         UnreachableError: The Redis of the local region, or AWS, does not answer, so that the region is not closed.

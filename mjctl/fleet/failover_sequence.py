@@ -3,8 +3,7 @@
 A program can call this module without a console.
 
 The writer moves before the players. If the writer cannot move, a failover does not move players. If players moved first
-and the move of the writer then failed, players would be in regions that cannot write. DNS caches would delay the return
-of the players.
+and the move of the writer then failed, players would be in regions that cannot write until DNS caches expire.
 
 The methods of Failover block, so that a coroutine calls a method of Failover through `asyncio.to_thread`.
 """
@@ -50,8 +49,8 @@ class Failover:
         Args:
             contract: The contract of the region that players leave, or to which players return.
             contracts: The contracts of all deployed regions, by the name of the region.
-            probe: Runs the health checks that show whether regions can take players, e.g.
-                `mjctl.operations.health.failover_probe`.
+            probe: Runs the health checks that show whether regions can take players, as the function that
+                `mjctl.operations.health.failover_probe` returns.
             say: Receives lines for the operator.
         """
         self._contract = contract

@@ -23,7 +23,7 @@ from mjctl.models.errors import MjctlError, NotFoundError
 # A call to AWS must time out before the check that makes the call, so that the report names the API of AWS and not just
 # "timeout".
 _AWS_TIMEOUT_SECONDS = 2.5
-# Maximum number of concurrent checks for each region. The time limit of a check includes the time in which other checks
+# Maximum number of concurrent checks in each region. The time limit of a check includes the time in which other checks
 # use the processor, so that too many concurrent checks would let each other time out. The maximum applies to each
 # region alone, so that a region that hangs does not delay the checks of other regions.
 _CHECKS_AT_A_TIME = 16

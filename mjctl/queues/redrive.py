@@ -83,13 +83,13 @@ async def redrive(
 
     Raises:
         NotFoundError: the region has no queue `name`.
-        UnreachableError: SQS stopped answering. Messages that were not sent stay in the dead-letter queue.
+        UnreachableError: SQS stopped answering, and the messages that were not sent stay in the dead-letter queue.
         PermissionDeniedError: AWS denies access to the queues.
     """
     queue = find_queue(contract, name)
     with RegionClients(contract) as clients:
-        # Handle at most `goal` messages. A message that the worker cannot process again returns to the dead-letter
-        # queue during the redrive, and an unlimited redrive would send this message again and again.
+        # Handle at most `goal` messages, because a message that fails again returns to the dead-letter queue during the
+        # redrive, and would be sent without end.
         dead = (await queue_depth(clients, queue.dead_letter.url)).total
         goal = dead if limit is None else min(dead, limit)
         if dry_run:

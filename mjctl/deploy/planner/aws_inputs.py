@@ -1,6 +1,7 @@
 """Computes the Terraform variables of the production stacks from the environment's file and other stacks' outputs.
 
-The variables contain only the sizes that the environment's file sets. For all other sizes the stack has defaults.
+The variables contain only the sizes that the environment's file sets, because the stacks have defaults for all other
+sizes.
 """
 
 from __future__ import annotations
@@ -130,8 +131,8 @@ def edge(environment: Environment, contract: Mapping[str, Any], regions: Mapping
 def _database(size: DatabaseSize, region: str) -> dict[str, Any]:
     """Return the variable `database` of a region.
 
-    The variable contains `writer` only if the environment's file names the region of the database's writer. `writer` is
-    True in that region and False in all other regions.
+    If the environment's file names the writer's region, the field `writer` is True for the writer's region and False
+    for all other regions.
     """
     given = size.given()
     writer = given.pop("writer_region", None)

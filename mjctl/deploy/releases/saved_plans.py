@@ -2,9 +2,9 @@
 
 A pipeline's first job plans, a person approves the plans, and a second job applies them.
 
-For each unit the folder contains the plan, the seal, and the Terraform variables of the plan. Plans and variables may
-contain secrets in clear text. The folder of saved plans is therefore private, and the files of a unit are removed after
-an apply of the plan.
+For each unit the folder contains the plan, the seal, and the Terraform variables of the plan. The folder is private,
+and the files of a unit are removed after an apply of the plan, because plans and variables may contain secrets in clear
+text.
 """
 
 from __future__ import annotations
@@ -79,12 +79,14 @@ class PlanFolder:
         if not saved.path.is_file():
             known = ", ".join(sorted(path.stem for path in self.path.glob("*.tfplan"))) or "none"
             raise NotFoundError(
-                f"this folder has no plan of {stack.unit}", where=str(self.path), hint=f"plans in the folder: {known}"
+                f"the folder has no saved plan of {stack.unit}",
+                where=str(self.path),
+                hint=f"plans in the folder: {known}",
             )
         made_with = read_json(self._variables(stack))
         differing = sorted(name for name in {*made_with, *wanted} if made_with.get(name) != wanted.get(name))
-        # If the variable `revision` differs, the game server's code has changed. The check of the seal below then
-        # raises a clearer error.
+        # If the variable `revision` differs, the game server's code has changed, and `verify` below raises a clearer
+        # error about the code.
         if differing and "revision" not in differing:
             raise ConflictError(
                 f"the saved plan cannot be applied: these variables have other values now: {', '.join(differing)}",

@@ -21,8 +21,8 @@ from mjctl.models.errors import VerificationError
 from mjctl.models.release import Release
 from mjctl.models.release_files import GAME_PACKAGE, Files, digest_of, game_files, terraform_files
 
-# mjctl uploads the archive of a release before the apply that adds the release to `releases.json`. Keep a young
-# archive, because its apply may still run.
+# Keep archives that are younger than a day, because `releases.json` lists a release only after its apply, and an apply
+# may still run.
 _PRUNED_AFTER = timedelta(days=1)
 
 

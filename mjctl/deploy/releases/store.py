@@ -17,8 +17,7 @@ The file `releases.json` of a unit lists the unit's releases, newest first (mjct
 `shared_code` also uploads the code of a release to the state bucket, so that a machine can roll back a deploy of
 another machine.
 
-The folder of a release's code is named by a digest only after all files are copied. A folder with a digest as its name
-is therefore always complete.
+A folder with a digest as its name is always complete, because it gets this name only after all files are copied.
 """
 
 from __future__ import annotations
@@ -265,7 +264,7 @@ _PLANNING_SECONDS = 600.0
 
 
 class UnitReleases:
-    """Reads and writes the list of the releases of one unit. The caller of a writing method holds the unit's lock."""
+    """Reads and writes the list of the releases of one unit. Writing methods need the unit's lock."""
 
     def __init__(self, stack: Stack) -> None:
         self._files = stack.unit_files
@@ -280,7 +279,7 @@ class UnitReleases:
         return next(iter(self.entries()), None)
 
     def mark_started(self, release: Release) -> None:
-        """Record in `attempt.json` that an apply of `release` starts. `record_applied` removes this file."""
+        """Record in `attempt.json` that an apply of `release` starts. `record_applied` removes `attempt.json`."""
         self._files.write(_ATTEMPT, json.dumps({"revision": release.revision}))
 
     def interrupted_revision(self) -> str | None:
@@ -323,7 +322,8 @@ class UnitReleases:
             if entry.revision != other_than and entry.verdict is not ReleaseVerdict.UNHEALTHY:
                 return entry
         raise NotFoundError(
-            "the region cannot be rolled back: it has no earlier revision, or the gate found all of them unhealthy",
+            "the region cannot be rolled back: it has no earlier revision, or the health gate found all earlier "
+            "revisions unhealthy",
             where=self._where,
             hint="fix the cause of the failure and deploy again; `mjctl history` shows the earlier deploys",
         )
@@ -398,8 +398,8 @@ def _appear(folder: Path, fill: Callable[[Path], None]) -> None:
             fill(temporary)
             temporary.rename(folder)
         except OSError:
-            # Another run of mjctl has created the folder meanwhile with the same content, because the folder is named
-            # by a digest.
+            # If the folder exists now, another run of mjctl has created it with the same content, because the folder is
+            # named by a digest.
             if not folder.is_dir():
                 raise
         finally:

@@ -77,8 +77,8 @@ def publish(
 ) -> Publication:
     """Make `files` the only objects of `bucket`, and invalidate the cache of the distribution if an object changes.
 
-    The page `index.html` is uploaded after all other new files, and old files are removed after the upload of
-    `index.html`. A browser that loads the page during the publication therefore finds every file that the page names.
+    The page `index.html` is uploaded after all other new files, and old files are removed last, so that a browser
+    always finds every file that the page names.
 
     Args:
         files: The files of the web client by name.
@@ -88,8 +88,8 @@ def publish(
         distribution_id: The id of the CloudFront distribution that serves the bucket.
 
     Raises:
-        botocore.exceptions.ClientError: The bucket or the distribution refuses a request. Publish again after the
-            cause is fixed.
+        botocore.exceptions.ClientError: The bucket or the distribution refuses a request. Publish the web client again
+            after the cause is fixed.
     """
     stored = _digests(s3, bucket)
     changed = sorted(

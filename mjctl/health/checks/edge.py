@@ -145,7 +145,8 @@ async def check_dns(context: RegionContext) -> Finding:
     if dns.inverted and not dns.lasting:
         again = f"`mjctl failover {scope}` keeps the region out of DNS in every state of its alarm; {restore}"
         # An older version of mjctl, or an operator, has inverted the region's health check in Route 53 without
-        # disabling it. DNS therefore includes the region again as soon as the region's alarm fires.
+        # disabling it. An inverted health check that is not disabled includes the region in DNS as soon as the region's
+        # alarm fires.
         return (failed if dns.named else warned)(dns.summary, hint=again, **evidence)
     if not dns.automatic:
         return warned(dns.summary, hint=restore, **evidence)

@@ -33,7 +33,8 @@ from mjctl.models.errors import UnreachableError
 if TYPE_CHECKING:
     from mjctl.local.supervisor import Incident, ProcessInfo
 
-# A request to the supervisor must time out before the check does, so that the report names the supervisor.
+# A request to the supervisor must time out before the check that sends the request, so that the report names the
+# supervisor.
 _SUPERVISOR_TIMEOUT_SECONDS = 2.5
 
 
@@ -166,8 +167,8 @@ async def check_api(context: RegionContext) -> Finding:
         return skipped(NOT_SERVED, url=contract.endpoints.api)
     if contract.managed is None:
         return await _ready(context, "the HTTP API", "api", contract.endpoints.api)
-    # The HTTP API on AWS has no path /readyz. A request for the leaderboard needs no log-in and uses the function `api`
-    # and the cache. If the cache has no leaderboard, the request also uses the database.
+    # The HTTP API on AWS has no path /readyz. A request for the leaderboard needs no log-in, and uses the function
+    # `api`, the cache, and the database if the cache has no leaderboard.
     url = f"{contract.endpoints.api}/v1/leaderboard?limit=1"
     started = time.perf_counter()
     answer = await look(context, "the HTTP API", url)

@@ -10,8 +10,8 @@ from mjctl.health.model import AWS_CHECK_SECONDS, Check, CheckFunction, Finding,
 from mjctl.models.check import Severity
 from mjctl.models.contract import Contract
 
-# Players wait for the answers of the functions `api` and `auth`. The events for the function `persistence` wait in a
-# queue.
+# Players wait for the answers of the functions `api` and `auth`, but the events for the function `persistence` can wait
+# in a queue.
 _FUNCTION_SEVERITY = {"api": Severity.CRITICAL, "auth": Severity.CRITICAL, "ops": Severity.MINOR}
 
 

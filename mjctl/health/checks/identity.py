@@ -72,7 +72,8 @@ def _key(key: str) -> CheckFunction:
                 state=state,
             )
         if context.contract.managed is None or _is_replica(answer["KeyMetadata"]):
-            # A replica of a multi-region key is rotated together with its primary key in another region.
+            # Do not check the rotation of a replica key, because KMS rotates it together with its primary key in
+            # another region.
             return passed("enabled", state=state)
         rotation = await context.clients.call("kms", "get_key_rotation_status", KeyId=context.contract.keys[key])
         if not rotation.get("KeyRotationEnabled"):

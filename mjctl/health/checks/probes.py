@@ -24,8 +24,8 @@ if TYPE_CHECKING:
     from gameserver.client import ApiError, GameClient, MatchReport, MatchTicket
 
 _MODE = "probe"
-# The validation of an environment's file limits a match of the mode `probe` to 10 s. The other 10 s are for the log-in,
-# the start of the match and the wait until its result is stored.
+# Time limit of the check `match`. A match of the mode `probe` lasts at most 10 s. The rest of the time limit is for the
+# log-in, the start of the match and the wait for the stored result.
 _MATCH_TIMEOUT_SECONDS = 20.0
 _LOOK_INTERVAL_SECONDS = 0.1
 _PERSIST_TIMEOUT_SECONDS = 6.0
@@ -189,8 +189,8 @@ async def _log_in(context: RegionContext, number: int) -> GameClient:
             await player.log_in(account.email, account.password)
             return player
         except ApiError as error:
-            # Status 401 means that the user pool no longer has the probe player's account, because the region's data
-            # was reset. The check fails at any other error.
+            # Sign up again only after status 401, which means that the user pool lost the probe player's account when
+            # the region's data was reset.
             if error.status != 401:
                 raise
     account = await _sign_up(context, player, number)
