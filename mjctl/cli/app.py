@@ -49,8 +49,8 @@ app = CommandGroup(
     help="Plan, apply and operate a multi-region multiplayer game.",
     epilog=_EPILOG,
     no_args_is_help=True,
-    # Typer's options --install-completion and --show-completion would import pydantic on every start. `mjctl
-    # completion` replaces both options.
+    # `mjctl completion` replaces Typer's options for completion, because these options would import pydantic on every
+    # start of mjctl.
     add_completion=False,
     rich_markup_mode=None,
     pretty_exceptions_enable=False,

@@ -7,7 +7,7 @@ from typing import Any
 
 from mjctl.cli.group import variables
 
-# The variables that mjctl reads and that set no option.
+# The environment variables that mjctl reads and that set no option of a command.
 OTHERS: Mapping[str, str] = {
     "CI": "If CI is set, mjctl asks no questions and prints progress as lines.",
     "COLUMNS": "Width of the output, in characters.",

@@ -22,7 +22,7 @@ if TYPE_CHECKING:
     from mjctl.models.environment import Environment
     from mjctl.models.workspace import Workspace
 
-# Columns that the last line of a question leaves free for the typed answer.
+# Number of columns that the last line of a question leaves free for the typed answer.
 _ROOM_FOR_AN_ANSWER = 6
 
 

@@ -214,7 +214,8 @@ def _watch(target: Target, only: list[str], bounds: Thresholds, interval: float,
             while not reader_is_gone(out.file):
                 view: RenderableType
                 try:
-                    # A deploy may have changed addresses and ports since the last round of checks.
+                    # Read the contracts again, because a deploy may have changed addresses and ports since the last
+                    # round of checks.
                     target.read_contracts()
                     report = _check(target, only, bounds, quiet=True)
                     view = render(report, problems=problems) if live is None else screen(report, out, problems=problems)

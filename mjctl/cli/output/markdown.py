@@ -35,7 +35,7 @@ def summary(
     each region, folded. Deletions and replacements precede other changes.
 
     If the changes of a region are too long, the summary leaves out values, then reasons, then whole changes. The
-    summary states the number of omitted changes of each region.
+    Markdown summary states how many changes of each region were left out.
     """
     top = _top(command, environment, code, results, release)
     errors = _bounded_errors(results, (MAX_CHARACTERS - len(top)) // _ERRORS_PART)

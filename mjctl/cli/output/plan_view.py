@@ -13,7 +13,7 @@ if TYPE_CHECKING:
     from rich.text import Text
 
 _STYLE = {"create": "green", "update": "yellow", "replace": "red", "delete": "red", "forget": "magenta"}
-# Largest number of lines for the changes of a module. More changes are folded: shown with fewer details.
+# Largest number of lines for the changes of a module. If the changes need more lines, fewer details are shown.
 _MODULE_LINES = 24
 _FOLDED_ATTRIBUTES = 4
 _LONGEST_VALUES = 240

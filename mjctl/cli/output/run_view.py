@@ -98,8 +98,8 @@ def provisioner_text(event: ProvisionerLine) -> str:
     if not event.text or event.text.startswith("local-exec: Executing:"):
         return ""
     if event.text.lstrip().startswith("| "):
-        # A line that begins with `| ` is from the end of a process's log. The line is skipped, because the error
-        # message repeats the end of the log.
+        # A line that begins with `| ` is skipped, because it is from the end of a process's log, which the error
+        # message repeats.
         return ""
     return event.text if event.text.startswith(f"{name}: ") else f"{name}: {event.text}"
 

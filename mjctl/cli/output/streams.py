@@ -56,8 +56,8 @@ class ResilientWriter(io.RawIOBase):
             try:
                 return os.write(self._descriptor, data)
             except BlockingIOError:
-                # Another program has left the pipe or terminal in non-blocking mode. Wait until the pipe or terminal
-                # accepts output.
+                # Wait until the pipe or terminal accepts output, because another program has set it to non-blocking
+                # mode.
                 select.select([], [self._descriptor], [])
             except OSError as error:
                 self.failure = error
@@ -103,8 +103,8 @@ def protect_standard_streams() -> StandardStreams:
         try:
             os.fstat(descriptor)
         except OSError:
-            # `os.open` returns the lowest free descriptor. All lower descriptors are open, so `os.open` returns
-            # `descriptor`.
+            # `os.open` returns the lowest free descriptor, which is `descriptor`, because all lower descriptors are
+            # open.
             os.open(os.devnull, os.O_RDWR)
             os.set_inheritable(descriptor, True)
     if sys.stdin is None:

@@ -118,8 +118,8 @@ def discard(
 ) -> None:
     """Delete a restored copy; without NAME list the copies.
 
-    The command asks for confirmation before it deletes a copy. Copies come from `mjctl backup restore --into NAME`, and
-    from drills that were killed.
+    The command asks for confirmation before it deletes a copy. Restored copies come from `mjctl backup restore --into
+    NAME`, and from drills that were killed.
 
     Example: mjctl backup discard review --region us-east-1
     """

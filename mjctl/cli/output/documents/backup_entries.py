@@ -140,7 +140,7 @@ def drill_entry(report: DrillReport) -> dict[str, Any]:
 
 
 def _comparison_entry(comparison: Comparison) -> dict[str, Any]:
-    """Return the JSON entry of a compared part. The published name of the field `restored` is `found`."""
+    """Return the JSON entry of a compared part. In the document, the field `restored` is named `found`."""
     values = asdict(comparison)
     values["found"] = values.pop("restored")
     return values
