@@ -34,14 +34,16 @@ def all_ready(operator: Operator) -> bool:
 def playing(operator: Operator) -> Callable[[str], subprocess.Popen[str]]:
     """Return a function that starts bots and waits until all of their matches run."""
 
+    def matches() -> int:
+        return sum(server["matches"] or 0 for server in servers(operator).values())
+
     def play(seconds: str) -> subprocess.Popen[str]:
+        eventually(lambda: matches() == 0, 60, "the matches of earlier tests have ended")
         running = operator.start(
             "loadtest", "--region", REGION, "--players", "6", "--matches-of", "2", "--duration", seconds,
             "--output", "json",
         )  # fmt: skip
-        eventually(
-            lambda: sum(server["matches"] or 0 for server in servers(operator).values()) >= 3, 60, "three matches run"
-        )
+        eventually(lambda: matches() >= 3, 60, "three matches run")
         return running
 
     return play
