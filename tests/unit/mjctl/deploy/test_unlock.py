@@ -92,7 +92,7 @@ async def test_a_damaged_lock_note_of_a_living_run_is_kept(
     workspace: Workspace, environment: Environment, stack: Stack, content: str
 ) -> None:
     note_of(stack).write_text(content)
-    with held_by_another_process(stack), pytest.raises(LockedError, match="a Terraform process holds the state"):
+    with held_by_another_process(stack), pytest.raises(LockedError, match="a Terraform process has locked the state"):
         await unlock_region(workspace, environment, REGION, None)
     assert note_of(stack).exists()
     with stack.state_file.open("r+b") as state:

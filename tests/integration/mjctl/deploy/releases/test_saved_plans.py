@@ -50,7 +50,7 @@ async def test_a_plan_without_changes_is_saved_too(project: Any, folder: PlanFol
 
 async def test_a_plan_of_another_region_is_refused(project: Any, folder: PlanFolder) -> None:
     await project.plan([REGION], folder=folder)
-    with pytest.raises(NotFoundError, match="no plan of eu-west-1"):
+    with pytest.raises(NotFoundError, match="no saved plan of eu-west-1"):
         await project.deployment.load_saved([wanted(project, "eu-west-1")], folder)
     for path in list(folder.path.iterdir()):
         path.rename(path.with_name(path.name.replace(REGION, "eu-west-1")))
