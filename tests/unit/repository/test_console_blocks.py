@@ -16,8 +16,8 @@ import pytest
 
 from mjctl.models.workspace import Workspace
 from tests.unit.repository.test_advice import fault as advice_fault
-from tests.unit.repository.test_links import pages
 from tests.unit.repository.test_workflows import parse
+from tools.checkout import tracked_files
 
 PROJECT = Workspace.discover(Path(__file__)).project_dir
 EXECUTED = ("README.md",)
@@ -89,7 +89,7 @@ def _python_fault(arguments: list[str]) -> str | None:
 
 def pages_with_blocks() -> list[str]:
     """Return the pages that have a console block."""
-    return [page for page in pages() if blocks(page)]
+    return [page for page in tracked_files(".md") if blocks(page)]
 
 
 @pytest.mark.parametrize("page", pages_with_blocks())
@@ -109,7 +109,7 @@ def test_a_wrong_command_is_reported(command: str) -> None:
     assert fault(shlex.split(command))
 
 
-@pytest.mark.parametrize("page", pages())
+@pytest.mark.parametrize("page", tracked_files(".md"))
 def test_the_commands_in_the_text_of_a_page_exist(page: str) -> None:
     text = re.sub(r"^```.*?^```$", "", (PROJECT / page).read_text(encoding="utf-8"), flags=re.MULTILINE | re.DOTALL)
     commands_in_text = {" ".join(command.split()) for command in re.findall(r"`(mjctl [a-z][^`]*)`", text)}
