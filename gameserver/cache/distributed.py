@@ -325,7 +325,7 @@ class DistributedCache:
                     yield entry
 
     async def flush(self, *, on_progress: OnProgress | None = None) -> int:
-        """Empty all namespaces of the cache. Keys in Redis that are not the cache's stay.
+        """Empty all namespaces of the cache. Keys in Redis that do not belong to the cache stay.
 
         Returns:
             The number of removed keys.
@@ -348,7 +348,7 @@ class DistributedCache:
         return (await self._namespaces())[0]
 
     async def foreign_namespaces(self) -> int:
-        """Count the entries in the set of namespaces that are no valid names. `namespaces` skips these entries."""
+        """Count the entries in the set of namespaces that are no valid names, and that `namespaces` therefore skips."""
         return (await self._namespaces())[1]
 
     async def _namespaces(self) -> tuple[list[str], int]:

@@ -95,7 +95,7 @@ class SweepProgress:
 
     Attributes:
         namespace: the namespace that is swept now.
-        scanned: number of keys in Redis that the sweep has examined. A key counts again for each further namespace.
+        scanned: number of keys in Redis that the sweep has examined. A key counts once for each namespace.
         total: number of keys to examine: the keys in Redis, once for each namespace.
         matched: number of keys that match the glob.
         removed: number of keys that were removed.
@@ -120,12 +120,12 @@ class PatternResult:
         pattern: the glob of the sweep.
         namespaces: the namespaces that the sweep covered.
         dry_run: True if the sweep removed nothing.
-        scanned: number of keys in Redis that the sweep has examined. A key counts again for each further namespace.
+        scanned: number of keys in Redis that the sweep has examined. A key counts once for each namespace.
         matched: number of keys that match the glob.
         removed: number of keys that were removed.
         seconds: duration of the sweep.
-        probe_p50_ms: median round trip of a PING during the sweep, in milliseconds. The game's Redis commands waited as
-            long.
+        probe_p50_ms: median round trip of a PING during the sweep, in milliseconds; also the delay of the game's Redis
+            commands.
         probe_p99_ms: 99th percentile of the round trips of a PING during the sweep, in milliseconds.
         total: number of keys to examine: the keys in Redis, once for each namespace.
         resume_token: token for a call that continues the sweep, which stopped because its time was over; None if the
@@ -152,7 +152,7 @@ class PatternResult:
 
     @property
     def keys_per_second(self) -> float:
-        """Return the matched keys per second."""
+        """Return the number of keys that matched the glob in each second of the sweep, on average."""
         return self.matched / self.seconds if self.seconds else 0.0
 
 

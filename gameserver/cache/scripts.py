@@ -72,12 +72,12 @@ return {redis.call('GET', value), redis.call('PTTL', value), token}
 
 # Changes the namespace's token for the near-caches, so that they drop their values of the namespace.
 # ARGV: the namespace's new token for the near-caches, and nothing else.
-# Result: 1 if the caller must wait for near-caches, else 0.
+# Result: 1 if the caller must wait for the near-caches' leases, else 0.
 BREAK_NEAR: Final = _BREAK_NEAR + "return wait"
 
 # Stores the value of a key, and ends the load lease of the key.
 # ARGV[4] to ARGV[6]: the encoded value, its time to live in ms, and the namespace's new token for the near-caches.
-# Result: {1 if the namespace's generation was created, 1 if the caller must wait for near-caches}.
+# Result: {1 if the namespace's generation was created, 1 if the caller must wait for the near-caches' leases}.
 SET: Final = (
     _CREATE_GENERATION
     + _BREAK_NEAR
@@ -129,7 +129,7 @@ RELEASE: Final = (
 
 # Removes the value of a key, and ends the load lease of the key.
 # ARGV[4]: the namespace's new token for the near-caches.
-# Result: {1 if there was a value, 1 if the caller must wait for near-caches}.
+# Result: {1 if there was a value, 1 if the caller must wait for the near-caches' leases}.
 INVALIDATE: Final = (
     _BREAK_NEAR
     + _READ_GENERATION % "{0, wait}"
@@ -139,7 +139,7 @@ INVALIDATE: Final = (
 
 # Sets the time to live of a value.
 # ARGV[4], ARGV[5]: the time to live in ms, and the namespace's new token for the near-caches.
-# Result: {1 if there is a value, 1 if the caller must wait for near-caches}.
+# Result: {1 if there is a value, 1 if the caller must wait for the near-caches' leases}.
 EXPIRE: Final = (
     _BREAK_NEAR + _READ_GENERATION % "{0, wait}" + _NAMES + "return {redis.call('PEXPIRE', value, ARGV[4]), wait}"
 )
@@ -150,7 +150,7 @@ TTL: Final = _READ_GENERATION % "-2" + _NAMES + "return redis.call('PTTL', value
 
 # Starts a new generation, so that no value of the namespace can be read.
 # ARGV: the namespace's new token for the near-caches, and nothing else.
-# Result: {the new generation, 1 if the caller must wait for near-caches}.
+# Result: {the new generation, 1 if the caller must wait for the near-caches' leases}.
 NEXT_GENERATION: Final = (
     _CREATE_GENERATION
     + _BREAK_NEAR
@@ -163,7 +163,8 @@ NEXT_GENERATION: Final = (
 #
 # ARGV[2]: the glob over physical keys that a key must match.
 #
-# ARGV[3]: the work after which the step ends. An examined key counts 1, and a removed key counts 2 more.
+# ARGV[3]: the work after which the step ends. An examined key is 1 unit of work, and an examined and removed key is 3
+# units.
 #
 # ARGV[4]: the COUNT of each SCAN in the step, that is, about the number of keys that a SCAN examines.
 #

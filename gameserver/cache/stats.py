@@ -30,7 +30,7 @@ class CacheCounters:
 
     Attributes:
         hits: reads that got a value from the cache, or from a load of another caller in this process.
-        near_hits: the part of the hits that the near-cache of this process answered.
+        near_hits: number of the hits that the near-cache of this process answered.
         misses: reads of absent keys.
         loads: loads that this process started.
         not_stored: loads whose value the cache did not store, because the key was invalidated or Redis did not answer.

@@ -238,7 +238,8 @@ class Directory:
         that the API chose for the match, unless that server drains, or else the least loaded server.
 
         Returns:
-            None if Redis has no match with this id. The server is None if no server is alive.
+            The match and the server, or None if Redis has no match with this id. The server in the pair is None if no
+            server is alive.
         """
         raw_spec, raw_lease = await self._get_each([keys.spec(match_id), keys.lease(match_id)])
         if raw_spec is None:
@@ -315,7 +316,8 @@ class Directory:
         return bool(promised == 1)
 
     async def _get_each(self, names: Sequence[str]) -> list[bytes | None]:
-        """Return the values of many keys in one round trip. MGET would need all keys in one hash slot."""
+        """Return the values of many keys in one round trip. If Redis has several shards, MGET needs all keys in one
+        hash slot."""
         if not names:
             return []
         pipeline = self._redis.pipeline(transaction=False)

@@ -1,7 +1,7 @@
 """Names of the keys in Redis.
 
-Redis has one shard, because a server commits all its matches in one call of a script. All keys of a match share a hash
-tag, so that with several shards a server would only have to call the scripts once for each shard.
+Redis has one shard, because a server commits all its matches in one call of a script. All keys of a match have the same
+hash tag. With several shards, a server would only have to call a script once for each hash slot.
 """
 
 from __future__ import annotations

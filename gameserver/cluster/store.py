@@ -256,7 +256,8 @@ class MatchStore:
         """Store events and snapshots of many matches in one round trip, and renew the leases of the matches.
 
         Returns:
-            The status of each commit, in order. An error of Redis is the status FAILED and is not raised.
+            The status of each commit, in order. If Redis reports an error, the status is FAILED, and no error is
+            raised.
         """
         names: list[str] = []
         arguments: list[Any] = [self._server_id, self._lease_ms, keys.MATCH_TTL_SECONDS]

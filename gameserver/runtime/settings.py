@@ -201,7 +201,7 @@ def _boolean(raw: str) -> bool:
 
 
 def _origins(raw: str) -> tuple[str, ...]:
-    """Parse a list of origins such as `https://play.example.com,https://example.com`. Wildcards are not supported."""
+    """Parse a list of origins, without wildcards, such as `https://play.example.com,https://example.com`."""
     origins = tuple(origin.strip() for origin in raw.split(","))
     for origin in origins:
         if not re.fullmatch(r"https?://[a-z0-9.-]+(:\d+)?", origin):

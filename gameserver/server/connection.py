@@ -101,7 +101,7 @@ class Connection(WSListener):
         from_server: True if another server relays this client to this server.
 
     Attributes:
-        room: the room of the client's match; None before the client has a seat.
+        room: the `Room` of the client's match; None before the client has a seat.
         seat: the client's seat in `room`; None before the client has a seat.
         message_type: the WebSocket type of the client's messages, binary or text.
         open: True from the WebSocket handshake until the connection is closed from either end.
@@ -392,7 +392,7 @@ class Connection(WSListener):
     def _measure(self) -> None:
         """Add the received bytes to the metrics, and let the room measure the next frame's delay.
 
-        The cost of `_measure` does not matter, because it runs only once in many messages.
+        The cost of `_measure` does not matter, because it runs only once in more than 60 messages.
         """
         self._metrics.bytes_received += self._received_bytes
         self._received_bytes = 0

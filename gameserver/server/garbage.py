@@ -27,7 +27,7 @@ _NEVER: Final = 2**31 - 1
 def freeze_startup_objects() -> None:
     """Exclude all existing objects from garbage collection, and turn automatic full collections off.
 
-    Automatic collections of young objects continue.
+    Automatic garbage collections of young objects continue.
     """
     gc.collect()
     gc.freeze()

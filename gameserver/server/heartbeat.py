@@ -116,7 +116,7 @@ class Heartbeat:
                 await self._directory.forget(match_id)
             elif self._wanted(spec.server_id, spec.created_at_ms):
                 mine.append(match_id)
-        # Several servers sweep at the same time. A random order lets each server begin with another match.
+        # The order of the matches is random, so that servers which sweep at the same time begin with different matches.
         random.shuffle(mine)
         gate = asyncio.Semaphore(_ADOPTING_AT_ONCE)
         await asyncio.gather(*(self._adopt(match_id, gate) for match_id in mine))

@@ -79,7 +79,7 @@ class MatchHost:
         lease_seconds: length of a lease in seconds.
         unjoined: bounds the connections that have not joined a match.
         relay_tls: verifies other servers when a client is relayed; None without TLS between servers.
-        sealer: encrypts chat lines; None if this server has no key.
+        sealer: encrypts chat lines; None if this server has no encryption key.
 
     Attributes:
         metrics: the counters of this server.

@@ -49,8 +49,9 @@ class UnjoinedLimit:
     new connection takes its place. So idle connections cannot keep players out, not even players at the same address.
 
     Attributes:
-        total: limit for all addresses together.
-        per_address: limit for one peer address; 0 if only `total` applies, for a server behind a load balancer.
+        total: limit for the connections of all addresses together.
+        per_address: limit for the connections of one peer address; 0 if only `total` applies, for a server behind a
+            load balancer.
         metrics: counts the closed connections; None until the server sets it.
     """
 
@@ -66,7 +67,8 @@ class UnjoinedLimit:
 
         Args:
             max_players: number of players that the server can serve.
-            percent: most connections that have not joined, in percent of `max_players`; at least 16 are allowed.
+            percent: most connections that have not joined, in percent of `max_players`; 16 connections are always
+                allowed.
             per_address: most connections from one peer address that have not joined; 0 for no limit.
         """
         return cls(max(_LEAST_UNJOINED, max_players * percent // 100), per_address)
@@ -144,7 +146,7 @@ class LimitedListener(socket.socket):
     request, and with TLS a transport exists only after the TLS handshake.
 
     Attributes:
-        limit: the limit, which the owner of the socket sets before the first connection.
+        limit: the `UnjoinedLimit`, which the owner of the socket sets before the first connection.
     """
 
     limit: UnjoinedLimit

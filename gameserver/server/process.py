@@ -164,7 +164,7 @@ class GameServer:
         The end of the context does not hand matches over, but `drain` does.
 
         Raises:
-            SettingsError: a port is in use or must not be used.
+            SettingsError: a port is in use, or this process may not listen on it.
         """
         aws = AwsClients(settings.region, settings.aws_endpoint_url, threads=4)
         listeners = _Sockets(settings)
@@ -277,7 +277,7 @@ class _Sockets:
     """Binds the play port and the operations port at the start, so that a port in use is reported before anything else.
 
     Raises:
-        SettingsError: a port is in use or must not be used.
+        SettingsError: a port is in use, or this process may not listen on it.
     """
 
     def __init__(self, settings: Settings) -> None:

@@ -58,7 +58,7 @@ class Origin:
         snapshot_seconds: seconds between two snapshots of a match.
         lease_seconds: length of a lease in seconds.
         alternates: returns the addresses of other servers, for clients whose server dies.
-        sealer: encrypts chat lines; None if this server has no key.
+        sealer: encrypts chat lines; None if this server has no encryption key.
     """
 
     region: str

@@ -3,7 +3,7 @@
 Fixtures:
 - redis_url: the address of a Redis, database 0.
 - postgres: a `Postgres` whose role may create databases.
-- aws: an `EmulatedAws`. The environment variables of the tests have its credentials.
+- aws: an `EmulatedAws`. The environment variables of the tests have the credentials of the emulated AWS.
 - make_settings: creates `Settings` with separate databases, tables, queues, topic and user pool.
 - run_environment: returns the environment variables from which a child process reads given settings.
 - run_game: runs `gameserver COMMAND` and yields a `GameProcess`.

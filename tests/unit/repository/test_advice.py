@@ -1,7 +1,7 @@
 """Every `mjctl ...` command that a text of the source names exists, accepts its options, and can be typed as it stands.
 
-An operator types the advice of an error. An advice whose command was renamed, or lacks a required option, is worse than
-no advice.
+An operator types the command in the advice of an error. An advice whose command was renamed, or lacks a required
+option, is worse than no advice.
 """
 
 from __future__ import annotations

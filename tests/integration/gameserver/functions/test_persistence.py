@@ -189,7 +189,7 @@ async def test_a_match_is_saved_in_both_stores(services: Services, settings: Set
         created_at_ms=STARTED_AT,
     )
     assert failed(await persist(batch(played.events[:1]), services)) == []
-    # The registered match has an expiry in the past. The start of the match moves the expiry to the future.
+    # The match was registered with an expiry in the past, and the start of the match moves the expiry to the future.
     item = services.aws.dynamodb.get_item(
         TableName=settings.tables["matches"], Key={"match_id": {"S": played.match_id}}
     )["Item"]

@@ -169,7 +169,7 @@ async def test_a_drain_hands_matches_over_and_exits_with_0(spawn: Any, new_match
 
 
 async def _redirect(url: str, match_id: str, token: str, seated: asyncio.Event) -> Redirect:
-    """Join by a plain WebSocket, and return the server's redirect at its drain."""
+    """Join by a plain WebSocket, and return the redirect that the server sends when it drains."""
     async with aiohttp.ClientSession() as session, session.ws_connect(url, protocols=("mj1.msgpack",)) as ws:
         await ws.send_bytes(MSGPACK.encode(Hello(match_id, token)))
         while True:
