@@ -44,8 +44,8 @@ def run(settings: Settings) -> int:
     """Serve the API until SIGTERM, finish the requests that have begun, and return 0.
 
     Raises:
-        SettingsError: a variable is missing, a mode cannot be played, or the folder of the setting `web_dir` has no web
-            client.
+        SettingsError: an environment variable is missing, a mode cannot be played, or the folder of the setting
+            `web_dir` has no web client.
     """
     check_modes(settings)
     logs.configure(settings, "api")

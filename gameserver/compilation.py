@@ -61,7 +61,7 @@ def compile_into(folder: Path) -> Path:
         ) from error
     copy = folder / SOURCE.name
     if copy.exists():
-        raise CompilationError(f"{copy} already exists: name another folder, or delete it")
+        raise CompilationError(f"{copy} already exists: name another folder, or delete the old copy")
     shutil.copytree(SOURCE, copy, ignore=shutil.ignore_patterns("__pycache__"))
     sources = {name: folder.joinpath(*name.split(".")).with_suffix(".py") for name in modules(copy)}
     extensions = [Extension(name, [str(path)], extra_compile_args=["-O3"]) for name, path in sources.items()]

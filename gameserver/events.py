@@ -148,7 +148,7 @@ class PlayerChatted(Struct, frozen=True, omit_defaults=True):
 
     Attributes:
         player_id: id of the player.
-        sealed: the text, encrypted by `gameserver.runtime.crypto` and written as base64 in JSON.
+        sealed: the text of the chat line, encrypted by `gameserver.runtime.crypto` and written as base64 in JSON.
         slot: number of the seat, or `NO_SLOT` if the number is unknown.
     """
 

@@ -182,7 +182,7 @@ class Match:
         spec: facts about the match.
         clock: times of the match in ticks.
         action_type: the type of a player's input.
-        rules: the state of the game.
+        rules: the instance of the rules, which holds the state of the game.
         tick_number: number of ticks since the first player joined.
         started_at_ms: Unix time in milliseconds at which the first player joined, or 0 if no player has joined yet.
         result: payload of the event `match.ended`, or None before the end of the match.

@@ -82,11 +82,11 @@ def reason(error: Exception) -> str:
 
 
 class Hello(Struct, array_like=True, tag="hello", frozen=True):
-    """Asks for a seat in a match. This is the first message of a client.
+    """Asks for a seat in a match. `Hello` is the first message of a client.
 
     Attributes:
         match_id: id of the match.
-        token: access token (JWT). It may be empty if `resume` is valid.
+        token: access token (JWT). The token may be empty if `resume` is valid.
         name: name to show to other players.
         resume: the resume token of an earlier `Welcome`, with which the player returns to the seat of that `Welcome`.
     """
@@ -128,7 +128,7 @@ class Say(Struct, array_like=True, tag="say", frozen=True, gc=False):
     """Sends a chat line. The server sends a `ChatLine` to all players of the match, or an `Unsaid` to the sender.
 
     Attributes:
-        text: the line, at most 800 characters before the server cleans and shortens it.
+        text: the chat line, at most 800 characters. The server removes invisible characters and shortens the line.
     """
 
     text: RawChat
@@ -163,7 +163,7 @@ class MatchInfo(Struct, frozen=True):
         server_id: id of the game server.
         slot: slot of the player's own seat.
         player_id: id of the player.
-        resume: token to return to this seat after a lost connection.
+        resume: token with which the player returns to the seat after a lost connection.
         tick_rate_hz: ticks in one second.
         duration_ticks: length of the match in ticks.
         seats: number of seats.
@@ -207,8 +207,8 @@ class Redirect(Struct, array_like=True, tag="redirect", frozen=True):
     """Sends the client to another server.
 
     Attributes:
-        url: WebSocket address of the server that runs the match. "" means that the client shall ask this server or the
-            API again later.
+        url: WebSocket address of the other server, which runs the match. "" means that the client shall ask this server
+            or the API again later.
         reason: `owner` if another server owns the match, `drain` if this server drains, `moved` if the match has moved.
     """
 
@@ -356,7 +356,7 @@ class RefusalCode:
         MATCH_OVER: the match has ended.
         RATE_LIMITED: the client sends too many frames.
         REPLACED: the same player has connected again from another place.
-        SLOW: the client does not read fast enough. Today the server disconnects such a client without a message.
+        SLOW: the client does not read fast enough. Today the server disconnects a slow client without a message.
         UNAVAILABLE: the server is full or drains, or a service that the server needs does not answer.
     """
 

@@ -41,7 +41,7 @@ def run(settings: Settings) -> int:
     """Process messages of the queue until SIGTERM, finish the batches that have begun, and return 0.
 
     Raises:
-        SettingsError: a variable is missing.
+        SettingsError: an environment variable is missing.
     """
     logs.configure(settings, "worker")
     return asyncio.run(_work(settings))
@@ -68,7 +68,7 @@ class Worker:
     """Receives messages of the queue, passes them to `persist`, and deletes the messages that `persist` has stored.
 
     Attributes:
-        readiness: checks the databases, Redis and the queue for the health endpoint.
+        readiness: checks the databases, Redis and the queue for the route `/readyz`.
 
     Raises:
         SettingsError: GAMESERVER_PERSISTENCE_QUEUE_URL is not set.

@@ -54,7 +54,7 @@ export class Game {
   /**
    * Prepare a match, which `open` starts. `ticket` has `matchId`, `url` and `mode`, and `resume` for a return to the
    * seat.
-   * `access` has the functions that the constructor of `Seat` needs.
+   * `access` is the argument `access` of the constructor of `Seat`.
    * `handlers` has `onSeated()`, `onEnded(result, playerId)` and `onFailed(error, playerId)`.
    */
   constructor(ticket, access, handlers) {
@@ -86,7 +86,7 @@ export class Game {
     return this.#seat.open();
   }
 
-  /** Give up the seat. */
+  /** Give up the player's seat. */
   leave() {
     this.#seat.leave();
     this.#finish(() => {});

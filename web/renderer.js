@@ -1,4 +1,4 @@
-/** Draws the arena on a canvas at the full resolution of the screen. */
+/** Draws the arena on a canvas at the resolution of the screen, up to 3 pixels for each CSS pixel. */
 
 /** Margin around the field, in field units, so that a player at the field's edge is drawn completely. */
 const MARGIN = 30;

@@ -42,12 +42,12 @@ export class SeatLost extends Error {}
  *
  * `onWelcome({match, tick, state, sequence, url})`: the server at `url` has seated the player, for the first time or
  * again.
- * `onFrame(frame)`, `onFull(full)`: a decoded frame has arrived.
+ * `onFrame(frame)`, `onFull(full)`: a message `f` or `full` has arrived.
  * `onChat({slot, text})`: a player has sent a chat line.
  * `onUnsaid(reason)`: the server has rejected the player's own chat line.
- * `onLatency({network, input})`: the latencies have changed, in milliseconds.
- * `network` is the time from a `ping` to its `pong`. `input` is the time from an input to the frame that shows the
- * input.
+ * `onLatency({network, input})`: a latency has changed. A latency is null before its first measurement.
+ * `network` is the milliseconds from a `ping` to its `pong`.
+ * `input` is the milliseconds from sending an input to the frame that shows the input.
  * `onInterrupted()`: the connection is lost, and the seat reconnects.
  * `onEnded(result)`: the match has ended.
  * `onFailed(SeatRefused | SeatLost | ApiError)`: the seat is lost.
@@ -164,7 +164,7 @@ export class Seat {
     this.#returning = false;
   }
 
-  /** Try the addresses in turn, and the addresses that servers redirect to, until a server answers with a welcome. */
+  /** Try `urls` and the addresses of redirects, one after another, until a server answers with a `welcome`. */
   async #enter(urls) {
     this.#redirectedTo = "";
     const deadline = performance.now() + GIVE_UP_MS;

@@ -13,7 +13,7 @@ The client raises these errors:
 
 * `ApiError`: the API refused the request, or did not answer (`status` 0).
 * `JoinRefused`: a game server refused the player, and a retry cannot succeed. `code` is a value of `RefusalCode`.
-* `ConnectionLost`: no game server gave the player a seat in time.
+* `ConnectionLost`: no game server gave the player a seat within the time limit.
 * `PilotError`: the pilot of the rules raised an exception.
 """
 

@@ -37,7 +37,7 @@ class ApiError(Exception):
 
 
 class MatchTicket(msgspec.Struct, frozen=True):
-    """Says where a match is played.
+    """Describes a match and the game server that runs the match.
 
     Attributes:
         match_id: id of the match.
@@ -149,7 +149,7 @@ class GameClient:
         return list(answer["entries"])
 
     async def create_match(self, mode: str, join: Literal["new", "open"] = "new") -> MatchTicket:
-        """Get a match to play.
+        """Ask the API for a match to play.
 
         Args:
             mode: name of the mode.

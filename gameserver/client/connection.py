@@ -75,7 +75,7 @@ class JoinRefused(Exception):
 
 
 class ConnectionLost(Exception):
-    """Reports that no game server gave the player a seat in time."""
+    """Reports that no game server gave the player a seat within the time limit."""
 
 
 @dataclass(frozen=True)
@@ -97,8 +97,8 @@ class Interruption:
 
     Attributes:
         seconds: seconds from the last message of the old server to the `Welcome` of the new server.
-        from_server: id of the old server.
-        to_server: id of the new server, which can be the old server again.
+        from_server: id of the server whose connection was lost.
+        to_server: id of the server that gave the seat back, which can be the same server.
     """
 
     seconds: float
@@ -165,7 +165,7 @@ class PlayerConnection:
 
     Attributes:
         info: facts about the match and the player's seat, from the last `Welcome`.
-        state: the rules' full view at the time of the last `Welcome`.
+        state: the full view of the game at the time of the last `Welcome`.
         events: the newest 10,000 events by sequence number. A server sends an event only after the event is stored.
         chat: the newest 1,000 chat lines, and an `Unsaid` for each own line that the server did not send to the
             players.
@@ -285,7 +285,7 @@ class PlayerConnection:
     # Received messages
 
     def received(self, message: ServerMessage, size: int) -> None:
-        """Handle a message of the server, of `size` bytes. `PlaySocket` calls this method after the `Welcome`."""
+        """Handle a message of the server, of `size` bytes. `PlaySocket` calls `received` after the `Welcome`."""
         self._last_word = time.monotonic()
         self.samples.bytes += size
         if isinstance(message, Frame | Full):
@@ -391,7 +391,7 @@ class PlayerConnection:
                 problem = f"{url}: {answer}"
 
     async def _hello(self, url: str, deadline: float) -> Welcome | Redirect | Refused | str:
-        """Ask a server for the seat. Returns the server's answer, or a text that says why there is no answer."""
+        """Ask a server for the seat. Returns the server's answer, or the cause of a missing answer as a text."""
         access = self._access
         listener = PlaySocket(self, url, access.codec)
         patience = max(0.1, min(_HANDSHAKE_SECONDS, deadline - time.monotonic()))
@@ -419,7 +419,7 @@ class PlayerConnection:
         return answer
 
     def welcomed(self, welcome: Welcome, size: int) -> None:
-        """Handle the `Welcome` of a server, of `size` bytes. `PlaySocket` calls this method."""
+        """Handle the `Welcome` of a server, of `size` bytes. `PlaySocket` calls `welcomed`."""
         self.info, self.state = welcome.match, welcome.state
         self._alternates = welcome.match.alternates
         self._sequence = max(self._sequence, welcome.sequence)

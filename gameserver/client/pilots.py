@@ -82,7 +82,7 @@ _BUNDLED: Final[dict[str, type[Pilot]]] = {"arena": ArenaPilot}
 
 
 def pilot_of(rules: str) -> type[Pilot]:
-    """Return the class of the pilot for the rules of this name.
+    """Return the class of the pilot for the rules module `rules`.
 
     Raises:
         Exception: a studio's module may raise any exception while Python imports it.

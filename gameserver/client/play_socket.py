@@ -22,7 +22,7 @@ class SocketOwner(Protocol):
 
 
 class PlaySocket(WSListener):
-    """Passes the messages of one server to `owner`, from the `Welcome` on.
+    """Passes the messages of one server to `owner`, beginning with the `Welcome`.
 
     Args:
         owner: receiver of the messages.

@@ -1,9 +1,9 @@
 """Signs players up, logs them in and refreshes their tokens, with the help of the user pool in Cognito.
 
-No answer shows whether an e-mail address has an account. A failed login has the same error for each cause, and a
-sign-up with a known address has the same answer as with a new address. With the setting `auto_confirm_sign_up` for
-development, a sign-up does report that the account exists, because a login right after the sign-up would show this fact
-anyway.
+No answer of these functions shows whether an e-mail address has an account. A failed login has the same error for each
+cause, and a sign-up with a known address has the same answer as with a new address. With the setting
+`auto_confirm_sign_up` for development, a sign-up does report that the account exists, because a login right after the
+sign-up would show this fact anyway.
 """
 
 from __future__ import annotations
@@ -209,7 +209,7 @@ async def _keep_name(services: Services, player_id: str, name: str) -> None:
         await services.tables.update_player(player_id, display_name=name)
     except TablesUnavailable as error:
         # The sign-up succeeds without the name, because Cognito has created the account and would refuse a second
-        # sign-up. The player can set the name later.
+        # sign-up. The player can set the display name later.
         log.warning("display_name_not_stored", player_id=player_id, cause=str(error))
 
 

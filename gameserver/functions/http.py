@@ -72,8 +72,8 @@ class Request:
 
     Attributes:
         body: the JSON body, or b"".
-        path: parameters in the path, for example `match_id`.
-        query: parameters in the query string.
+        path: values of the parameters in the path, for example of `match_id`.
+        query: values of the parameters in the query string.
         player_id: id of the player from the verified access token, or "" on a route without a token.
         internal: True if the token names an account of a probe or a load test.
         source: network address of the client, which only rate limits may use.

@@ -119,7 +119,7 @@ def _request(route: Route, event: Mapping[str, Any], settings: Settings) -> Requ
 
 
 def _claims(event: Mapping[str, Any], settings: Settings) -> Mapping[str, Any]:
-    """Return the claims of the token, whose signature, issuer and expiry the gateway's authorizer has checked.
+    """Return the claims of a request's token, whose signature, issuer and expiry the gateway's authorizer has checked.
 
     The gateway's authorizer also accepts id tokens, because an id token names the game's client as its audience.
     `_claims` refuses id tokens.

@@ -36,11 +36,12 @@ class CreateMatch(msgspec.Struct):
 async def create_match(request: Request, services: Services) -> Response:
     """Answer `POST /v1/matches` with a body `CreateMatch`: 201 {match_id, mode, state, server: {id, zone, url}}.
 
-    The match is registered in DynamoDB before this function returns.
+    The match is registered in DynamoDB before `create_match` returns.
 
     Raises:
-        HttpError: 503 `no_capacity` if no server has room. 503 `busy` if too many requests wait. 503 `region_closed`,
-            with other regions, if the region takes no new matches. 400 `unknown_mode` if the mode does not exist.
+        HttpError: 503 `no_capacity` if no server has room. 503 `busy` if too many requests for a match wait. 503
+            `region_closed`, with the addresses of other regions, if the region takes no new matches. 400 `unknown_mode`
+            if the mode does not exist.
     """
     body = request.json(CreateMatch)
     mode = services.settings.mode(body.mode)

@@ -3,10 +3,10 @@
 Operators need the function `ops`, because Redis can be reached only from the VPC.
 
 A command is a JSON object, e.g. {"command": "invalidate_pattern", "pattern": "profile:*", "dry_run": true}. The answer
-to a command is a JSON object too. No command reads values of the cache, because they are data of players.
+to a command is a JSON object too. No command reads values of the cache, because values are data of players.
 
 The field `operator` of a command is a name for the log, and nothing verifies it. CloudTrail records the verified
-identity with the id of the request.
+identity of the operator with the id of the request.
 """
 
 from __future__ import annotations
@@ -38,7 +38,7 @@ class StatsCommand(_Command, frozen=True, kw_only=True, tag="stats"):
 
 
 class ListKeys(_Command, frozen=True, kw_only=True, tag="keys"):
-    """Lists the keys that match a glob. The answer is {keys: [CacheKey], complete}.
+    """Lists the keys of the cache that match a glob. The answer is {keys: [CacheKey], complete}.
 
     Attributes:
         pattern: glob over `<namespace>:<key>`.
@@ -62,7 +62,7 @@ class TimeToLive(_Command, frozen=True, kw_only=True, tag="ttl"):
 
 
 class Expire(_Command, frozen=True, kw_only=True, tag="expire"):
-    """Sets the time to live of a key. The answer is {found}, which is false if the key does not exist."""
+    """Sets the time to live of a key in the cache. The answer is {found}, which is false if the key does not exist."""
 
     namespace: str
     key: str
@@ -70,14 +70,14 @@ class Expire(_Command, frozen=True, kw_only=True, tag="expire"):
 
 
 class Invalidate(_Command, frozen=True, kw_only=True, tag="invalidate"):
-    """Removes a key. The answer is {found}, which is false if the key did not exist."""
+    """Removes a key from the cache. The answer is {found}, which is false if the key did not exist."""
 
     namespace: str
     key: str
 
 
 class InvalidateNamespace(_Command, frozen=True, kw_only=True, tag="invalidate_namespace"):
-    """Makes every key of a namespace unreadable. The answer is {generation}, the new generation."""
+    """Makes every key of a namespace unreadable. The answer is {generation}, the new generation of the namespace."""
 
     namespace: str
 
@@ -97,7 +97,7 @@ class _Sweep(_Command, frozen=True, kw_only=True):
 
 
 class InvalidatePattern(_Sweep, frozen=True, kw_only=True, tag="invalidate_pattern"):
-    """Removes the keys that match a glob. The answer is a `PatternResult`.
+    """Removes the keys of the cache that match a glob. The answer is a `PatternResult`.
 
     Attributes:
         pattern: glob over `<namespace>:<key>`.
@@ -119,10 +119,10 @@ class Flush(_Sweep, frozen=True, kw_only=True, tag="flush"):
 
 
 class WatchHotKeys(_Command, frozen=True, kw_only=True, tag="hot_keys"):
-    """Finds the keys that servers read most. The answer is a `HotKeys`.
+    """Finds the keys of the cache that servers read most. The answer is a `HotKeys`.
 
     Attributes:
-        seconds: how long to observe Redis.
+        seconds: number of seconds for which the command observes Redis.
         limit: largest number of keys in the answer.
     """
 
@@ -171,7 +171,7 @@ async def run(event: Any, services: Services, *, seconds: float) -> dict[str, An
 
     Args:
         event: the command as decoded JSON.
-        services: the connections of this process.
+        services: the connections and limits of this process.
         seconds: time in which the command must end.
 
     Returns:

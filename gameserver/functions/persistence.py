@@ -27,13 +27,13 @@ async def persist(batch: Mapping[str, Any], services: Services) -> dict[str, Any
     """Handle one batch of SQS messages.
 
     A message with an event that is not valid fails at each delivery, until the queue moves the message to the
-    dead-letter queue. The other events of the message are stored at the first delivery. The cause of each failure is
+    dead-letter queue. The valid events of the message are stored at the first delivery. The cause of each failure is
     kept for `mjctl queue peek`.
 
     Args:
-        batch: the event that Lambda receives: {"Records": [{"messageId", "body", ...}]}. A body contains one or more
-            events.
-        services: the connections of this process.
+        batch: the event that Lambda receives: {"Records": [{"messageId", "body", ...}]}. The body of a message contains
+            one or more events.
+        services: the connections and limits of this process.
 
     Returns:
         The answer that Lambda returns: {"batchItemFailures": [{"itemIdentifier"}]}, with the ids of the failed

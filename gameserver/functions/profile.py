@@ -1,4 +1,4 @@
-"""Reads and changes a player's own profile. A read uses the cache.
+"""Reads and changes a player's own profile. A read of the profile uses the cache.
 
 DynamoDB has the name and the contact fields, and PostgreSQL has the statistics. The contact fields are encrypted in
 DynamoDB and in the cache, and only the player to whom they belong receives them decrypted. The logs never contain

@@ -23,7 +23,7 @@ class Route:
     Attributes:
         method: HTTP method.
         path: path with parameters in braces.
-        function: answers the request.
+        function: the function that answers the request.
         player: True if the host must verify an access token first and set `Request.player_id`.
     """
 

@@ -1,6 +1,6 @@
 """Hosts the aiohttp applications of `gameserver api` and `gameserver worker`.
 
-This module has the readiness checks, the operations routes, the start and the stop.
+This module has the readiness checks, the operations routes, and the start and the stop of a process.
 """
 
 from __future__ import annotations
@@ -46,8 +46,8 @@ class Readiness:
     """Checks whether each dependency of a process answers.
 
     Args:
-        checks: name of a dependency -> its check. A check returns if the dependency answers, and raises any exception
-            if the dependency does not answer.
+        checks: name of a dependency -> function that checks the dependency. A check returns if the dependency answers,
+            and raises any exception if the dependency does not answer.
     """
 
     def __init__(self, checks: Mapping[str, Callable[[], Awaitable[object]]]) -> None:

@@ -1,6 +1,6 @@
 """Serves the files of the web client from `gameserver api`, with strict security headers.
 
-On AWS a CDN serves the same files from an object store. The file `config.json` tells the client where the API is:
+On AWS, CloudFront serves the same files from an S3 bucket. The file `config.json` tells the client where the API is:
 
     {"api": "https://api.example.com", "modes": [{"name": "arena", "seats": 10, "duration_seconds": 180}]}
 
@@ -159,7 +159,7 @@ class WebClient:
     Args:
         folder: folder with the client's files, or a link to this folder.
         modes: modes of the environment.
-        play_addresses: returns the WebSocket addresses of the live game servers, or raises any exception.
+        play_addresses: function that returns the WebSocket addresses of the live game servers, or raises any exception.
 
     Raises:
         SettingsError: `folder` contains no web client, or cannot be read.

@@ -52,7 +52,7 @@ class Database:
         aws: clients of AWS, which read the database's password.
 
     Raises:
-        SettingsError: the settings name no database.
+        SettingsError: the settings lack the host, the name or the user of the database.
     """
 
     def __init__(self, settings: Settings, aws: AwsClients) -> None:
@@ -68,7 +68,7 @@ class Database:
         """Lend a connection of asyncpg to the body of an `async with`.
 
         Raises:
-            DatabaseUnavailable: the database does not answer, on entry or during the body.
+            DatabaseUnavailable: the database does not answer, before or during the body of the `async with`.
         """
         try:
             pool = await self._open()
@@ -82,7 +82,7 @@ class Database:
         """Lend a connection with an open transaction. The transaction commits when the body ends without an exception.
 
         Raises:
-            DatabaseUnavailable: the database does not answer, on entry or during the body.
+            DatabaseUnavailable: the database does not answer, before or during the body of the `async with`.
         """
         async with self.connection() as connection, connection.transaction():
             yield connection

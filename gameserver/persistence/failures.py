@@ -39,7 +39,7 @@ class Failure:
 
 
 async def record(cache: DistributedCache, causes: Mapping[str, str]) -> None:
-    """Keep the cause of each failed message. `causes` maps the id of a message to its cause.
+    """Keep the cause of each failed message. `causes` maps the id of a message to the cause of its failure.
 
     Raises:
         RedisError: Redis does not answer.

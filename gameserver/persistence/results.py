@@ -114,8 +114,8 @@ class Stats:
     Attributes:
         matches: number of ended matches of the player.
         wins: number of matches in which the player had rank 1.
-        total_score: sum of the scores.
-        best_score: highest score of a match.
+        total_score: sum of the player's scores in all ended matches.
+        best_score: highest score of the player in one match.
     """
 
     matches: int = 0

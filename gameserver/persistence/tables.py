@@ -2,10 +2,10 @@
 
 An item of the table `matches` has these attributes:
 
-* match_id, state, mode, seats, rules, region, created_by
-* created_at, started_at and ended_at, in Unix milliseconds
+* match_id, state, mode, seats, rules, region, and created_by, the id of the player who created the match
+* created_at, started_at and ended_at, the times of the match in Unix milliseconds
 * expires_at, in Unix seconds: DynamoDB deletes the item after this time. The end of a match of players removes it
-* result, a map with reason and players
+* result, a map with the reason of the end and the results of the players
 
 An item of the table `players` has player_id, display_name and the contact fields email, device_id and address. The
 contact fields are stored encrypted, as binary values.
@@ -51,7 +51,7 @@ class MatchExists(Exception):
 
 @dataclass(frozen=True)
 class MatchRecord:
-    """Describes a match in the table.
+    """Describes an item of the table `matches`.
 
     Attributes:
         match_id: id of the match.
@@ -74,7 +74,7 @@ class MatchRecord:
 
 @dataclass(frozen=True)
 class PlayerRecord:
-    """Describes a player in the table.
+    """Describes an item of the table `players`.
 
     Attributes:
         display_name: name that other players see, or None if the player has no name.
@@ -295,7 +295,7 @@ class Tables:
 
         Raises:
             TablesUnavailable: DynamoDB does not answer, or another transaction changed the same items. The caller
-                should try again.
+                should try the transaction again.
         """
         from botocore.exceptions import ClientError
 

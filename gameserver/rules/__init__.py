@@ -60,7 +60,7 @@ class Rules(Protocol):
     def remove_player(self, slot: int) -> None:
         """Remove a player who left the match for good.
 
-        The server does not call this method when a player loses the connection, because the player may return.
+        The server does not call `remove_player` when a player loses the connection, because the player may return.
         """
 
     def apply(self, slot: int, action: Any) -> None:

@@ -232,7 +232,7 @@ class Arena:
         return events
 
     def changes(self) -> Changes | None:
-        """Return the changes since the last call, or None if nothing changed."""
+        """Return the changes since the last call of `changes`, or None if nothing changed."""
         changes = self._changes
         if not (changes.moved or changes.taken or changes.spawned or changes.scores or changes.left):
             return None
@@ -273,7 +273,7 @@ class Arena:
         return _ArenaState(self._random, self._next_pick_up, runners, list(self._pick_ups.values()))
 
     def load(self, state: Any) -> None:
-        """Replace the complete state.
+        """Replace the complete state of the game.
 
         Raises:
             msgspec.ValidationError: `state` is not a state of this game.
