@@ -32,7 +32,7 @@ PROJECT = Workspace.discover(Path(__file__)).project_dir
 
 
 def project_of_four_regions(folder: Path) -> Path:
-    """Create a project with this checkout's code and an environment `local` with `REGIONS` of three zones each."""
+    """Create a project with this checkout's code and an environment `local` with four regions of three zones each."""
     (folder / "configs").mkdir(parents=True)
     for part in ("terraform", "gameserver", "web"):
         (folder / part).symlink_to(PROJECT / part)
@@ -79,7 +79,7 @@ class Home:
         return self.mjctl("deploy", "--auto-approve", *(f"--region={name}" for name in regions))
 
     def destroy(self) -> None:
-        """Destroy all regions by mjctl."""
+        """Destroy all local regions by mjctl."""
         self.mjctl("destroy", "--all-regions", "--auto-approve")
 
     def terraform(self, regions: tuple[str, ...]) -> float:

@@ -1,10 +1,10 @@
 """Measures the effect of WebSocket floods on a game server while a well-behaved client plays (`make bench-flood`).
 
-The flooder is a separate process without a token. The flooder sends as fast as its socket accepts data, and connects
-again after the server has closed its connection. Each kind of flood in `_WAYS` lasts `--seconds`. Another process
-requests `/healthz` up to 200 times a second; its slowest answer bounds the longest stall of the server's event loop.
-`frames_offered_per_second` counts the frames that the kernel accepted from the flooder, of which the server reads only
-as many as its limits allow. The last line of the output is a JSON object.
+The flooder is a separate process without an access token. The flooder sends as fast as its socket accepts data, and
+connects again after the server has closed its connection. Each kind of flood in `_WAYS` lasts `--seconds`. Another
+process requests `/healthz` up to 200 times a second. The slowest answer is a limit for the longest stall of the
+server's event loop. `frames_offered_per_second` counts the frames that the kernel accepted from the flooder. The server
+reads fewer frames, because its limits stop the flooder. The last line of the output is a JSON object.
 
 The exit code is 1 if the server did not survive, or if the well-behaved client lost its connection.
 """
@@ -149,7 +149,7 @@ async def attack(server: OurServer, connection: Any, way: str, seconds: float) -
 
 
 async def run(services: Services, server: OurServer, seconds: float) -> dict[str, Any]:
-    """Let a client play while the server is flooded in each way, and return the figures by way."""
+    """Let a client play while the flooder floods the server in each way, and return the figures of each way."""
     redis = Redis.from_url(services.redis_url)
     match_id = uuid4().hex
     spec = MatchSpec(match_id, "arena", 10, 3600.0, "arena", round(time.time() * 1000), "bench")

@@ -4,8 +4,8 @@
    libFuzzer runs for `--seconds` with at most 512 MB. It measures the coverage of this project's Python, but not of
    msgspec's C code.
 2. A hostile client attacks a real server from a separate process, in the ways that `BadClient.hammer` lists, while a
-   good client plays. The result has the good client's input-to-frame latency and frame rate, with and without the
-   attack. `make bench-flood` measures floods at full speed.
+   good client plays. The result has the good client's latency from input to frame and its frame rate, with and without
+   the attack. `make bench-flood` measures floods at full speed.
 
 The last line of the output is a JSON object. The exit code is 1 after a crash, or if the server did not survive. The
 program needs `pip install atheris`, which `make fuzz` runs.
@@ -131,7 +131,7 @@ def _seeds() -> Sequence[bytes]:
 
 
 def run_fuzzer(folder: Path, seconds: int) -> dict[str, Any]:
-    """Run the fuzzer in a separate process, and return its figures and the names of crash files."""
+    """Run libFuzzer in a separate process, and return its figures and the names of the files with crashing inputs."""
     done = subprocess.run(
         [sys.executable, __file__, "--target", str(folder), "--seconds", str(seconds)],
         capture_output=True,
@@ -215,13 +215,13 @@ class BadClient:
             sock.recv(1000)
 
     def flood(self) -> None:
-        """Join the match, and send 3,000 inputs at once."""
+        """Join the match, and send 3,000 inputs without a pause."""
         with self._seated() as sock:
             for number in range(3000):
                 sock.sendall(_frame(MSGPACK.encode(Input(number + 1, Move(1.0, 0.0)))))
 
     def control_frames(self) -> None:
-        """Send 3,000 PING and PONG frames at once."""
+        """Send 3,000 PING frames and 3,000 PONG frames without a pause."""
         with self._open(MSGPACK) as sock:
             for _ in range(3000):
                 # An empty PING frame and an empty PONG frame, with a mask of zeros.
@@ -268,7 +268,7 @@ class BadClient:
 
 
 def _frame(payload: bytes, *, text: bool = False) -> bytes:
-    """Return a client's WebSocket frame, masked with zeros."""
+    """Return a WebSocket frame with `payload` as a client sends it, with a mask of zeros."""
     first, size = 0x81 if text else 0x82, len(payload)
     header = bytes([first, 0x80 | size]) if size < 126 else bytes([first, 0x80 | 126]) + size.to_bytes(2, "big")
     return header + bytes(4) + payload

@@ -1,14 +1,15 @@
 """Measures how many players a core sustains, with this project's game server and with Colyseus 0.18 (`make
 bench-game`).
 
-Our server runs compiled, as in its image. JWT joins, validation, rate limits, leases, snapshots, events and metrics are
-on. `--uncompiled` runs it as plain Python, as the local target does. Colyseus runs the same arena and nothing else;
-docs/benchmarks.md describes its transport and flags. The server has a core for itself. The load generator, Redis and
-the emulated AWS share another core.
+This project's game server runs compiled, as in its image. The game server checks access tokens and inputs, and rate
+limits, leases, snapshots, events and metrics are on. `--uncompiled` runs this project's game server as plain Python, as
+target `local` does. Colyseus runs the game `arena` only; docs/benchmarks.md describes the transport and the flags of
+Colyseus. The measured server has a core for itself. The load generator, Redis and the emulated AWS share another core.
 
 For each server and room size the benchmark measures joins per second, CPU per client-second and memory per connection
-at a common number of players. Then it searches the most players with a p99 latency below 100 ms and at least 19.5 ticks
-a second (game/search.py). Repetitions alternate between the servers. The last line of the output is a JSON object.
+at a common number of players. Then the benchmark searches the most players with a p99 latency below 100 ms and at least
+19.5 ticks a second (game/search.py). The two servers take turns in each repetition. The last line of the output is a
+JSON object.
 
 A run takes about 12 minutes, with `--quick` about 2 minutes.
 """
@@ -56,15 +57,15 @@ DOUBTS = {
 
 @dataclass(frozen=True)
 class Setup:
-    """Holds the values that all runs share.
+    """Holds the values that all measurements share.
 
     Attributes:
         folder: temporary folder for logs and files.
         services: Redis, the emulated AWS and the issuer of tokens.
         binary: the compiled load generator.
         tokens: file with an access token in each line.
-        server_core: core of the measured server.
-        generator_core: core of the load generator and the services.
+        server_core: number of the CPU core of the measured server.
+        generator_core: number of the CPU core of the load generator and the services.
         semi_space_mib: size in MiB of a semi-space of the peer's V8 heap.
     """
 
@@ -78,7 +79,7 @@ class Setup:
 
 
 def run(kind: type[OurServer | Colyseus], plan: Plan, setup: Setup) -> Result:
-    """Start a server and the load generator, measure them by `plan`, and stop both."""
+    """Start a server and the load generator, measure the server by `plan`, and stop the two processes."""
     server: OurServer | Colyseus
     if kind is Colyseus:
         server = Colyseus(setup.folder, plan.rooms_of, setup.server_core, setup.semi_space_mib)
@@ -103,7 +104,8 @@ def measure(plan: Plan, repetitions: int, setup: Setup) -> dict[str, list[Result
     """Measure both servers `repetitions` times. Returns the results by the server's name."""
     results: dict[str, list[Result]] = {"ours": [], "colyseus": []}
     for repetition in range(repetitions):
-        # The servers take turns at the first place, so that a change of the machine over time affects both alike.
+        # Let the two servers take turns at the first place, so that a change of the machine over time affects both
+        # servers alike.
         order: Sequence[type[OurServer | Colyseus]] = (OurServer, Colyseus)
         for kind in order if repetition % 2 == 0 else reversed(order):
             print(f"rooms of {plan.rooms_of}, repetition {repetition + 1}: {kind.name}", file=sys.stderr)
@@ -114,7 +116,7 @@ def measure(plan: Plan, repetitions: int, setup: Setup) -> dict[str, list[Result
 
 
 def summarise(results: dict[str, list[Result]]) -> dict[str, Any]:
-    """Return the medians of each server, the ratios of ours to Colyseus, and the doubts about the runs."""
+    """Return the medians of each server, the ratios of this project's server to Colyseus, and doubts about the runs."""
     figures: dict[str, Callable[[Result], float]] = {
         "clients_sustained": lambda r: r.sustained,
         "p99_ms_at_sustained": lambda r: r.at_sustained.get("latency_p99_ms", 0.0),

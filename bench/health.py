@@ -1,7 +1,8 @@
 """Measures 20 health checks in each of 10 simulated regions, first normally, then with a region that hangs.
 
-`make bench-health` runs it in about 40 s. All regions are the same region of the emulated AWS, behind a proxy with the
-latency of a distant region. The real checks run with boto3's real client. The last line of the output is a JSON object.
+`make bench-health` runs the benchmark in about 40 s. All simulated regions are one region of the emulated AWS, behind a
+proxy with the latency of a distant region. The benchmark runs the checks of `mjctl health` with boto3's clients. The
+last line of the output is a JSON object.
 """
 
 from __future__ import annotations
@@ -32,7 +33,10 @@ CHECKS = (
 
 
 def serve(ports: Any, target: tuple[str, int], delay_seconds: float) -> None:
-    """Run a TCP proxy that delays the data of clients by `delay_seconds`. With 0 it never forwards any data."""
+    """Run a TCP proxy that delays the data of clients by `delay_seconds`.
+
+    With a delay of 0 the proxy forwards no data.
+    """
 
     async def pipe(reader: asyncio.StreamReader, writer: asyncio.StreamWriter, delay: float) -> None:
         with contextlib.suppress(OSError):
@@ -72,7 +76,7 @@ def proxy(url: str, delay_seconds: float) -> Iterator[str]:
 
 
 def run(contracts: dict[str, Any], folder: Path) -> tuple[float, dict[tuple[int, str], float], Any]:
-    """Run the checks, and return the wall seconds, the time of each result in seconds, and the report."""
+    """Run the checks, and return the total seconds, the seconds after which each result came, and the report."""
     from mjctl.health.runner import run_health
 
     started = time.perf_counter()

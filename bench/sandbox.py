@@ -1,8 +1,8 @@
 """Measures deploy, plan and destroy of the production stacks on an emulated AWS, with one and two regions.
 
-`make bench-sandbox` runs it in about 25 minutes on two quiet cores; fixed waits of the AWS provider take much of that
-time. The deploy starts without any resources, the plan has no changes, and the destroy removes all resources. The last
-line of the output is a JSON object with the seconds by command and by stack.
+`make bench-sandbox` takes about 25 minutes on two quiet cores. Fixed waits of the AWS provider take much of that time.
+The measured deploy starts without resources, the measured plan has no changes, and the measured destroy removes all
+resources. The last line of the output is a JSON object with the seconds by command and by stack.
 """
 
 from __future__ import annotations
@@ -28,7 +28,7 @@ PROJECT = Workspace.discover(Path(__file__)).project_dir
 
 
 class Sandbox:
-    """Runs mjctl on a copy of the project, so that edits do not affect the measurement, and with separate state."""
+    """Runs mjctl on a copy of the project with its own state, so that edits do not affect the measurement."""
 
     def __init__(self, folder: Path) -> None:
         self._project, self._home = folder / "project", folder / "home"

@@ -4,8 +4,8 @@ bench-failover`).
 The benchmark deploys a local region in a temporary folder. Groups of bots play match after match. At random moments the
 owner of a match is killed (SIGKILL) or stopped (SIGSTOP). A stopped server continues after the take-over, unless the
 watchdog has killed it first. Then all servers are restarted in turn while 200 players play. A queue on the events topic
-shows which server wrote which event. The last line of the output is a JSON object. A run takes about 9 minutes;
-`--runs` and `--players` shorten it.
+receives all events, each with the id of the server that wrote the event. The last line of the output is a JSON object.
+A run takes about 9 minutes; `--runs` and `--players` shorten it.
 """
 
 from __future__ import annotations
@@ -50,16 +50,16 @@ class Attacks:
     """Counts the outcomes of one kind of attack, SIGKILL or SIGSTOP.
 
     Attributes:
-        runs: number of attacks.
-        resumed: attacks after which all players returned in time.
-        matches: matches that the attacked servers owned.
-        matches_resumed: matches to which all players returned in time.
-        seconds: time from the last message of the old server to the welcome of the new server, for each player.
-        woken: stopped servers that continued.
-        killed_by_watchdog: stopped servers that the watchdog killed before they continued.
-        writes_after_take_over: checks that found a write or a lease of the former owner.
-        snapshots_checked: number of these checks.
-        absences: times in which stopped servers did not own their matches.
+        runs: number of attacks with the signal.
+        resumed: number of attacks after which all players returned in time.
+        matches: number of matches that the attacked servers owned.
+        matches_resumed: number of matches to which all players returned in time.
+        seconds: for each player the seconds from the last message of the old server to the welcome of the new server.
+        woken: number of stopped servers that continued.
+        killed_by_watchdog: number of stopped servers that the watchdog killed before they continued.
+        writes_after_take_over: number of checks that found a write or a lease of a match's former owner.
+        snapshots_checked: number of checks for a write or a lease of a match's former owner.
+        absences: periods in which stopped servers did not own their former matches.
     """
 
     runs: int = 0
@@ -75,13 +75,13 @@ class Attacks:
 
 
 async def attack(region: Region, groups: Sequence[Group], number: signal.Signals, attacks: Attacks) -> None:
-    """Send a signal to the owner of a random match at a random moment, and wait until its matches continue elsewhere.
+    """Send a signal to the owner of a random match at a random moment, and wait until other servers run its matches.
 
     Args:
         region: the deployed region.
         groups: the groups of bots that play.
         number: the signal, SIGKILL or SIGSTOP.
-        attacks: the counts to update.
+        attacks: the counts of this kind of attack, which the function updates.
     """
     await region.all_serve()
     await asyncio.sleep(random.random())
@@ -130,7 +130,10 @@ def _back(seat: PlayerConnection, reconnects_before: int) -> bool:
 
 
 async def _wake(region: Region, process: int, owner: str, matches: Sequence[str], attacks: Attacks) -> None:
-    """Continue the stopped owner. Check that other servers keep its leases, and that no snapshot has an older tick."""
+    """Continue the stopped owner.
+
+    Check that other servers keep the leases of its matches, and that no snapshot becomes older.
+    """
     await asyncio.sleep(random.uniform(0.0, 3.0))
     try:
         signal.pidfd_send_signal(process, signal.SIGCONT)
@@ -151,12 +154,13 @@ async def _wake(region: Region, process: int, owner: str, matches: Sequence[str]
 
 
 async def under_attack(region: Region, groups: Sequence[Group], runs: int, played: Played) -> dict[str, Attacks]:
-    """Run all attacks of both kinds while the groups play. Returns the counts by signal."""
+    """Run all attacks with SIGKILL and SIGSTOP while the groups play. Returns the counts by signal."""
     stop = asyncio.Event()
     playing = []
     for group in groups:
         playing.append(asyncio.create_task(group.play_until(stop, played)))
-        # The pause keeps the matches from ending at the same time, so that there is always a match to attack.
+        # Start the groups' matches at different times. The matches then end at different times, so that there is always
+        # a match to attack.
         await asyncio.sleep(2.0)
     outcomes = {}
     for number in (signal.SIGKILL, signal.SIGSTOP):
@@ -213,7 +217,7 @@ def _summary(attacks: Attacks) -> dict[str, Any]:
 
 
 async def measure(contract: Contract, runs: int, players: int) -> dict[str, Any]:
-    """Run the attacks and the rolling restart, audit the events after each, and return all figures."""
+    """Run the attacks and the rolling restart, audit the events after each of these phases, and return all figures."""
     attacked, exchanged = Played(), Played()
     with RegionClients(contract) as clients:
         async with cache(contract, clients) as redis, AsyncExitStack() as stack:
@@ -246,7 +250,8 @@ def main() -> None:
         "--players", type=int, default=200, help="number of players during the rolling restart, a multiple of 10"
     )
     arguments = parser.parse_args()
-    # An exit by SystemExit destroys the region also if another process ends this process.
+    # Turn SIGTERM into SystemExit, so that `finally` destroys the region also if another process terminates the
+    # benchmark.
     signal.signal(signal.SIGTERM, lambda *_: sys.exit(128 + signal.SIGTERM))
     began = time.monotonic()
     folder = Path(tempfile.mkdtemp(prefix="mjctl-failover-"))

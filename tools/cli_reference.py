@@ -1,4 +1,7 @@
-"""Generates docs/cli.md: `python -m tools.cli_reference > docs/cli.md`. A test checks that the file is up to date."""
+"""Generates docs/cli.md: `python -m tools.cli_reference > docs/cli.md`.
+
+A test checks that docs/cli.md is up to date.
+"""
 
 from __future__ import annotations
 
@@ -79,7 +82,7 @@ def reference() -> str:
 
 
 def _variables(root: Any) -> list[str]:
-    """Return the section about environment variables: a table of the options' variables, and a table of all others."""
+    """Return the section about environment variables: variables that set options, and all others."""
     options = [f"| `{name}` | {_marked(text)} |" for name, text in option_variables(root).items()]
     others = [f"| `{name}` | {text} |" for name, text in OTHERS.items()]
     return [

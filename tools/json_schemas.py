@@ -1,6 +1,6 @@
 """Writes docs/schemas/, with one JSON Schema for each command: `python -m tools.json_schemas docs/schemas`.
 
-A test checks that the files agree with the models.
+A test checks that the files in docs/schemas/ agree with the models of the JSON documents.
 """
 
 from __future__ import annotations

@@ -1,7 +1,7 @@
 """Reads the links and the anchors of Markdown files.
 
-Code blocks and code spans hold no links. An anchor follows GitHub's rule. A second heading of the same text gets the
-suffix `-1`.
+A link inside a code block or a code span does not count. The anchor of a heading follows GitHub's rule. The second
+heading with an equal text gets the suffix `-1`.
 """
 
 from __future__ import annotations
@@ -28,7 +28,7 @@ class Link:
 
     Attributes:
         line: line number in the file, counted from 1.
-        target: the address as it is written.
+        target: the address of the link, as the file contains it.
     """
 
     line: int
@@ -41,12 +41,12 @@ class Link:
 
     @property
     def path(self) -> str:
-        """Return the file part of the target, "" for an anchor in the same file."""
+        """Return the path of the linked file, or "" for an anchor in the file itself."""
         return self.target.partition("#")[0]
 
     @property
     def fragment(self) -> str:
-        """Return the anchor of the target, "" if there is none."""
+        """Return the anchor to which the link points, or "" without an anchor."""
         return self.target.partition("#")[2]
 
 
@@ -57,7 +57,10 @@ def links(text: str) -> list[Link]:
 
 
 def rewritten(text: str, change: Callable[[str], str | None]) -> str:
-    """Return the text with `change` applied to every target. None removes the link and keeps its text."""
+    """Return the text, with `change` applied to the address of every link.
+
+    If `change` returns None, the link is removed and its text is kept.
+    """
     for match in reversed(list(_LINK.finditer(_without_code(text)))):
         target = change(match["target"])
         label = text[match.start("label") : match.end("label")]
@@ -67,7 +70,7 @@ def rewritten(text: str, change: Callable[[str], str | None]) -> str:
 
 
 def anchors(text: str) -> set[str]:
-    """Return the anchors that a Markdown text offers."""
+    """Return the anchors of the headings of a Markdown text, and the anchors that the text sets explicitly."""
     seen: Counter[str] = Counter()
     names = set(_EXPLICIT.findall(text))
     for _, line, is_code in _lines(text):
@@ -80,7 +83,7 @@ def anchors(text: str) -> set[str]:
 
 
 def broken(file: Path, root: Path) -> list[str]:
-    """Return what is wrong with the links of a file: `file:line: target: reason` for each broken link."""
+    """Return the faults of the links in a file: `file:line: target: reason` for each broken link."""
     text = file.read_text(encoding="utf-8")
     faults = []
     for link in links(text):
@@ -104,7 +107,7 @@ def _fault(link: Link, file: Path, root: Path) -> str | None:
 
 
 def _lines(text: str) -> Iterator[tuple[int, str, bool]]:
-    """Yield each line with its number, and whether it belongs to a code block."""
+    """Yield number and text of each line, and whether the line belongs to a code block."""
     fence = ""
     for number, line in enumerate(text.splitlines(), 1):
         match = _FENCE.match(line)
@@ -116,7 +119,7 @@ def _lines(text: str) -> Iterator[tuple[int, str, bool]]:
 
 
 def _without_code(text: str) -> str:
-    """Return the text with each sign of code replaced by a dot, so that the places of the links stay the same."""
+    """Return the text with each character of code replaced by a dot, which keeps the positions of the links."""
     lines = [re.sub(r"[^\n]", "·", line) if is_code else line for _, line, is_code in _lines(text)]
     masked = "\n".join(lines) + ("\n" if text.endswith("\n") else "")
     return re.sub(r"(?<!`)(`+)(?!`)(.+?)(?<!`)\1(?!`)", lambda span: re.sub(r"[\[\]()]", "·", span[0]), masked)

@@ -1,8 +1,8 @@
 """Reads the JSON form of a Terraform plan. A value that is not known at plan is `UNKNOWN`, never None.
 
-In this JSON, an unset attribute and a reference to a resource that does not exist yet both lack a value. The section
-`after_unknown` distinguishes the two cases. The section `configuration` contains the references, which `Plan.origins`
-follows through module calls.
+In a plan's JSON, an unset attribute lacks a value. An attribute that refers to a resource that does not exist yet lacks
+a value too, but is marked in the section `after_unknown`. The section `configuration` of a plan's JSON contains the
+references between resources, which `Plan.origins` follows through module calls.
 """
 
 from __future__ import annotations
@@ -16,7 +16,8 @@ from typing import Any
 class _Unknown:
     """Stands for a value that is not known at plan.
 
-    The value is false, and every comparison with the value is false, so that a rule cannot pass on an unknown value.
+    An unknown value counts as false, and every comparison with an unknown value is false, so that no rule passes on an
+    unknown value.
     """
 
     def __bool__(self) -> bool:
@@ -40,14 +41,14 @@ class Resource:
     """Describes one planned instance of a resource.
 
     Attributes:
-        plan: the plan that contains the instance.
-        address: full address in Terraform.
+        plan: the plan that contains the resource instance.
+        address: full address of the instance in Terraform.
         type: type of the resource, for example `aws_lb`.
         name: name of the resource in its module.
-        key: key of `for_each` or index of `count`; None without either.
+        key: key of the instance in `for_each` or its index in `count`; None without `for_each` and `count`.
         module: names of the module calls that lead to the resource, from the root on, without their keys.
-        after: planned attributes that are known.
-        after_unknown: the same structure, with True at each attribute that is not known at plan.
+        after: planned attributes whose values are known at plan.
+        after_unknown: the structure of `after`, with True at each attribute that is not known at plan.
     """
 
     plan: Plan = field(repr=False)
@@ -60,7 +61,7 @@ class Resource:
     after_unknown: Mapping[str, Any] = field(repr=False)
 
     def get(self, path: str, default: Any = None) -> Any:
-        """Return the value of an attribute.
+        """Return the planned value of an attribute.
 
         Args:
             path: dotted path with list indexes, for example `rule.0.name`.
@@ -81,7 +82,8 @@ class Resource:
         """Return the nested blocks with the name `name`.
 
         Raises:
-            LookupError: the list of blocks is not known at plan. A rule must not take such a list for an empty list.
+            LookupError: the list of blocks is not known at plan. A rule must not take an unknown list for an empty
+                list.
         """
         value = self.get(name, [])
         if value is UNKNOWN:
@@ -108,7 +110,7 @@ class Plan:
     document: Mapping[str, Any] = field(repr=False)
 
     def resources(self, *types: str) -> list[Resource]:
-        """List the managed resources that exist after the plan. Without `types` the list has all types."""
+        """List the managed resources that exist after an apply of the plan. Without `types` the list has all types."""
         return [r for r in self._resources("managed") if not types or r.type in types]
 
     def documents(self) -> list[Resource]:
@@ -151,7 +153,7 @@ class Plan:
         return str(value)
 
     def block(self, resource: Resource) -> Mapping[str, Any]:
-        """Return the configuration block of a resource, which all its instances share.
+        """Return the block of a resource in the section `configuration`, which all instances of the resource share.
 
         Raises:
             LookupError: the configuration does not contain the resource.
@@ -163,7 +165,7 @@ class Plan:
         raise LookupError(f"{resource.address} is not in the configuration")
 
     def expressions(self, resource: Resource) -> Mapping[str, Any]:
-        """Return the expressions of a resource's arguments as the code has them."""
+        """Return the expressions of a resource's arguments as the Terraform code contains them."""
         written: Mapping[str, Any] = self.block(resource).get("expressions", {})
         return written
 
@@ -182,8 +184,8 @@ class Plan:
         if parts[0] == "var" and path:
             call = self.module(path[:-1])["module_calls"][path[-1]]
             names = _references(call.get("expressions", {}).get(parts[1], {}))
-            # The expression of an object lists the references of all its attributes. A reference with the name of the
-            # attribute belongs to that attribute.
+            # If a module's argument is an object, Terraform lists the references of all its attributes together. A
+            # reference that ends with the attribute's name counts as the reference of that attribute.
             matching = {name for name in names if len(parts) > 2 and name.endswith(f".{parts[2]}")}
             for name in matching or names:
                 yield from self._follow(name, path[:-1])
@@ -206,7 +208,7 @@ def _references(expression: Any) -> set[str]:
     """Return all references in an expression and in its nested blocks."""
     if isinstance(expression, Mapping):
         listed = expression.get("references", [])
-        # Terraform also lists every prefix of a reference: `var.network` and `var.network.vpc_id`.
+        # Drop the prefixes of references: for `var.network.vpc_id` Terraform also lists `var.network`.
         own = {r for r in listed if not any(other.startswith((f"{r}.", f"{r}[")) for other in listed)}
         return own.union(*(_references(v) for k, v in expression.items() if k != "references"))
     if isinstance(expression, list):

@@ -1,9 +1,9 @@
 """Prepares and builds the documentation site: `python -m tools.site`, or `make docs`.
 
-The pages in docs/ are written for the repository: they also link source files, and pages outside of docs/. The site has
-a copy of them in `.site/docs` in which these links work. A linked page is copied into the site, and a linked source
-file is copied as text. Zensical then builds `.site/html` from zensical.toml. A broken link, a page without a place in
-the navigation and a warning of Zensical fail the build.
+The pages in docs/ are written for the repository: they also link source files, and pages outside of docs/. The site is
+built from a copy of docs/ in `.site/docs`, in which links to source files and to pages outside of docs/ work too. A
+linked page is copied into the site, and a linked source file is copied as text. Zensical then builds `.site/html` from
+zensical.toml. A broken link, a page without a place in the navigation and a warning of Zensical fail the build.
 """
 
 from __future__ import annotations
@@ -26,7 +26,7 @@ HOME_PAGE = "README.md"
 
 
 def place(path: str) -> str | None:
-    """Return where a file of the repository is in the site, or None for a folder without a README.
+    """Return the path in the site of a file of the repository, or None for a folder without a README.
 
     Args:
         path: path relative to the repository.
@@ -43,10 +43,9 @@ def place(path: str) -> str | None:
 
 
 def stage() -> list[str]:
-    """Write the copies of all pages, and of all files that they link, into an empty folder.
+    """Write copies of all pages, and of all files that the pages link, into an empty folder.
 
-    Returns:
-        The faults: broken links, and pages that the navigation names without a file, or lacks.
+    Returns: The faults: broken links, and pages that the navigation names without a file, or lacks.
     """
     shutil.rmtree(STAGE, ignore_errors=True)
     faults: list[str] = []
@@ -91,7 +90,7 @@ def _pages(entry: Any) -> Iterator[str]:
 
 
 def _linked(target: str, page: str) -> str | None:
-    """Return the file that a link of a page names, relative to the repository, or None for a bare folder."""
+    """Return the file that a link of a page names, relative to the repository; None for a folder without README."""
     path = os.path.normpath(os.path.join(os.path.dirname(page), target))
     if (ROOT / path).is_dir():
         return f"{path}/README.md" if (ROOT / path / "README.md").is_file() else None
@@ -99,7 +98,7 @@ def _linked(target: str, page: str) -> str | None:
 
 
 def _moved(page: str, target: str) -> str | None:
-    """Return a link's target in the site, or None if the site does not have it."""
+    """Return the address that a link must have in the site, or None if the site does not have the linked file."""
     path, sign, fragment = target.partition("#")
     if not path or "://" in target or target.startswith("mailto:"):
         return target

@@ -1,8 +1,8 @@
 """Defines the rules that production must obey, and checks them on the plans of a whole environment.
 
-A rule reads plans from an empty state and reports every resource that breaks the rule. A resource passes only if a
-value is known to be right, or if a reference is known to lead to the right resource. A value that is UNKNOWN never
-passes. A rule that found no resource to check fails too.
+A rule reads plans that were made from an empty state, and reports every resource that breaks the rule. A resource
+passes a rule only if the plan shows that a value is right, or that a reference leads to the right resource. A value
+that is UNKNOWN never passes a rule. A rule that finds no resource to check fails too.
 
 Docstrings name the source of a rule in brackets: the pillars reliability (REL) and security (SEC) of AWS
 Well-Architected, and its Games Industry Lens (GAMEREL).
@@ -26,8 +26,8 @@ class Report:
     """Collects the results of one rule.
 
     Attributes:
-        looked_at: number of checks that the rule made.
-        broken: a line for each failed check: the resource, and what is wrong.
+        looked_at: number of checks that the rule has made.
+        broken: a line for each failed check, with the resource and the fault.
     """
 
     looked_at: int = 0
@@ -71,7 +71,7 @@ def customer_key(resource: Resource, attribute: str) -> bool:
 
 
 def refers(resource: Resource, path: str, *origins: str) -> bool:
-    """Return whether a value that is not known at plan is known to come only from `origins`."""
+    """Return whether an attribute with an unknown value refers exactly to the resources and outputs `origins`."""
     coming = any(resource.get(place) is UNKNOWN for place in (path, f"{path}.0"))
     return coming and resource.origins(path) == set(origins)
 
@@ -94,7 +94,8 @@ def statements(resource: Resource, attribute: str = "policy") -> list[dict[str, 
     prefix = "data.aws_iam_policy_document."
     names = {origin.removeprefix(prefix) for origin in resource.origins(attribute) if origin.startswith(prefix)}
     for document in resource.plan.documents():
-        # A document with `for_each` belongs to the resource with the same key. A document without a key belongs to all.
+        # A policy document with `for_each` belongs to the resource instance with an equal key. A policy document
+        # without `for_each` belongs to all instances.
         if document.module == resource.module and document.name in names and document.key in (resource.key, None):
             return _known_statements(document)
     return None
@@ -194,7 +195,7 @@ def target_groups_check_health_and_drain(plans: Plans, report: Report) -> None:
 def load_balancers_fit_websockets_and_are_protected(plans: Plans, report: Report) -> None:
     """Require load balancers that suit WebSockets, keep access logs and cannot be deleted [REL-10, SEC-9.3, SEC-4.2].
 
-    Game servers send a WebSocket ping every 20 s.
+    The idle timeout of a load balancer must exceed 40 s, because game servers send a WebSocket ping every 20 s.
     """
     for balancer in every(plans, "aws_lb"):
         report.expect(
@@ -444,9 +445,10 @@ def keys_rotate_and_are_replicated(plans: Plans, report: Report) -> None:
 
 @rule
 def roles_are_precise(plans: Plans, report: Report) -> None:
-    """Require policies without wildcards, and roles with a named principal [SEC-3.2].
+    """Require policies that do not allow every action, and roles that do not trust every principal [SEC-3.2].
 
-    A statement on the resource `*` must have an id that begins with `Waived`. A comment in its module has the reason.
+    A statement on the resource `*` must have an id that begins with `Waived`. A comment in the module must give the
+    reason of the waiver.
     """
     for forbidden in every(plans, "aws_iam_role_policy", "aws_iam_user_policy", "aws_iam_group_policy", "aws_iam_user"):
         report.expect(False, forbidden, "inline policies and users are not used")
@@ -566,7 +568,10 @@ def players_accounts_are_protected(plans: Plans, report: Report) -> None:
 
 
 def check(name: str, plans: Plans) -> Report:
-    """Run one rule. Blocks that are not known at plan count as broken, not as an error of the rule."""
+    """Run one rule.
+
+    If a rule needs blocks that are not known at plan, the rule counts as broken and raises no error.
+    """
     report = Report()
     try:
         RULES[name](plans, report)

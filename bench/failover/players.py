@@ -1,4 +1,4 @@
-"""Bots that play matches in groups, and a record of the events that they received."""
+"""Bots that play matches in groups, and a record of the events that the bots received."""
 
 from __future__ import annotations
 
@@ -19,14 +19,14 @@ from mjctl.models.contract import Contract
 
 @dataclass
 class Played:
-    """Records what all players have received.
+    """Records the events and the results that all players have received.
 
     Attributes:
         tally: counts of started and ended matches, calls and errors.
         acknowledged: match id -> sequence number -> (type, payload) of the events that a player received.
-        contradictions: events and results that differed between two players.
+        contradictions: number of events and results that differed between two players of a match.
         results: match id -> result of the match.
-        pauses: seconds of each interruption of each player.
+        pauses: duration in seconds of each interruption of a player's connection.
     """
 
     tally: LoadTally = field(default_factory=LoadTally)
@@ -36,7 +36,7 @@ class Played:
     pauses: list[float] = field(default_factory=list)
 
     def take(self, report: MatchReport) -> None:
-        """Record a player's report of a match."""
+        """Record the report of one player about an ended match."""
         known = self.acknowledged.setdefault(report.match_id, {})
         for event in report.events:
             content = (event.type, event.payload)
@@ -52,11 +52,11 @@ class Group:
     """Plays matches with a group of bots.
 
     Attributes:
-        bots: the logged-in clients.
-        mode: mode of the matches.
+        bots: the clients of the bots, which are logged in.
+        mode: mode of the matches that the group plays.
         match_id: id of the current or last match.
-        until: time.monotonic() at which the match ends, approximately.
-        seats: the connections of the current match; empty between two matches.
+        until: approximate end of the current match, as a value of time.monotonic().
+        seats: the bots' connections to the current match; empty between two matches.
     """
 
     bots: Sequence[GameClient]
@@ -66,7 +66,7 @@ class Group:
     seats: list[PlayerConnection] = field(default_factory=list)
 
     async def play_once(self, played: Played) -> None:
-        """Play a match, and record it in `played`."""
+        """Play a match, and record the events and the result in `played`."""
         ticket = await timed(played.tally, "create_match", lambda: self.bots[0].create_match(self.mode, "new"))
         played.tally.started.add(ticket.match_id)
         until = time.monotonic() + MODES[self.mode]["duration_seconds"]
@@ -84,7 +84,7 @@ class Group:
                 await seat.close()
 
     async def play_until(self, stop: asyncio.Event, played: Played) -> None:
-        """Play match after match until `stop` is set. Errors are counted in `played`."""
+        """Play match after match until `stop` is set, and count the errors in `played`."""
         while not stop.is_set():
             try:
                 await self.play_once(played)
@@ -93,7 +93,7 @@ class Group:
 
 
 async def sign_up(contract: Contract, count: int, played: Played, stack: AsyncExitStack) -> list[GameClient]:
-    """Sign up and log in `count` bots. `stack` closes their clients."""
+    """Sign up and log in `count` bots. `stack` closes the bots' clients."""
     gate = asyncio.Semaphore(8)
 
     async def one(number: int) -> GameClient:

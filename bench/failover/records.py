@@ -1,4 +1,4 @@
-"""Records the published events with the server that wrote them, and compares them with the players' events."""
+"""Records the published events of matches, and compares them with the events that the players received."""
 
 from __future__ import annotations
 
@@ -21,13 +21,13 @@ _SETTLE_SECONDS = 60.0
 
 
 class Absence(NamedTuple):
-    """Describes a time in which a stopped server did not own its match.
+    """Describes a period in which a stopped server (SIGSTOP) did not own its former match.
 
     Attributes:
         match_id: id of the match.
         server_id: id of the stopped server.
-        since_ms: time of the stop, in milliseconds since 1970.
-        until_ms: end of the observation, some time after the server continued, in milliseconds since 1970.
+        since_ms: begin of the period, when the server was stopped, in milliseconds since 1970.
+        until_ms: end of the period, some time after the server has continued, in milliseconds since 1970.
     """
 
     match_id: str
@@ -37,7 +37,7 @@ class Absence(NamedTuple):
 
 
 class Written(NamedTuple):
-    """Holds an event as it was published.
+    """Holds a published event of a match.
 
     Attributes:
         server_id: id of the server that wrote the event.
@@ -68,7 +68,7 @@ class Recorder:
 
     @contextlib.asynccontextmanager
     async def recording(self) -> AsyncIterator[None]:
-        """Subscribe a new queue to the topic, and record its events until the context ends."""
+        """Subscribe a new queue to the events topic, and record all events until the block ends."""
         call = self._clients.call
         url = (await call("sqs", "create_queue", QueueName=f"bench-failover-{secrets.token_hex(4)}"))["QueueUrl"]
         attributes = await call("sqs", "get_queue_attributes", QueueUrl=url, AttributeNames=["QueueArn"])
@@ -98,7 +98,7 @@ class Recorder:
                 await self._clients.call("sqs", "delete_message_batch", QueueUrl=url, Entries=entries)
 
     async def complete(self, match_ids: Iterable[str]) -> None:
-        """Wait until the end event of every match is recorded, at most `_SETTLE_SECONDS`."""
+        """Wait for at most `_SETTLE_SECONDS` until the event `match.ended` of every match is recorded."""
         deadline, wanted = time.monotonic() + _SETTLE_SECONDS, set(match_ids)
         while time.monotonic() < deadline:
             ended = {
@@ -116,17 +116,17 @@ async def audit(
     absences: Sequence[Absence] = (),
     earlier: LoadTally | None = None,
 ) -> dict[str, Any]:
-    """Compare the events that players received with the published events and with both databases.
+    """Compare the events that players received with the published events, with PostgreSQL and with DynamoDB.
 
     Args:
         region: the deployed region.
         recorder: the published events.
         played: the events that the players received.
-        absences: times in which stopped servers did not own their matches.
-        earlier: matches that the players played before, because the databases sum up all matches of a player.
+        absences: periods in which stopped servers did not own their former matches.
+        earlier: earlier matches of the players, because the databases sum up all matches of a player.
 
     Returns:
-        The number of differences of each kind.
+        The number of differences of each kind between the players' events and the other records.
     """
     before = earlier or LoadTally()
     everything = LoadTally(
@@ -176,7 +176,7 @@ def _written_by_former(recorder: Recorder, absences: Sequence[Absence]) -> int:
 
 
 async def _processed_wrongly(region: Region, recorder: Recorder, match_ids: Iterable[str]) -> int:
-    """Count the events of these matches that PostgreSQL has not stored exactly once."""
+    """Count the recorded events of the matches `match_ids` that PostgreSQL has not stored exactly once."""
     wrong = 0
     async with database(region.contract, region.clients) as connection:
         for match_id in match_ids:

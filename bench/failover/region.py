@@ -1,4 +1,4 @@
-"""Deploys the region whose servers are attacked, and reads its state."""
+"""Deploys the local region whose servers the benchmark attacks, and reads the state of the region."""
 
 from __future__ import annotations
 
@@ -36,7 +36,7 @@ _ALL_SERVE_SECONDS = 60.0
 
 
 class Home:
-    """Runs mjctl on a copy of this project with the benchmark's modes, and with separate state."""
+    """Runs mjctl on a copy of this project with the benchmark's game modes. The copy has its own folder of state."""
 
     def __init__(self, folder: Path) -> None:
         self._project = folder / "project"
@@ -73,7 +73,7 @@ class Home:
 
 
 async def until(condition: Callable[[], Awaitable[bool]], seconds: float) -> bool:
-    """Check a condition repeatedly for at most `seconds`, and return whether it became true."""
+    """Check a condition repeatedly for at most `seconds`, and return whether the condition became true."""
     deadline = time.monotonic() + seconds
     while not (true := await condition()) and time.monotonic() < deadline:  # noqa: ASYNC110 - other processes' state
         await asyncio.sleep(0.02)
@@ -101,12 +101,12 @@ class Region:
         self._supervisor = SupervisorClient(Path(socket), scope="")
 
     async def pid(self, server_id: str) -> int | None:
-        """Return the process id of a game server, or None while it does not run."""
+        """Return the process id of a game server, or None if the server does not run."""
         process = await asyncio.to_thread(self._supervisor.process, server_id)
         return process.pid if process is not None and process.running else None
 
     async def all_serve(self) -> None:
-        """Wait until every game server is alive and takes players."""
+        """Wait until every game server is alive and accepts players."""
         names = {server.id for server in self.contract.fleet.servers}
 
         async def all_alive() -> bool:

@@ -1,4 +1,4 @@
-"""Builds the load generator from its C sources, and drives it by lines on its standard input."""
+"""Builds the load generator from its C sources, and sends commands to its standard input."""
 
 from __future__ import annotations
 
@@ -34,13 +34,13 @@ def build(folder: Path) -> Path:
 
 @dataclass(frozen=True)
 class Joined:
-    """Describes the result of a change of the number of players.
+    """Reports how many players joined after a change of the number of players.
 
     Attributes:
-        players: players who play now.
-        wanted: players who should play.
-        joined: players who have joined because of the change.
-        seconds: time that the joins took.
+        players: number of players who play after the change.
+        wanted: number of players who should play after the change.
+        joined: number of players who joined because of the change.
+        seconds: time in seconds that the joins took.
     """
 
     players: int
@@ -53,13 +53,13 @@ class Generator:
     """Runs a process of the load generator on `core`.
 
     Args:
-        binary: path of the program.
-        protocol: `mj1` or `colyseus`.
-        port: TCP port of the server.
+        binary: path of the compiled load generator.
+        protocol: the game protocol, `mj1` or `colyseus`.
+        port: TCP port of the measured server.
         room_size: players in a room, for the whole life of the process.
         tokens: file with an access token in each line.
-        core: core of the process.
-        log: file for its error output.
+        core: number of the CPU core on which the process runs.
+        log: file for the error output of the process.
     """
 
     def __init__(self, binary: Path, protocol: str, port: int, room_size: int, tokens: Path, core: int, log: Path):
@@ -74,16 +74,16 @@ class Generator:
             )
 
     def rooms(self, ids: Sequence[str], file: Path) -> None:
-        """Pass the ids of the matches that the next players join. `file` is a file for the ids."""
+        """Pass `ids`, the matches that the next players join, to the load generator. `file` receives the ids."""
         file.write_text("".join(f"{match_id}\n" for match_id in ids))
         self._ask(f"rooms {file}")
 
     def players(self, count: int) -> Joined:
-        """Change the number of players to `count`, by joins or by leaves."""
+        """Let players join or leave until `count` players play."""
         return Joined(**self._ask(f"players {count} {_PARALLEL_JOINS} {_JOIN_SECONDS}"))
 
     def measure(self, seconds: float) -> dict[str, Any]:
-        """Measure for `seconds`, and return the report that loadgen/measure.c writes."""
+        """Measure latency and frame rate for `seconds`, and return the report that loadgen/measure.c writes."""
         return self._ask(f"measure {seconds}")
 
     def close(self) -> None:

@@ -17,7 +17,10 @@ _START_SECONDS = 30.0
 
 
 def on_core(command: Sequence[str | Path], core: int, nice: int = 0) -> list[str]:
-    """Return the command that runs `command` on a single core. The process keeps its id, because taskset uses exec."""
+    """Return the command that runs `command` on a single core.
+
+    The process keeps its id, because taskset replaces itself by `command` (exec).
+    """
     return ["taskset", "--cpu-list", str(core), "nice", "-n", str(nice), *map(str, command)]
 
 
@@ -57,7 +60,7 @@ def await_port(port: int, process: subprocess.Popen[bytes], log: Path) -> None:
     """Wait until a process listens on `port`.
 
     Raises:
-        RuntimeError: the process does not listen in time. The message contains the end of its log.
+        RuntimeError: the process does not listen in time. The message contains the end of the process's log.
     """
     deadline = time.monotonic() + _START_SECONDS
     while time.monotonic() < deadline and process.poll() is None:
@@ -71,7 +74,7 @@ def await_port(port: int, process: subprocess.Popen[bytes], log: Path) -> None:
 
 
 def cpu_seconds(pid: int) -> float:
-    """Return the user and system time in seconds that all threads of a process have used so far."""
+    """Return the CPU seconds (user and system) that all threads of a process have used so far."""
     fields = Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()
     return (int(fields[11]) + int(fields[12])) / _TICKS
 
@@ -82,7 +85,7 @@ def resident_bytes(pid: int) -> int:
 
 
 def busy_seconds(core: int) -> float:
-    """Return the seconds in which a core has worked so far, including interrupts and time stolen by the hypervisor."""
+    """Return the seconds that a CPU core has worked since boot, with interrupts and time stolen by the hypervisor."""
     line = next(line for line in Path("/proc/stat").read_text().splitlines() if line.startswith(f"cpu{core} "))
     user, nice, system, _, _, irq, softirq, steal = (int(field) for field in line.split()[1:9])
     return (user + nice + system + irq + softirq + steal) / _TICKS

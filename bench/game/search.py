@@ -1,8 +1,9 @@
 """Searches the number of players that a server sustains, with the same procedure for every server.
 
-The search raises a common first count by a quarter until a count fails. Then it halves the gap between the last count
-that passed and the first count that failed, until the gap is small. A count passes if one of two windows keeps both
-limits, so that a single disturbance of the machine does not decide.
+The search starts with the same number of players for every server, and raises the number by a quarter until a number
+fails. Then the search halves the gap between the last number that passed and the first number that failed, until the
+gap is small. A number of players passes if one of two windows keeps the limits for latency and tick rate. A single
+disturbance of the machine therefore does not decide.
 """
 
 from __future__ import annotations
@@ -36,10 +37,10 @@ class Plan:
     """Describes a search.
 
     Attributes:
-        first: players in the first window, in which the servers' costs are compared.
-        window_seconds: length of a window.
-        gap: relative gap between the counts at which the search stops.
-        rooms_of: players in a room.
+        first: number of players in the first window, in which the servers' CPU and memory are compared.
+        window_seconds: length of a window of measurement.
+        gap: relative gap between a number of players that passed and a number that failed, at which the search stops.
+        rooms_of: number of players in a room.
     """
 
     first: int
@@ -54,18 +55,19 @@ class Plan:
 
 @dataclass
 class Result:
-    """Holds the figures of one run.
+    """Holds the figures of one search on one server.
 
     Attributes:
-        sustained: the most players at which a window kept both limits.
-        at_sustained: the window with this number of players.
-        joins_per_second: players who joined in a second while the first count joined.
-        memory_per_connection_kib: growth of the server's resident memory in KiB, for each player of the first count.
-        cpu_ms_per_client_second: CPU time of the server in ms, for each player of the first count and second.
-        at_first: the window with the first count of players.
-        evidence: counters of the server, which show that its features were on.
-        cut_short: True if the time for the run was over before the gap was small enough. `sustained` may be too low.
-        windows: all windows of the run.
+        sustained: the most players at which a window kept the limits for latency and tick rate.
+        at_sustained: the figures of the window with `sustained` players.
+        joins_per_second: players who joined in a second at the start of the search.
+        memory_per_connection_kib: growth of the server's resident memory in KiB for each player of the first window.
+        cpu_ms_per_client_second: CPU time of the server in ms for each player and second of the first window.
+        at_first: the figures of the first window.
+        evidence: counters of the server, which show that the server's features were on.
+        cut_short: True if the time limit ended the search before the gap was small enough, so that `sustained` may be
+            too low.
+        windows: the figures of all windows of the search.
     """
 
     sustained: int = 0
@@ -80,7 +82,7 @@ class Result:
 
     @property
     def generator_limited(self) -> bool:
-        """Return whether a window failed in which the load generator was near its limit."""
+        """Return whether the load generator was near its own limit in a window that failed."""
         return any(
             not window["passed"]
             and (window["generator_cpu"] > GENERATOR_CPU or window["lag_p99_ms"] > GENERATOR_LAG_MS)
@@ -89,7 +91,7 @@ class Result:
 
     @property
     def disturbed(self) -> bool:
-        """Return whether other processes used more than `OTHERS_ON_SERVER_CORE` of the server's core, by the median."""
+        """Return whether other processes used more of the server's core than `OTHERS_ON_SERVER_CORE` (median)."""
         return statistics.median(w["others_on_server_core"] for w in self.windows) > OTHERS_ON_SERVER_CORE
 
 
@@ -108,7 +110,7 @@ class Search:
         self._result = Result()
 
     def run(self) -> Result:
-        """Measure the costs at the first count, then search the number of players that the server sustains."""
+        """Measure CPU and memory in the first window, and then search how many players the server sustains."""
         self._first()
         self._sustained()
         self._result.evidence = self._server.evidence()
@@ -197,7 +199,7 @@ class Search:
         return window
 
     def _usage(self) -> tuple[float, float, float]:
-        """Return the CPU seconds so far of the server, of all processes on its core, and on the generator's core."""
+        """Return three CPU times in seconds: of the server, of the server's core, and of the generator's core."""
         return (
             machine.cpu_seconds(self._server.process.pid),
             machine.busy_seconds(self._server_core),

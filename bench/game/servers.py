@@ -1,4 +1,4 @@
-"""Starts the two servers that are compared, each as a single process on a single core."""
+"""Starts the game server of this project and Colyseus, each as a single process on a single core."""
 
 from __future__ import annotations
 
@@ -42,10 +42,10 @@ class OurServer:
 
     Args:
         services: Redis, the emulated AWS and the issuer of tokens.
-        folder: folder for logs, in which the compiled game server is searched.
+        folder: folder for logs, which may contain the compiled game server.
         room_size: players in a room.
         core: core of the server.
-        limits: True to keep the server's limits on the number of players and of connections.
+        limits: True to keep the server's default limits of players and of connections from one address.
     """
 
     name = "ours"
@@ -78,11 +78,13 @@ class OurServer:
             "PYTHONPATH": str(compiled_in(folder)),
         }
         if not limits:
-            # The benchmark measures the players that the server sustains, not its limits. All players have one address.
+            # Raise the server's limit of players, because the benchmark searches the number of players that the server
+            # sustains. Switch off the limit of connections from one address, because all players have the same address.
             environment |= {"GAMESERVER_MAX_PLAYERS": "20000", "GAMESERVER_UNJOINED_PER_ADDRESS": "0"}
         log = folder / "ours.log"
         self.process = machine.start(
-            # With -P Python imports the compiled package from PYTHONPATH, and not the package of the current folder.
+            # Let Python import the compiled package gameserver from PYTHONPATH (-P), and not the package in the current
+            # folder.
             [sys.executable, "-P", "-m", "gameserver", "serve"],
             core=core,
             log=log,
@@ -100,7 +102,10 @@ class OurServer:
             raise
 
     def make_room(self, generator: Generator, rooms: int) -> None:
-        """Create matches as the API does. In production the API is another process, so this time is not measured."""
+        """Create matches in Redis as the API does.
+
+        The benchmark does not measure the creation, because in production another process runs the API.
+        """
         ids = [uuid4().hex for _ in range(rooms)]
 
         async def create() -> None:
@@ -116,7 +121,7 @@ class OurServer:
         generator.rooms(ids, self._rooms)
 
     def evidence(self) -> dict[str, float]:
-        """Return some counters of the server, which show that its features were on."""
+        """Return some counters of the server, which show that the server's features were on."""
         wanted = ("commits", "commit_failures", "events_published", "event_backlog", "event_lag_seconds", "joins")
         lines = dict(line.rpartition(" ")[::2] for line in self._get("/metrics")[1].splitlines() if line[0] != "#")
         values = {name: lines.get(f"gameserver_{name}_total", lines.get(f"gameserver_{name}")) for name in wanted}
@@ -127,7 +132,7 @@ class OurServer:
         return int(json.loads(self._get("/status")[1])["matches"])
 
     def close(self) -> None:
-        """Kill the server. A drain would have no effect, because no other server can take its matches over."""
+        """Kill the server. A drain would not help, because no other server can take over the matches."""
         self.process.kill()
         self.process.wait()
 
@@ -170,10 +175,10 @@ class Colyseus:
         machine.await_port(self.port, self.process, log)
 
     def make_room(self, generator: Generator, rooms: int) -> None:
-        """Do nothing, because the first player of each room creates the room."""
+        """Do nothing, because Colyseus creates a room when the room's first player joins."""
 
     def evidence(self) -> dict[str, float]:
-        """Return no counters, because Colyseus has none."""
+        """Return no counters, because Colyseus publishes no counters."""
         return {}
 
     def close(self) -> None:
@@ -185,7 +190,7 @@ Server = OurServer | Colyseus
 
 
 def node_flags(semi_space_mib: int) -> list[str]:
-    """Return the flags of Colyseus's Node process."""
+    """Return the command line flags of the Node process that runs Colyseus."""
     return [f"--max-semi-space-size={semi_space_mib}"]
 
 
@@ -211,7 +216,7 @@ def install_peer() -> None:
 
 
 def node_binary() -> Path:
-    """Return the path of the Node that the lock file of the peer pins."""
+    """Return the path of the Node program that Colyseus's lock file pins."""
     machine_name = {"x86_64": "x64", "aarch64": "arm64"}[platform.machine()]
     return PEER / "node_modules" / f"node-linux-{machine_name}" / "bin" / "node"
 

@@ -1,4 +1,4 @@
-"""Starts the services that our server needs, as in a local region: Redis, SNS and SQS, and an issuer of tokens."""
+"""Starts the services that this project's game server needs: Redis, emulated SNS and SQS, and an issuer of tokens."""
 
 from __future__ import annotations
 
@@ -28,10 +28,12 @@ _DEFINITION = Path(__file__).parents[2] / "terraform" / "modules" / "data_plane"
 
 
 class Issuer:
-    """Signs access tokens like a user pool, and serves the keys. A sign-up of thousands of players would take too long.
+    """Signs access tokens like a user pool, and serves the keys.
+
+    A real sign-up of thousands of players would take too long.
 
     Attributes:
-        url: the claim `iss` of the tokens.
+        url: address of the issuer, which is the claim `iss` of the tokens.
     """
 
     def __init__(self) -> None:
@@ -74,7 +76,7 @@ class Issuer:
         return jwt.encode(claims, self._key, algorithm="RS256", headers={"kid": "bench"})
 
     def close(self) -> None:
-        """Stop serving the keys."""
+        """Stop serving the public keys."""
         self._server.shutdown()
         self._server.server_close()
 
@@ -84,7 +86,7 @@ class Services:
 
     Args:
         folder: folder for the services' files.
-        core: core of all services.
+        core: number of the CPU core on which all services run.
 
     Attributes:
         issuer: signs access tokens.
@@ -107,7 +109,8 @@ class Services:
             stack.push(self._stack.__exit__)
             port = self._start("redis")
             self.redis_url = f"redis://:{redis_password(self._layout)}@127.0.0.1:{port}"
-            # The real AWS has its own machines, so the load generator gets the core before the emulated AWS.
+            # Give the emulated AWS a low priority, so that it does not slow down the load generator on the same core.
+            # In production AWS does not run on the machine of the load generator.
             self.aws_endpoint = f"http://127.0.0.1:{self._start('aws', nice=10)}"
             self.aws_key = ensure_profile(self._layout)
             spec = data_plane.DataPlaneSpec(_DEFINITION, "game-bench", self.aws_endpoint, REGION, self.aws_key)
@@ -121,7 +124,7 @@ class Services:
         self._stack.close()
 
     def reset(self) -> None:
-        """Delete the keys in Redis and the messages in the queue, which no process reads here."""
+        """Delete all keys in Redis and all messages in the queue. No process of the benchmark reads the queue."""
         import boto3
         from redis import Redis
 
@@ -149,7 +152,7 @@ class Services:
         program = prepare(ProcessSpec(kind, kind, "bench", self._layout.region_dir, port, ready="", live=""))
         command = program.command
         if kind == "aws":
-            # The emulator runs without saving its state, because saving takes longer as the queue grows.
+            # Run the emulated AWS without saving its state, because a save takes longer as the queue grows.
             command = (sys.executable, "-m", "hypercorn", "--bind", f"127.0.0.1:{port}", "ministack.app:app")
         log = self._layout.log(kind)
         environment = {**program.environment, "PERSIST_STATE": "0"}

@@ -27,8 +27,8 @@ from mjctl.models.errors import NotFoundError, VerificationError
 if TYPE_CHECKING:
     from cryptography.hazmat.primitives.ciphers.aead import AESGCM
 
-# Size of a chunk before compression. Larger chunks compress better and need fewer S3 requests, but several chunks must
-# fit into memory at the same time.
+# Size in bytes of a backup's chunk before compression. Larger chunks compress better and need fewer S3 requests, but
+# several chunks must fit into memory at the same time.
 CHUNK_BYTES = 4 * 1024 * 1024
 _ZSTD_LEVEL = 3
 _NONCE_BYTES = 12
@@ -66,7 +66,7 @@ class PartWriter:
         store: the object store that receives the chunks.
         cipher: encrypts the chunks.
         backup_id: id of the backup, which is also the folder of its objects.
-        kind: kind of store that the records come from.
+        kind: kind of the store from which the records come.
         name: name of the part, unique among the parts of its kind.
     """
 
@@ -117,7 +117,7 @@ class PartWriter:
         )
 
     async def abort(self) -> None:
-        """Cancel the chunks that are being stored, and wait until their writes have ended."""
+        """Cancel the writes of chunks to the store, and wait until the writes have ended."""
         for task in self._chunks:
             task.cancel()
         await asyncio.gather(*self._chunks, return_exceptions=True)

@@ -18,7 +18,7 @@ _WRITE_BATCH = 1000
 
 
 def select(namespaces: Sequence[str], globs: Sequence[str]) -> list[str]:
-    """Return the namespaces that the globs select.
+    """Return the cache namespaces that the patterns `globs` select.
 
     Args:
         globs: patterns as in a shell. A pattern that begins with `!` excludes the namespaces that match it. If several
@@ -81,7 +81,7 @@ class NamespaceWriter:
         self._prefix = b""
 
     async def begin(self) -> None:
-        """Invalidate the namespace, so that no server reads its earlier values any more."""
+        """Invalidate the cache namespace, so that no server reads the namespace's earlier values any more."""
         generation = await DistributedCache(self._redis).invalidate_namespace(self._namespace)
         self._prefix = f"{keys.value_prefix(self._namespace)}{generation}:".encode()
 
@@ -97,7 +97,7 @@ class NamespaceWriter:
 
 
 async def forget(redis: RedisClient, namespace: str) -> int:
-    """Remove a scratch namespace with its values, generation and epoch.
+    """Remove a cache namespace of a scratch copy, with its values and its bookkeeping in Redis.
 
     Returns:
         The number of values that were removed.
@@ -112,7 +112,7 @@ async def forget(redis: RedisClient, namespace: str) -> int:
 
 
 def encode_record(key: bytes, payload: bytes, ends: int) -> bytes:
-    """Encode one key as a record.
+    """Encode one key of the cache as a record of a backup.
 
     Args:
         ends: expiry in milliseconds since the epoch as Redis' PEXPIRETIME returns it; negative for a key that does not
@@ -122,18 +122,18 @@ def encode_record(key: bytes, payload: bytes, ends: int) -> bytes:
 
 
 def decode_record(record: bytes) -> tuple[bytes, bytes, int | None]:
-    """Return key, payload and expiry (milliseconds since the epoch; None if the key does not expire)."""
+    """Return the key, the payload and the expiry of a record. The expiry is in milliseconds since 1970, or None."""
     return msgspec.msgpack.decode(record, type=tuple[bytes, bytes, int | None])
 
 
 def expires_at_ms(record: bytes) -> int | None:
-    """Return the expiry in milliseconds since the epoch, or None if the key does not expire."""
+    """Return the expiry of a record in milliseconds since 1970, or None if the key does not expire."""
     return decode_record(record)[2]
 
 
 def _literal(text: str) -> str:
-    """Escape the characters that have a meaning in a pattern of Redis' SCAN, so that they match themselves.
+    """Escape the special characters of patterns of Redis' SCAN in a text, so that each character matches itself.
 
-    Braces and colons have no meaning in such a pattern.
+    Braces and colons have no special meaning in a pattern of SCAN.
     """
     return "".join(f"\\{character}" if character in "[]*?\\^" else character for character in text)

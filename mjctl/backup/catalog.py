@@ -1,4 +1,4 @@
-"""Lists the backups in an object store: complete backups, damaged backups and the remains of interrupted runs."""
+"""Lists the backups in an object store: complete, damaged and incomplete backups."""
 
 from __future__ import annotations
 
@@ -141,7 +141,7 @@ def parse_manifest(data: bytes) -> SignedManifest:
     """Decode a manifest.
 
     Raises:
-        ValueError: `data` is not exactly the output of `encode_manifest` for a manifest of this version's format.
+        ValueError: `data` is not exactly the output of `encode_manifest`, or has another format than `FORMAT`.
     """
     try:
         signed = msgspec.json.decode(data, type=SignedManifest)

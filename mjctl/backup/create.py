@@ -37,7 +37,7 @@ class Selection:
     """Selects the stores and the cache namespaces that a backup contains.
 
     Attributes:
-        kinds: the kinds of stores.
+        kinds: the kinds of stores that the backup contains.
         cache_namespaces: patterns of cache namespaces, as in a shell. A pattern that begins with `!` excludes
             namespaces, for example namespaces whose values the game can compute again.
     """
@@ -48,7 +48,7 @@ class Selection:
 
 @dataclass(frozen=True)
 class PlannedPart:
-    """Describes a part that a backup would contain.
+    """Describes a part that a planned backup would contain: a relation, a table or a cache namespace.
 
     Attributes:
         kind: kind of store.
@@ -93,7 +93,7 @@ def backup_clients(contract: Contract) -> RegionClients:
 async def plan(contract: Contract, clients: RegionClients, selection: Selection) -> list[PlannedPart]:
     """List the parts that a backup would contain now, each with its number of records.
 
-    The function counts rows, items and keys by reading the stores completely, and changes nothing.
+    The function reads all stores completely to count rows, items and keys, and writes no backup.
     """
     planned: list[PlannedPart] = []
     if Kind.DATABASE in selection.kinds:
@@ -125,9 +125,9 @@ async def create(
     consistently, but different items and keys are read at different moments.
 
     Raises:
-        UnreachableError: a store, KMS or the object store does not answer.
-        PermissionDeniedError: a store, KMS or the object store denies access.
-        RefusedError: the selection contains the cache, and the cache is private.
+        UnreachableError: PostgreSQL, Redis, DynamoDB, KMS or the object store does not answer.
+        PermissionDeniedError: PostgreSQL, Redis, DynamoDB, KMS or the object store denies access.
+        RefusedError: the selection contains the cache, and this machine cannot connect to the cache.
         VerificationError: the stored backup has a missing object, or an object of a wrong size.
     """
     backup_id = new_backup_id()
@@ -228,8 +228,8 @@ async def _undo(writing: _Writing) -> None:
     for writer in writing.writers:
         await writer.abort()
     own = f"{writing.backup_id}/"
-    # Delete the manifest first. A backup counts as complete while it has a manifest, even if an interruption of this
-    # deletion has left only some of the chunks.
+    # Delete the manifest before the chunks. An interrupted deletion then leaves an incomplete backup, and not a backup
+    # that has a manifest and lacks chunks.
     names = sorted(
         (item.name for item in await writing.store.list() if item.name.startswith(own)),
         key=lambda name: not name.endswith(f"/{MANIFEST_NAME}"),

@@ -1,8 +1,8 @@
 """Reads PostgreSQL in one snapshot and writes PostgreSQL in one transaction. A record is a line of COPY's text format.
 
-The backup uses COPY and not pg_dump. COPY needs no client program of the server's version, and its output can be
-streamed into the archive's chunks. The schema is not part of a backup, because the game's migrations define the schema.
-A backup can be restored only into a database at the backup's migration. A scratch copy is migrated to the backup's
+The backup uses COPY and not pg_dump. COPY needs no client program of the server's version, and mjctl can stream the
+output of COPY into chunks. The schema is not part of a backup, because the game's migrations define the schema. A
+backup can be restored only into a database at the backup's migration. A scratch copy is migrated to the backup's
 migration before it is filled.
 """
 
@@ -66,8 +66,8 @@ class Relation:
 
     Attributes:
         schema: PostgreSQL's schema of the table, for example `public`.
-        name: name of the table.
-        columns: names of the columns, without the columns that the server computes.
+        name: name of the table in its schema.
+        columns: names of the table's columns, without generated columns, which PostgreSQL computes.
     """
 
     schema: str
@@ -81,12 +81,12 @@ class Relation:
 
     @property
     def quoted(self) -> str:
-        """Return `"SCHEMA"."NAME"` for use in a statement."""
+        """Return the table's name as `"SCHEMA"."NAME"`, for use in an SQL statement."""
         return f"{quote(self.schema)}.{quote(self.name)}"
 
     @property
     def column_list(self) -> str:
-        """Return the quoted columns, separated by commas, for use in a statement."""
+        """Return the quoted names of the columns, separated by commas, for use in an SQL statement."""
         return ", ".join(quote(column) for column in self.columns)
 
     @classmethod
@@ -100,7 +100,7 @@ class Relation:
 
 
 class Snapshot:
-    """Reads or writes relations within one transaction.
+    """Reads or writes PostgreSQL's relations within one transaction.
 
     Attributes:
         relations: all relations of the database. A relation comes after the relations that its foreign keys refer to,
@@ -151,7 +151,7 @@ class Snapshot:
             await self._connection.execute("TRUNCATE " + ", ".join(relation.quoted for relation in relations))
 
     async def set_sequences(self, sequences: dict[str, int]) -> None:
-        """Set the last value of each sequence, so that new rows get new numbers.
+        """Set the last value of each sequence, so that rows that the game inserts later get new numbers.
 
         Args:
             sequences: `SCHEMA.NAME` of a sequence -> its last value.
@@ -293,14 +293,14 @@ async def drop(contract: Contract, clients: RegionClients, name: str) -> None:
 
 
 async def names(contract: Contract, clients: RegionClients, prefix: str) -> list[str]:
-    """Return the names of the databases on the region's server that begin with `prefix`, sorted."""
+    """Return the names of the databases on the region's PostgreSQL server that begin with `prefix`, sorted."""
     async with database(contract, clients, timeout_seconds=_CONNECT_SECONDS) as connection:
         rows = await connection.fetch("SELECT datname FROM pg_database WHERE starts_with(datname, $1)", prefix)
     return sorted(row["datname"] for row in rows)
 
 
 def beside(contract: Contract, name: str) -> Contract:
-    """Return a copy of the contract that names another database of the same server."""
+    """Return a copy of the contract that names the database `name` of the region's PostgreSQL server."""
     return contract.model_copy(update={"database": contract.database.model_copy(update={"name": name})})
 
 

@@ -54,7 +54,7 @@ class Destination:
         """Return the DynamoDB name of the table that has the key `key` in the contract.
 
         Raises:
-            NotFoundError: the contract has no such table.
+            NotFoundError: the contract has no table with the key `key`.
         """
         if self.scratch is not None:
             return f"{_table_prefix(self.contract)}{self.scratch}.{key}"
@@ -79,7 +79,7 @@ class Destination:
         return database.beside(self.contract, self.database)
 
     def namespace(self, manifest: Manifest, part: Part) -> str:
-        """Return the cache namespace that `part` is restored into."""
+        """Return the name of the cache namespace into which `part` is restored."""
         if self.scratch is None:
             return part.name
         # Use a number instead of the namespace's name in the copy, because the name with the copy's prefix could be too
@@ -88,7 +88,7 @@ class Destination:
         return f"{_namespace_prefix(self.scratch)}{number}"
 
     def target(self, manifest: Manifest, part: Part) -> str:
-        """Return the name of the table, relation or namespace that `part` is restored into."""
+        """Return the name of the table, relation or cache namespace into which `part` is restored."""
         match part.kind:
             case Kind.TABLE:
                 return self.table(part.name)
@@ -98,7 +98,7 @@ class Destination:
                 return self.namespace(manifest, part)
 
     def scratch_contract(self, manifest: Manifest) -> Contract:
-        """Return the region's contract with the copy's tables and database, so that health checks check the copy."""
+        """Return the region's contract with the scratch copy's tables and database, for health checks of the copy."""
         copied = {part.name for part in manifest.parts if part.kind is Kind.TABLE}
         return self.database_contract.model_copy(
             update={

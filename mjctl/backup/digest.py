@@ -18,7 +18,7 @@ class RecordDigest:
     accident. The sum does not detect a forged record: the manifest's signature and the chunks' encryption do.
 
     Attributes:
-        records: number of records.
+        records: number of records in the digest.
         bytes: total size of the records in bytes.
     """
 
@@ -37,13 +37,13 @@ class RecordDigest:
         self._sum = (self._sum + total) % _MODULUS
 
     def merge(self, other: RecordDigest) -> None:
-        """Add the records of another digest."""
+        """Add the records that another digest has counted."""
         self.records += other.records
         self.bytes += other.bytes
         self._sum = (self._sum + other._sum) % _MODULUS
 
     def hexdigest(self) -> str:
-        """Return the sum as 64 hexadecimal digits."""
+        """Return the sum of the records' SHA-256 values as 64 hexadecimal digits."""
         return f"{self._sum:064x}"
 
     def __eq__(self, other: object) -> bool:

@@ -1,4 +1,4 @@
-"""Handles the keys of a backup: a root key that only KMS can decrypt, and the keys that are derived from it."""
+"""Handles the keys of a backup: a root key that only KMS can decrypt, and keys derived from the root key."""
 
 from __future__ import annotations
 
@@ -44,7 +44,7 @@ class BackupKeys:
         self.wrapped = tuple(wrapped)
 
     def cipher(self) -> AESGCM:
-        """Return the AES-256-GCM cipher of the chunks."""
+        """Return the AES-256-GCM cipher that encrypts and decrypts the backup's chunks."""
         from cryptography.hazmat.primitives.ciphers.aead import AESGCM
 
         return AESGCM(self._derive(b"mjctl-backup/1 chunks"))
@@ -57,7 +57,7 @@ class BackupKeys:
         """Check that the manifest was signed with the root key.
 
         Raises:
-            VerificationError: the signature is wrong.
+            VerificationError: the manifest's signature is wrong.
         """
         if not hmac.compare_digest(signed.mac.encode(), self._mac(signed.manifest, signed.keys).encode()):
             raise _altered(signed, "its signature is wrong")

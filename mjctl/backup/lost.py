@@ -17,7 +17,7 @@ def lost_with(workspace: Workspace, environment: Environment, units: Sequence[st
     """Return, by region, the backups that no remaining key can decrypt after the destroy of `units`.
 
     Raises:
-        MjctlError: the contracts cannot be read, or a store or KMS does not answer.
+        MjctlError: the regions' contracts cannot be read, or an object store or KMS does not answer.
     """
     if environment.target != "local" and FOUNDATION not in units:
         # No backup becomes unreadable: on AWS the backups' keys belong to the unit `foundation`, and `units` does not

@@ -70,7 +70,7 @@ class ManagedRestore:
 
 
 async def create(contract: Contract, *, dry_run: bool = False) -> list[ManagedBackup]:
-    """Start AWS's backups of all tables, the database cluster and the cache.
+    """Start a backup by AWS of all tables, of the database cluster and of the cache.
 
     Args:
         dry_run: True to make no backup, and only list the backups that would be made, with the state `planned`.
@@ -103,7 +103,7 @@ async def _back_up_table(clients: RegionClients, table: str, name: str) -> Manag
 
 
 async def list_backups(contract: Contract) -> list[ManagedBackup]:
-    """List all managed backups of this region, the oldest first. Backups without a date come last."""
+    """List all managed backups of a region, the oldest first. Backups without a date come last."""
     with backup_clients(contract) as clients:
         cluster, group = await asyncio.gather(
             snapshots.cluster_of(contract, clients), snapshots.cache_of(contract, clients)
@@ -128,8 +128,8 @@ async def restore(
 ) -> list[ManagedRestore]:
     """Restore the tables and the database cluster into new tables and a new cluster.
 
-    The new cluster has no instances. An operator must add an instance and change the stack before the game can use the
-    new cluster.
+    The new database cluster has no instances. An operator must add an instance and change the stack before the game can
+    use the new cluster.
 
     Args:
         backup: name of a run of `create`, or `latest` for the newest run of `create`; ignored if `moment` is given.
@@ -139,9 +139,9 @@ async def restore(
         dry_run: True to start no restore, and only return the restores that would be started.
 
     Raises:
-        NotFoundError: no run has the name `backup`.
+        NotFoundError: no run of `create` has the name `backup`.
         UsageError: `into` is not a valid name of a scratch copy.
-        ConflictError: a table or cluster of this name already exists.
+        ConflictError: a table or cluster with a name of the scratch copy already exists.
     """
     with backup_clients(contract) as clients:
         copy = Destination(contract, clients, into)
@@ -195,7 +195,7 @@ async def entries(contract: Contract) -> list[BackupEntry]:
 
 
 async def plan_prune(contract: Contract, policy: RetentionPolicy) -> PrunePlan:
-    """Decide which runs of `create` to keep and which to remove. The function changes nothing."""
+    """Decide which runs of `create` to keep and which to remove, without removing a run."""
     return retention.plan(await entries(contract), policy, knows_writers=False)
 
 
@@ -231,12 +231,12 @@ async def drill(
     run_checks: Callable[[Contract], Awaitable[Sequence[CheckResult]]],
     kinds: Collection[Kind] = tuple(Kind),
 ) -> DrillReport:
-    """Restore the table backups of one run into a scratch copy, compare the copy, run checks on it and remove it.
+    """Restore the table backups of one run of `create` into a scratch copy, check the copy and remove the copy.
 
     The drill proves a table if two conditions are met:
 
-    - The number of items in the copy fits the number that was counted when the backup was made (see `_as_counted`).
-    - At least half of a sample of the copy's items equal the live table's items.
+    - The number of items in the copy fits the number of items that mjctl counted before the backup (see `_as_counted`).
+    - At least half of the items in a sample of the copy are equal to items of the live table.
 
     A snapshot of the database cluster or the cache is not restored, because no program outside the VPC can read a
     restored cluster or cache. The report lists the database and the cache as not proven.
@@ -364,7 +364,7 @@ def _as_counted(expected: int | None, live: int, restored: int) -> bool:
 
 
 def _sample_matches(sampled: int, same: int, restored: int) -> bool:
-    """Return whether at least half of the sampled items equal the live items.
+    """Return whether at least half of the sampled items of a restored table equal items of the live table.
 
     Not all items need to be equal, because players change items between backup and drill. An empty sample is plausible
     only if the copy is empty.
@@ -375,7 +375,7 @@ def _sample_matches(sampled: int, same: int, restored: int) -> bool:
 
 
 def _run_of(backups: Sequence[ManagedBackup], wanted: str, contract: Contract) -> list[ManagedBackup]:
-    """Return the backups of one run of `create`."""
+    """Return the backups and snapshots of the run `wanted` of `create`."""
     runs = [item for item in backups if _run_id(item.backup_id) is not None]
     names = sorted({item.backup_id for item in runs})
     name = names[-1] if wanted == "latest" and names else wanted
@@ -405,7 +405,7 @@ _UNDER_WAY = frozenset({"creating", "pending", "copying", "exporting"})
 
 
 def _entry(name: str, items: Sequence[ManagedBackup]) -> BackupEntry:
-    """Return the entry of one run of `create`.
+    """Return a run of `create`, with its backups and snapshots `items`, as an entry for a retention plan.
 
     AWS sets the date of a snapshot only when the snapshot is complete. If no backup of the run has a date yet, the
     entry has the date in the run's id.

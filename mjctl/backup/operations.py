@@ -1,4 +1,4 @@
-"""Carries out the backup commands in one region: opens clients and store, and returns results for the command line."""
+"""Executes the backup commands in one region: opens the AWS clients and the backup store, and returns results."""
 
 from __future__ import annotations
 
@@ -39,7 +39,7 @@ from mjctl.models.errors import NotFoundError, PermissionDeniedError, RefusedErr
 
 @contextmanager
 def region_store(contract: Contract, location: str | None) -> Iterator[tuple[RegionClients, ObjectStore]]:
-    """Open the clients of a region and its backup store.
+    """Open the AWS clients of a region and the region's backup store.
 
     Args:
         location: folder or URL of the store; None for the store in the region's contract.
@@ -112,8 +112,8 @@ async def _with_key(entry: BackupEntry, keyring: BackupKeyring) -> BackupEntry:
     try:
         problem = await keyring.problem(entry.signed.keys)
     except (PermissionDeniedError, UnreachableError):
-        # List the backup even if KMS does not answer or denies access. The field `opens` of the entry stays None:
-        # unknown.
+        # List the backup even if KMS does not answer or denies access. The field `opens` of the listed backup then
+        # stays None (unknown).
         return entry
     return replace(entry, opens=problem is None, problem=problem)
 
@@ -197,7 +197,7 @@ class Restore:
         source: contract of the region whose store contains the backup.
         destination: contract of the region that is restored into.
         location: folder or URL of the store; None for the store in the source's contract.
-        backup: id of the backup, or `latest`.
+        backup: id of the backup, or `latest` for the newest complete backup.
         into: name of a scratch copy in the destination; None to overwrite the destination's live stores.
         kinds: the kinds of stores to restore.
     """
@@ -241,7 +241,7 @@ class Restore:
 
 
 async def plan_prune(contract: Contract, location: str | None, policy: RetentionPolicy) -> PrunePlan:
-    """Decide which backups in the region's store to keep and which to remove. The function changes nothing."""
+    """Decide which backups in the region's store to keep and which to remove, without removing a backup."""
     with region_store(contract, location) as (_, store):
         knows_writers = store.is_claimed("-") is not None
         return retention.plan(await read_catalog(store), policy, knows_writers=knows_writers)
@@ -262,7 +262,7 @@ async def drill(
     *,
     on_progress: OnProgress = lambda _label, _count: None,
 ) -> DrillReport:
-    """Restore one portable backup into a scratch copy in its own region, check the copy and remove it."""
+    """Restore one portable backup into a scratch copy in the backup's region, check the copy and remove the copy."""
     with region_store(contract, location) as (clients, store):
         entry = await find_backup(store, wanted)
         return await drilling.drill(contract, clients, store, entry, run_checks, on_progress=on_progress)

@@ -31,7 +31,7 @@ async def plan(reader: ArchiveReader, to: Destination, kinds: Collection[Kind] =
     """Return a step for each part of the backup that a restore writes. The function changes nothing in the stores.
 
     Args:
-        reader: reads the backup.
+        reader: reads the objects of the backup.
         to: the stores that the restore writes to.
         kinds: the kinds of stores to restore.
 
@@ -65,7 +65,7 @@ async def execute(
     *,
     on_progress: OnProgress = lambda _label, _count: None,
 ) -> RestoreReport:
-    """Execute the steps of a plan. A table that already equals the backup is not written.
+    """Execute the steps of a restore plan. A DynamoDB table that already equals the backup is not written.
 
     Returns:
         The report, with a comparison for each part. A table or cache namespace that differs from the backup is
@@ -95,11 +95,11 @@ class _Work:
     clock: RestoreMoment = field(default_factory=RestoreMoment)
 
     async def database(self, steps: Sequence[RestoreStep]) -> list[Comparison]:
-        """Restore and compare all relations in one transaction."""
+        """Restore all relations of the database, and compare the rows with the backup, in one transaction."""
         compared = []
         async with database.writing(self.to.database_contract, self.to.clients) as snapshot:
             relations = [database.Relation.of(step.part.schema) for step in steps]
-            # Truncate empty relations too. TRUNCATE locks a relation, so that no other connection can write a row
+            # Truncate empty relations too, because TRUNCATE locks a relation: no other connection can write a row
             # before the restored rows are compared.
             await snapshot.empty(relations)
             for step, relation in zip(steps, relations, strict=True):

@@ -11,9 +11,9 @@ _AHEAD = 4
 
 
 async def stream(produce: Callable[[Callable[[T], Awaitable[None]]], Awaitable[None]]) -> AsyncGenerator[T, None]:
-    """Yield the items that `produce(emit)` emits, with up to four items waiting between producer and consumer.
+    """Yield the items that `produce(emit)` emits. Up to four emitted items wait for the consumer.
 
-    An error of `produce` is raised by the iterator. `produce` is cancelled when the consumer closes the iterator.
+    The iterator raises an error of `produce`. `produce` is cancelled when the consumer closes the iterator.
     """
     queue: asyncio.Queue[T] = asyncio.Queue(_AHEAD)
     producing = asyncio.ensure_future(produce(queue.put))
@@ -37,7 +37,7 @@ async def stream(produce: Callable[[Callable[[T], Awaitable[None]]], Awaitable[N
 
 
 async def to_its_end(work: Coroutine[Any, Any, T]) -> T:
-    """Await `work` to its end, even if the caller is cancelled, and raise the cancellation only afterwards.
+    """Await `work` to its end, even if the caller is cancelled. Raise the caller's cancellation only after `work`.
 
     A write to an object store runs in a thread, and a cancellation does not stop a thread. Code that removes the
     written objects after a cancellation must wait for the thread, or the thread would store an object after the
@@ -52,7 +52,7 @@ async def to_its_end(work: Coroutine[Any, Any, T]) -> T:
 
 
 async def was_cancelled_before_the_end_of(task: asyncio.Future[Any]) -> bool:
-    """Wait until `task` has ended, even if the caller is cancelled meanwhile.
+    """Wait until `task` has ended, even if the caller is cancelled during the wait.
 
     Returns:
         True if the caller was cancelled. In this case the caller must raise asyncio.CancelledError.

@@ -1,4 +1,6 @@
-"""Reads and writes DynamoDB tables as records. A record is an item as a MessagePack map in a canonical form.
+"""Reads and writes DynamoDB tables as records.
+
+A record is a DynamoDB item as a MessagePack map, with sorted attribute names and sorted sets.
 
 A scan is not a snapshot: DynamoDB reads each item consistently, but different items at different moments of the scan.
 AWS's point-in-time recovery (`--kind managed`) restores a table as of one moment.
@@ -34,13 +36,13 @@ Item = dict[str, Any]
 def encode_item(item: Mapping[str, Any]) -> bytes:
     """Encode a DynamoDB item, in the form of boto3's client (`{"name": {"S": "text"}}`), as a record.
 
-    Sets and attribute names are sorted, so that equal items have equal records.
+    The record has sorted sets and sorted attribute names, so that equal items have equal records.
     """
     return msgspec.msgpack.encode(_sorted_sets(item), order="sorted")
 
 
 def encode_items(items: Iterable[Mapping[str, Any]]) -> list[bytes]:
-    """Encode items as records, in the same order."""
+    """Encode DynamoDB items as records, in the order of `items`."""
     return [encode_item(item) for item in items]
 
 
@@ -142,7 +144,7 @@ def scan(clients: RegionClients, table: str, **narrowed: Any) -> AsyncGenerator[
     Up to four segments of the table are read in parallel, with consistent reads.
 
     Args:
-        narrowed: further arguments of DynamoDB's Scan, for example a projection.
+        narrowed: further arguments of DynamoDB's Scan, for example `ProjectionExpression`.
     """
 
     async def read(emit: Callable[[list[Item]], Awaitable[None]]) -> None:
@@ -165,7 +167,7 @@ async def put(clients: RegionClients, table: str, items: Iterable[Item]) -> None
 
 
 async def delete(clients: RegionClients, table: str, keys: Iterable[Item]) -> None:
-    """Delete the items with these primary keys.
+    """Delete the items with the primary keys `keys`.
 
     Raises:
         UnreachableError: DynamoDB still throttled the writes after 10 attempts (about 43 s).
@@ -177,7 +179,7 @@ async def create(clients: RegionClients, table: str, schema: Mapping[str, Any]) 
     """Create an empty table with the given schema and without time to live, and wait until the table accepts writes.
 
     Args:
-        schema: as `describe` returns it.
+        schema: the table's schema in the form that `describe` returns.
 
     Raises:
         ConflictError: the table `table` already exists.
@@ -245,13 +247,13 @@ async def exists(clients: RegionClients, table: str) -> bool:
 
 
 async def names(clients: RegionClients, prefix: str) -> list[str]:
-    """Return the names of the tables that begin with `prefix`."""
+    """Return the names of the region's DynamoDB tables that begin with `prefix`."""
     answer = await clients.call_all("dynamodb", "list_tables")
     return [name for name in answer["TableNames"] if name.startswith(prefix)]
 
 
 async def drop(clients: RegionClients, table: str) -> None:
-    """Delete the table. A table that does not exist is no error."""
+    """Delete the table. It is no error if the table does not exist."""
     try:
         await clients.call("dynamodb", "delete_table", TableName=table)
     except NotFoundError:

@@ -1,4 +1,4 @@
-"""Counts the records that are compared after a restore, without the records that may expire during the restore."""
+"""Counts the records of a backup or a restored store, and separates records that may expire during the restore."""
 
 from __future__ import annotations
 
@@ -33,13 +33,13 @@ class RestoreMoment:
 
 @dataclass
 class Tally:
-    """Counts records by their expiry.
+    """Counts the records of a part: expired records, records that expire soon, and all other records.
 
     Attributes:
         clock: the time of the restore.
         expires_at_ms: returns the expiry of a record in milliseconds since the epoch, or None if the record does not
             expire.
-        seen: number of all records.
+        seen: number of all counted records.
         expired: number of records that expired before the restore began.
         expiring: number of records that may expire during the restore.
         durable: digest of the records that do not expire during the restore; a restore compares only these records.

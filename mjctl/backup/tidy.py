@@ -32,10 +32,10 @@ async def tidy(work: Coroutine[Any, Any, T], what: str, *, leaves: str, say: Say
 
     Args:
         work: the clean-up. The clean-up must have its own time limits.
-        what: describes the clean-up, for example "removing the scratch copy drill-1".
+        what: the clean-up in words, for example "removing the scratch copy drill-1".
         leaves: a sentence that says how to finish the clean-up after `kill -9`, for example "`mjctl backup discard
             drill-1` removes the copy".
-        say: shows a line to the operator.
+        say: the function that shows a line to the operator.
 
     Raises:
         asyncio.CancelledError: the command was interrupted, and `work` has ended.
@@ -71,8 +71,8 @@ _handler_before: list[Any] = []
 @contextmanager
 def _sigint_goes_to(refuse: Callable[[], None]) -> Iterator[None]:
     if threading.current_thread() is not threading.main_thread():
-        # A clean-up in another thread needs no handler: SIGINT interrupts only the main thread. Python also allows
-        # signal handlers only in the main thread.
+        # A clean-up outside of the main thread needs no handler, because SIGINT interrupts only the main thread. Python
+        # allows signal handlers only in the main thread anyway.
         yield
         return
     if not _refusals:

@@ -21,10 +21,10 @@ async def open_archive(store: ObjectStore, entry: BackupEntry, unlockers: Sequen
     """Decrypt the root key of a backup, check the signature of the manifest, and return a reader of the backup.
 
     Args:
-        unlockers: the regions whose KMS key may decrypt the root key.
+        unlockers: the regions whose KMS keys may decrypt the root key of the backup.
 
     Raises:
-        VerificationError: the manifest was altered or cannot be read.
+        VerificationError: the manifest of the backup was altered or cannot be read.
         NotFoundError: none of the regions has a key that can decrypt this backup.
     """
     if entry.signed is None:
@@ -46,7 +46,7 @@ async def verify(
         on_progress: receives the number of bytes read since the last call.
 
     Returns:
-        The report, which lists each problem with the object that has the problem.
+        The report, which names the object of each problem.
 
     Raises:
         NotFoundError: none of the regions has a key that can decrypt this backup.

@@ -34,8 +34,8 @@ _KEPT_ARCHIVES = 6
 _KEPT_DEPENDENCIES = 2
 # Modification time of all files in the archive: the earliest time that a zip can contain.
 _EPOCH = (1980, 1, 1, 0, 0, 0)
-# No function needs these folders and files at run time. pip's lists of installed files contain paths of this machine,
-# which would change the archive.
+# Folders and files that the archive leaves out. No function needs these files at run time, and pip's records of an
+# installation can differ between machines.
 _LEFT_OUT_FOLDERS = frozenset({"__pycache__", "bin", "tests"})
 _LEFT_OUT_SUFFIXES = (".c", ".h", ".pxd", ".pyc", ".pyi", ".pyx", "/INSTALLER", "/RECORD", "/REQUESTED")
 # The archive leaves out these dependencies of the game server, because only `gameserver serve` uses them.
@@ -48,7 +48,7 @@ _BOTOCORE_DATA = "botocore/data/"
 
 @dataclass(frozen=True)
 class Runtime:
-    """Describes the system on which the functions run.
+    """Describes the system on which the Lambda functions run.
 
     Attributes:
         python: The version of Python, e.g. `3.13`.
@@ -89,7 +89,7 @@ class FunctionPackage:
         python: The version of Python that runs the functions, e.g. `3.13`.
         zipped_bytes: The size of the archive in bytes.
         unzipped_bytes: The sum of the sizes of the unpacked files in bytes.
-        built: True if this call built the archive, False if the cache already had it.
+        built: True if `build_functions` built the archive, False if the cache already had the archive.
     """
 
     path: Path
@@ -111,7 +111,7 @@ def build_functions(source: Path, cache: Path, runtime: Runtime | None = None) -
 
     Raises:
         NotFoundError: `source` contains no game server.
-        DependencyError: this Python has no pip.
+        DependencyError: the running Python has no pip.
         UnreachableError: pip could not install the dependencies.
         ConfigError: the archive exceeds Lambda's limit of 50 MiB zipped or 250 MiB unzipped.
     """
@@ -250,7 +250,7 @@ def _check_size(archive: Path, unzipped: int) -> None:
 
 
 def _by_age(cache: Path, pattern: str) -> list[Path]:
-    """List the files and folders of the cache that match `pattern`, the newest first."""
+    """List the files and folders of the cache that match `pattern`, from the last used to the first used."""
     return sorted(cache.glob(pattern), key=lambda path: path.stat().st_mtime, reverse=True)
 
 

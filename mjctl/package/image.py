@@ -34,9 +34,9 @@ class Registry:
 
     Attributes:
         account: The AWS account of the environment.
-        region: The region of the registry.
-        repository: The name of the repository.
-        url: The address of the repository, without `https://`.
+        region: The AWS region of the registry.
+        repository: The name of the image repository.
+        url: The address of the image repository, without `https://`.
     """
 
     account: Account
@@ -92,10 +92,10 @@ class Registry:
 
 @dataclass(frozen=True)
 class Image:
-    """Describes an image in the registry.
+    """Describes an image of the game server in the registry.
 
     Attributes:
-        repository: The address of the repository.
+        repository: The address of the image repository.
         revision: The image's tag in the registry, which is the digest of the game server's code.
         digest: The image's digest `sha256:...`, which the registry computes.
         pushed: True if `push_image` pushed the image, False if the registry already had the image.
@@ -108,7 +108,7 @@ class Image:
 
     @property
     def reference(self) -> str:
-        """Return the image's address with its digest, as an ECS task definition names it."""
+        """Return the image's address with the image's digest, as an ECS task definition names an image."""
         return f"{self.repository}@{self.digest}"
 
 

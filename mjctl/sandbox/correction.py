@@ -1,6 +1,6 @@
-"""Corrections of an emulator:
+"""Defines the corrections of an emulator.
 
-changes of its behaviour to AWS's behaviour, made in the process that runs the emulator.
+A correction changes the emulator's behaviour to AWS's behaviour, in the process that runs the emulator.
 """
 
 from __future__ import annotations
@@ -13,13 +13,13 @@ from typing import Any
 
 @dataclass(frozen=True)
 class Correction:
-    """Describes a correction of an emulator.
+    """Describes a correction, which changes the code of an emulator.
 
     Attributes:
         name: The name of the correction in docs/emulated-aws.md and in the tests.
         emulator: `ministack` or `moto`.
         version: The newest known release of the emulator that needs the correction.
-        difference: The difference between the emulator and AWS, for the documentation.
+        difference: The difference between the emulator and AWS, in words, for docs/emulated-aws.md.
         apply: Corrects the emulator's code in this process.
     """
 

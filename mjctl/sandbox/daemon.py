@@ -38,7 +38,7 @@ NAMES = ("ministack", "moto")
 # process by now.
 _MARK = "MJCTL_SANDBOX"
 _START_SECONDS = 60.0
-# Time limit of a stop. ministack needs time to save its whole state before it ends.
+# Time limit for the end of an emulator after SIGTERM: ministack needs time to save its whole state.
 _STOP_SECONDS = 60.0
 # The emulators inherit only these environment variables from the shell, so that an emulator never uses the user's AWS
 # credentials or profiles.
@@ -52,10 +52,10 @@ class EmulatorProcess:
     Attributes:
         name: `ministack` or `moto`.
         version: The release of the emulator.
-        pid: The process id.
-        port: The TCP port on 127.0.0.1.
-        started_at: The time of the start, in seconds since 1970.
-        log: The path of the log file.
+        pid: The process id of the emulator.
+        port: The TCP port of the emulator on 127.0.0.1.
+        started_at: The time at which the process started, in seconds since 1970.
+        log: The path of the emulator's log file.
     """
 
     name: str
@@ -77,7 +77,7 @@ class RunningSandbox:
 
     Attributes:
         account_id: The AWS account that the emulators emulate.
-        emulators: The emulators, in the order of `NAMES`.
+        emulators: The running emulators, in the order of `NAMES`.
         key_file: The path of the file with the emulators' access key.
     """
 
@@ -101,7 +101,7 @@ class Started:
     """Holds the result of a start of the sandbox.
 
     Attributes:
-        sandbox: The running sandbox.
+        sandbox: The sandbox that runs after the start.
         began: The names of the emulators that `start` started; the other emulators ran already.
         kept: True if an emulator that `start` started had a saved state.
         unread: The release of moto that saved the state, if the installed release of moto cannot read that state; else
@@ -128,7 +128,7 @@ def running(folder: Path) -> RunningSandbox | None:
 
 
 def alive_emulators(folder: Path) -> dict[str, EmulatorProcess]:
-    """Return the recorded emulators whose processes run, by name."""
+    """Return those emulators in the sandbox's record whose processes run, by name."""
     alive = {}
     for name, entry in _record(folder).get("emulators", {}).items():
         with suppress(TypeError, KeyError):

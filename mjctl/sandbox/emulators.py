@@ -81,7 +81,7 @@ class Emulators:
 
     @property
     def account_id(self) -> str:
-        """Return the emulated AWS account."""
+        """Return the id of the emulated AWS account."""
         return ACCOUNT_ID
 
     def url(self, emulator: str) -> str:
@@ -103,7 +103,7 @@ class Emulators:
         return ensure_aws_key(self.key_file)
 
     def client(self, service: str, region: str) -> Any:
-        """Return a boto3 client of a service. The client uses the same emulator as the Terraform provider."""
+        """Return a boto3 client of an AWS service. The client uses the emulator that answers for the service."""
         import boto3
 
         if self._session is None:
@@ -118,7 +118,7 @@ class Emulators:
         return emulated.sign_everything(client)
 
     def stop(self) -> None:
-        """Stop the emulators. A second call does nothing."""
+        """Stop the emulators. Further calls of `stop` do nothing."""
         for process in self._processes.values():
             process.terminate()
         for process in self._processes.values():

@@ -1,6 +1,6 @@
 """Corrections of moto, where it differs from AWS in a way that the Terraform provider notices.
 
-The rules for corrections are in `ministack_corrections`.
+`ministack_corrections` explains the rules for corrections.
 """
 
 from __future__ import annotations

@@ -1,6 +1,7 @@
-"""Saves and loads the state of moto, which keeps its state in memory only. The file contains moto's pickled objects.
+"""Saves and loads the state of moto in a file, because moto keeps its state in memory only.
 
-The file is in a private folder, so that only this user can write it. A file of another release of moto is ignored.
+The file of the state contains moto's pickled objects. The file is in a private folder, so that only this user can write
+the file. A file of another release of moto is ignored.
 """
 
 from __future__ import annotations
@@ -29,10 +30,10 @@ class MotoState:
     """Saves and loads moto's state."""
 
     def __init__(self, folder: Path) -> None:
-        """Create the object without reading the file.
+        """Create the object without reading the file of the state.
 
         Args:
-            folder: The private folder of the file, which each save replaces atomically.
+            folder: The private folder of the file `moto.pickle`. Each save replaces the file atomically.
         """
         self._file = folder / "moto.pickle"
         self._saved: bytes | None = None

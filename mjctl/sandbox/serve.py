@@ -91,7 +91,9 @@ def _serve_moto(port: int, account_id: str, state: Path | None, key: AwsKey, *, 
 
 
 def _detach(log: Path) -> None:
-    """Continue as a daemon that writes to `log`. The original process prints the daemon's pid and ends.
+    """Continue this program as a daemon, whose output goes to `log`.
+
+    The original process prints the process id of the daemon and ends.
 
     The command that started this program need not wait for the daemon, and Ctrl-C in that command does not reach the
     daemon.

@@ -1,1 +1,4 @@
-"""Runs Terraform, and reads its streams, plans, states and outputs. Locks units and verifies saved plans."""
+"""Runs Terraform, and reads its streams, plans, states and outputs.
+
+The package also locks units and verifies saved plans.
+"""

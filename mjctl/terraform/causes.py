@@ -8,8 +8,7 @@ from collections.abc import Iterable
 from mjctl.terraform.events import Diagnostic
 
 _LONGEST = 300
-# The start of a log's line in a provisioner's output, which puts a bar before each line: ` | Traceback (most recent
-# call last):`.
+# The bar that a provisioner prints before each line of a log: ` | Traceback (most recent call last):`.
 _BAR = re.compile(r"^\s*(?:\|\s?)?")
 _TRACEBACK = "Traceback (most recent call last):"
 _FRAME = re.compile(r'^\s*(?:\|\s?)?\s+File "(?P<file>[^"]+)", line \d+')
@@ -17,7 +16,7 @@ _FRAME = re.compile(r'^\s*(?:\|\s?)?\s+File "(?P<file>[^"]+)", line \d+')
 # installed packages.
 _FOREIGN = re.compile(r"<frozen |/lib/python\d|/site-packages/")
 # The last line of a traceback, with the exception: `ValueError: text`, `game.errors.Broken: text`, or the class alone.
-# Unlike the lines of a frame, it is not indented.
+# Unlike the lines of a frame, the line of the exception is not indented.
 _EXCEPTION = re.compile(r"^(?:[A-Za-z_]\w*\.)*[A-Z]\w*(?::\s.*)?$")
 _STARTED = re.compile(r"(?P<name>[\w-]+) did not start: [^;]+")
 # The path of the log in parentheses, with which an error of `python -m mjctl.local` ends.
@@ -64,7 +63,7 @@ def condensed(text: str) -> str:
 
 
 def _is_source_line(line: str) -> bool:
-    """Return whether a line of a traceback is a source line, which is indented by four, or a line of carets."""
+    """Return whether a line of a traceback is source code, which is indented by four spaces, or a line of carets."""
     return bool(re.match(r"^\s*(?:\|\s?)?    \S", line)) or bool(re.match(r"^\s*(?:\|\s?)?\s*[\^~]+\s*$", line))
 
 

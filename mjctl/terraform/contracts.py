@@ -1,4 +1,4 @@
-"""Reads the contracts that the deployed stacks published."""
+"""Reads the contracts, which are outputs of the deployed stacks."""
 
 from __future__ import annotations
 
@@ -21,7 +21,7 @@ def deployed_contracts(
     Args:
         workspace: The project.
         environment: The environment.
-        regions: The selected regions. () selects every deployed region.
+        regions: The names of the selected regions; () selects every deployed region.
 
     Raises:
         NotFoundError: a selected region is not deployed, or no region is deployed.
@@ -54,7 +54,7 @@ def deployed_contracts(
 
 
 def shared_contracts(workspace: Workspace, environment: Environment) -> dict[str, Any]:
-    """Return the outputs `contract` of the deployed units `foundation` and `edge`, by unit. {} for target `local`.
+    """Return the output `contract` of the deployed units `foundation` and `edge`, by unit; {} for target `local`.
 
     Raises:
         UnreachableError: the state bucket did not answer.

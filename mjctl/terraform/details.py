@@ -29,10 +29,10 @@ _DEEPEST_JSON = 12
 
 
 def planned_changes(shown: Mapping[str, Any]) -> list[Change]:
-    """Return the changes in Terraform's plan JSON, without the resources that need no change.
+    """Return the changes of resources in Terraform's plan JSON. Resources without a change are left out.
 
-    If the provider or a variable marks the old or the new value as sensitive, both values are masked. A value that was
-    sensitive before the change may still be a secret.
+    If the provider or a variable marks the old or the new value of an attribute as sensitive, old and new value are
+    masked. A value that was sensitive before the change may still be a secret.
     """
     return [
         _change(resource, action)
@@ -95,7 +95,7 @@ def _attributes(change: Mapping[str, Any]) -> tuple[AttributeChange, ...]:
 
 
 def _parts(path: str, before: Any, after: Any) -> Iterator[AttributeChange]:
-    """Split the change of a JSON text, e.g. of a policy, into the parts that differ."""
+    """Split the change of an attribute with JSON text, e.g. of a policy, into the parts of the JSON that differ."""
     old, new = _decoded(before), _decoded(after)
     if old is None or new is None or type(old) is not type(new):
         yield AttributeChange(path, _hidden(before), _hidden(after))
@@ -110,7 +110,7 @@ def _parts(path: str, before: Any, after: Any) -> Iterator[AttributeChange]:
 
 
 def _decoded(value: Any) -> Any:
-    """Return the JSON object or list that a text contains, or None for any other value."""
+    """Return the JSON object or list that a text contains; None for any other value, and for deeply nested JSON."""
     if not isinstance(value, str) or not value.startswith(("{", "[")):
         return None
     try:
@@ -164,7 +164,7 @@ def _unknown(marks: Any) -> Iterator[str]:
 
 
 def _leaves(value: Any, path: str = "") -> Iterator[tuple[str, Any]]:
-    """Yield the path and the value of each leaf, e.g. `("a.b[0]", 1)` for `{"a": {"b": [1]}}`, and nothing for None."""
+    """Yield path and value of each leaf of nested data, except None: `("a.b[0]", 1)` for `{"a": {"b": [1]}}`."""
     if isinstance(value, dict):
         for key, inner in value.items():
             yield from _leaves(inner, _joined(path, key))

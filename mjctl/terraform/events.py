@@ -22,7 +22,7 @@ _ACTION_NAMES = {"remove": "forget"}
 
 @dataclass(frozen=True)
 class ResourceDrift:
-    """Reports that a resource differs from the recorded state.
+    """Reports that a resource differs from Terraform's state.
 
     Attributes:
         address: The resource's address.
@@ -35,7 +35,7 @@ class ResourceDrift:
 
 @dataclass(frozen=True)
 class OperationStarted:
-    """Reports the start of an operation on a resource.
+    """Reports that Terraform has started an operation on a resource.
 
     Attributes:
         address: The resource's address.
@@ -56,7 +56,7 @@ class OperationProgress:
 
 @dataclass(frozen=True)
 class OperationDone:
-    """Reports the end of an operation on a resource. `ok` is False if the operation failed."""
+    """Reports that Terraform has ended an operation on a resource. `ok` is False if the operation failed."""
 
     address: str
     action: str
@@ -80,7 +80,7 @@ class Diagnostic:
         severity: `error` or `warning`.
         summary: The title of the error or warning, a short sentence.
         detail: The explanation.
-        address: The resource's address, or None.
+        address: The address of the resource with the error or warning, or None.
         place: `file:line` in the stack's Terraform code, or None if Terraform names no place.
     """
 
@@ -98,14 +98,14 @@ class Diagnostic:
 
 @dataclass(frozen=True)
 class ChangeSummary:
-    """Counts the resources of an operation.
+    """Counts the resources that a plan, apply or destroy changes or has changed.
 
     Attributes:
-        add: The number of resources to create or created.
-        change: The number of resources to update or updated.
-        remove: The number of resources to delete or deleted.
-        operation: plan, apply or destroy. An auto-approved apply sends two summaries: first the summary of the plan,
-            then the summary of the apply.
+        add: The number of resources that are to be created, or were created.
+        change: The number of resources that are to be updated, or were updated.
+        remove: The number of resources that are to be deleted, or were deleted.
+        operation: Terraform's operation: plan, apply or destroy. An auto-approved apply sends two summaries: first the
+            summary of the plan, then the summary of the apply.
     """
 
     add: int
@@ -115,7 +115,7 @@ class ChangeSummary:
 
     @property
     def total(self) -> int:
-        """Return the number of all created, updated and deleted resources."""
+        """Return the sum of the resources to create, update and delete."""
         return self.add + self.change + self.remove
 
 
@@ -128,7 +128,10 @@ class OutputsPublished:
 
 @dataclass(frozen=True)
 class PlainText:
-    """Holds a line that is not JSON. Terraform prints some errors as text before it starts the JSON stream."""
+    """Holds a line of Terraform's output that is not JSON.
+
+    Terraform prints some errors as text before it starts the JSON stream.
+    """
 
     text: str
 

@@ -41,7 +41,7 @@ def unit_lock(
     wait_seconds: float = 0,
     on_wait: OnWait | None = None,
 ) -> Iterator[None]:
-    """Hold the lock of a unit during the block.
+    """Hold the lock of a unit during the block of a `with` statement.
 
     The kernel releases the lock on this machine when the process ends, also after a crash.
 
@@ -49,7 +49,7 @@ def unit_lock(
     (mjctl.terraform.remote_lock).
 
     Args:
-        stack: The stack of the unit.
+        stack: The stack of the unit that is locked.
         purpose: The command that needs the lock, which is shown to operators whose runs wait for the lock.
         message: The operator's reason for the command, which is shown to operators whose runs wait for the lock.
         wait_seconds: The longest time to wait for the lock, in seconds.

@@ -21,10 +21,10 @@ _CHANGES = 2
 
 @dataclass(frozen=True)
 class PlanResult:
-    """Holds the result of a plan.
+    """Holds the result of `terraform plan` for a stack.
 
     Attributes:
-        changes: The planned changes. No change means that the deployed resources agree with the code.
+        changes: The planned changes of resources. No change means that the deployed resources agree with the code.
         summary: The numbers of resources to create, update and delete.
         saved: The plan file with its seal, which `apply` applies.
         pending: True if the plan changes a resource or anything else, e.g. an output.
@@ -84,14 +84,14 @@ async def plan(
     destroy: bool = False,
     saved: SavedPlan | None = None,
 ) -> PlanResult:
-    """Plan the stack and seal the plan file.
+    """Run `terraform plan` for the stack, and write a seal for the plan file.
 
     Args:
         runner: Runs Terraform.
         stack: The stack.
         variables: The values of the stack's variables.
         on_event: Called with each message of Terraform.
-        destroy: Plan to destroy all resources.
+        destroy: True to plan the destroy of all resources.
         saved: The plan file to write, by default the file that `own_plan` returns.
 
     Raises:
@@ -131,7 +131,7 @@ async def plan(
 
 
 async def apply(runner: Runner, stack: Stack, saved: SavedPlan, on_event: OnEvent) -> ChangeSummary:
-    """Verify a saved plan, apply it and remove its file.
+    """Verify a saved plan, apply the plan and remove the plan file.
 
     Raises:
         ConflictError: the state has changed since the plan was made, or the plan was made for another stack. No
@@ -167,7 +167,7 @@ async def apply(runner: Runner, stack: Stack, saved: SavedPlan, on_event: OnEven
 async def show(runner: Runner, stack: Stack, saved: SavedPlan) -> dict[str, Any]:
     """Return a saved plan as Terraform's plan JSON.
 
-    The plan JSON contains unmasked secrets, which mjctl.terraform.details masks.
+    The plan JSON contains secrets in clear text. mjctl.terraform.details masks the secrets.
     """
     outcome = await runner.run(stack, "show", str(saved.path), options={"json": _flag()})
     shown: dict[str, Any] = json.loads(outcome.stdout)

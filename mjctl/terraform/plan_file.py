@@ -21,7 +21,7 @@ from mjctl.terraform.stack import Stack
 
 @dataclass(frozen=True)
 class Binding:
-    """Names the release to which a plan is bound, in addition to its stack and account.
+    """Names the release to which a saved plan is bound.
 
     Attributes:
         revision: The revision of the release; "" for a plan without a release.
@@ -42,10 +42,10 @@ class Seal:
         revision: The revision of the release; "" for a plan without a release.
         lineage: The lineage of the state, or None if there was no state.
         serial: The serial of the state, or None if there was no state.
-        source: The digest of the Terraform code.
-        variables: The digest of the file of variables.
+        source: The digest of the Terraform code of the plan.
+        variables: The digest of the file with the values of Terraform's variables.
         plan: The digest of the plan file.
-        made_at: The time of the plan in seconds since 1970.
+        made_at: The time at which the plan was made, in seconds since 1970.
     """
 
     environment: str
@@ -63,7 +63,7 @@ class Seal:
 
 @dataclass(frozen=True)
 class SavedPlan:
-    """Names a plan file, and writes and checks its seal.
+    """Names a plan file, and writes and checks the seal of the plan file.
 
     Attributes:
         path: The plan file.
@@ -75,11 +75,11 @@ class SavedPlan:
 
     @property
     def seal_path(self) -> Path:
-        """Return the file of the seal, next to the plan file."""
+        """Return the path of the plan's seal, which is next to the plan file."""
         return self.path.with_suffix(".seal.json")
 
     def seal(self, stack: Stack) -> None:
-        """Write the seal of a new plan file, with the stack and the present state."""
+        """Write the seal of a new plan file, which binds the plan to `stack` and the present state."""
         self.path.chmod(0o600)
         write_private(self.seal_path, json.dumps(asdict(self._seal_of(stack, time.time()))))
 

@@ -1,6 +1,6 @@
 """Chooses the source of Terraform's providers: a mirror on this machine if there is a mirror, else the registry.
 
-The user's own settings take precedence: TF_CLI_CONFIG_FILE, ~/.terraformrc, TF_PLUGIN_CACHE_DIR.
+The user's own settings of Terraform take precedence: TF_CLI_CONFIG_FILE, ~/.terraformrc, TF_PLUGIN_CACHE_DIR.
 """
 
 from __future__ import annotations
@@ -35,7 +35,7 @@ def find_mirror() -> Path | None:
 
 
 def cli_configuration(mirror: Path | None) -> str:
-    """Return a Terraform CLI configuration that installs the AWS provider only from `mirror`, or from the registry.
+    """Return a Terraform CLI configuration that installs the AWS provider from `mirror` only, or from the registry.
 
     Without this configuration Terraform would ask the registry too, and a machine with a mirror often has no access to
     the registry.
@@ -54,7 +54,7 @@ def provider_variables(environment: Mapping[str, str], home: Path) -> dict[str, 
 
     Args:
         environment: The environment variables that the Terraform process receives from the shell.
-        home: The folder in which a single copy of each provider is kept for all units.
+        home: The folder in which mjctl keeps a single copy of each provider for all units.
     """
     variables = {}
     own = "TF_CLI_CONFIG_FILE" in environment or expanded(_OWN_FILE).is_file()

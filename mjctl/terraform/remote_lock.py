@@ -49,19 +49,19 @@ class RemoteLock:
         """Create the lock without a request to AWS.
 
         Args:
-            account: The account with the state bucket.
-            key: The key of the lock's object.
+            account: The AWS account that contains the state bucket.
+            key: The key of the lock's object in the state bucket.
         """
         self._account = account
         self._key = key
 
     @contextmanager
     def held(self, note: Mapping[str, object], on_lost: Callable[[], None] | None = None) -> Iterator[None]:
-        """Hold the lock during the block.
+        """Hold the lock of the unit during the block of a `with` statement.
 
         Args:
             note: Facts about this run, which a waiting run shows to its operator.
-            on_lost: Called in another thread if another run has taken the lock over.
+            on_lost: The function that another thread calls if another run has taken the lock over.
 
         Raises:
             HeldElsewhere: another run holds the lock of the unit.
@@ -138,7 +138,7 @@ class RemoteLock:
 
         Args:
             body: The content of the object.
-            etag: The ETag of this run's last write.
+            etag: The ETag of the lock's object after this run's last write.
 
         Returns:
             The new ETag, or None if another run holds the lock.
@@ -147,7 +147,7 @@ class RemoteLock:
         if now is not None:
             return now
         # If S3's answer to a renewal is lost, boto3 repeats the write, and S3 refuses the repeated write because the
-        # ETag has changed. The stored object shows that this run still holds the lock.
+        # ETag has changed. The content of the stored object then shows that this run still holds the lock.
         stored = self._read()
         return stored.etag if stored is not None and stored.content == body else None
 
@@ -206,6 +206,6 @@ class _Renewal(threading.Thread):
             self._on_lost()
 
     def stop(self) -> None:
-        """Stop the renewals and wait for the end of the thread."""
+        """Stop the renewals of the lock, and wait until the thread has ended."""
         self._stopped.set()
         self.join()

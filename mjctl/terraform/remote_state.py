@@ -15,10 +15,10 @@ _seen: dict[RemoteState, tuple[str, bytes]] = {}
 
 @dataclass(frozen=True)
 class RemoteState:
-    """Names a state in the state bucket.
+    """Names a Terraform state in the state bucket.
 
     Attributes:
-        account: The account with the state bucket.
+        account: The AWS account that contains the state bucket.
         key: The key of the state's object. Terraform's lock of the state is the object `KEY.tflock`.
     """
 
@@ -61,7 +61,7 @@ class RemoteState:
         return content
 
     def lock(self) -> dict[str, Any] | None:
-        """Return Terraform's note about its lock's holder (ID, Who, Operation, Created), or None without a lock."""
+        """Return Terraform's note in its lock of the state (ID, Who, Operation, Created), or None without a lock."""
         stored = self.account.read(self._lock_key)
         if stored is None:
             return None

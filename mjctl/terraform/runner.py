@@ -1,4 +1,4 @@
-"""Runs Terraform, reads its streams, forwards interrupts and interprets its exit codes.
+"""Runs Terraform, reads Terraform's output, forwards interrupts and interprets exit codes.
 
 mjctl uses python-terraform only to build command lines. python-terraform's function that runs a command buffers all
 output, cannot be interrupted cleanly and logs the arguments.
@@ -53,8 +53,8 @@ class TerraformRun:
 
     Attributes:
         code: Terraform's exit code.
-        stdout: The output that is not part of the JSON stream.
-        diagnostics: The errors and warnings.
+        stdout: Terraform's output that is not part of the JSON stream.
+        diagnostics: Terraform's errors and warnings.
         summaries: The counts of resources that Terraform reported, e.g. for the plan and for the apply.
         seconds: The duration.
     """
@@ -111,7 +111,7 @@ class Runner:
         Args:
             stack: The stack.
             command: The subcommand, e.g. `plan`.
-            arguments: The positional arguments.
+            arguments: The positional arguments of the subcommand.
             options: Options in python-terraform's form: `{"out": path, "json": IsFlagged, "backend_config": {...}}`.
             on_event: Called with each message of Terraform's JSON stream; None to return the whole output in `stdout`.
             good_codes: Terraform's exit codes that count as success.
@@ -137,7 +137,7 @@ class Runner:
         raise _failure(stack, command, outcome, self.cancellation.requested)
 
     def command_line(self, stack: Stack, command: str, *arguments: str, options: Mapping[str, Any]) -> list[str]:
-        """Return the program and all arguments of a Terraform command. The parameters are those of `run`."""
+        """Return the program and all arguments of a Terraform command. The parameters are those of the method `run`."""
         from python_terraform import Terraform
 
         builder = Terraform(working_dir=str(stack.source_dir), terraform_bin_path="terraform")
@@ -237,7 +237,7 @@ class _Collected:
         self.summaries: list[ChangeSummary] = []
 
     def stdout(self, line: str) -> None:
-        """Process a line of the standard output."""
+        """Process a line of Terraform's standard output."""
         if self._on_event is None:
             self.lines.append(line)
             return
@@ -247,7 +247,7 @@ class _Collected:
             self._take(event)
 
     def stderr(self, line: str) -> None:
-        """Process a line of the standard error."""
+        """Process a line of Terraform's standard error."""
         self._log.write(line)
         if line.strip():
             self._take(PlainText(line.rstrip()))
@@ -302,7 +302,7 @@ def _failure(
 
 
 def _lock_holder(text: str) -> str:
-    """Return the lines about the holder of the lock in Terraform's `Lock Info` block."""
+    """Return the lines of Terraform's error that describe the holder of the state's lock (`Lock Info`)."""
     wanted = ("ID:", "Who:", "Operation:", "Created:")
     lines = [" ".join(line.split()) for line in text.splitlines() if line.strip().startswith(wanted)]
     return "\n".join(f"  {line}" for line in lines)

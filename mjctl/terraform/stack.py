@@ -1,4 +1,4 @@
-"""A stack of a unit: its Terraform code, its state, and its private folder."""
+"""The stack of a unit: the Terraform code, the state and the private folder of the unit."""
 
 from __future__ import annotations
 
@@ -21,7 +21,7 @@ _APPLIED = "terraform/applied.tfvars.json"
 
 @dataclass(frozen=True)
 class StatePosition:
-    """Identifies a version of a state.
+    """Identifies a version of a Terraform state.
 
     Attributes:
         lineage: The id that the state keeps as long as it exists, or None if there is no state.
@@ -44,7 +44,7 @@ class Stack:
         folder: The private folder of the unit. `folder/terraform` contains TF_DATA_DIR, the variables, the plans and,
             for target `local`, the state.
         remote: The place of the state in the state bucket; None for target `local`, whose state is a file.
-        digest: The digest of the Terraform code, or None if it was not computed yet.
+        digest: The digest of the Terraform code, or None if the digest was not computed yet.
     """
 
     environment: str
@@ -96,7 +96,7 @@ class Stack:
 
     @property
     def parallelism(self) -> int:
-        """Return the number of Terraform's concurrent operations.
+        """Return the number of operations that Terraform runs at the same time.
 
         The number is higher for an emulated AWS, because an emulator does not throttle requests.
         """
@@ -104,17 +104,17 @@ class Stack:
 
     @property
     def terraform_dir(self) -> Path:
-        """Return the folder of Terraform's files for this unit."""
+        """Return the folder with Terraform's files of this unit."""
         return self.folder / "terraform"
 
     @property
     def data_dir(self) -> Path:
-        """Return Terraform's data folder, TF_DATA_DIR."""
+        """Return Terraform's data folder (TF_DATA_DIR) of this unit."""
         return self.terraform_dir / "data"
 
     @property
     def state_file(self) -> Path:
-        """Return the file of the state of a local unit."""
+        """Return the path of the state file of a local unit."""
         return self.terraform_dir / "terraform.tfstate"
 
     @property
@@ -130,7 +130,7 @@ class Stack:
         return UnitFiles(self.folder, self.remote.account, f"{self.remote.key.removesuffix('.tfstate')}/")
 
     def applied_variables(self) -> dict[str, Any] | None:
-        """Return the variables of the last complete apply, or None if the unit was never applied completely."""
+        """Return the values of the variables in the last complete apply, or None if there was no complete apply."""
         try:
             variables = json.loads(self.unit_files.read(_APPLIED) or b"null")
         except ValueError:
@@ -152,7 +152,7 @@ class Stack:
 
     @property
     def lock_file(self) -> Path:
-        """Return the file in which `terraform init` records the providers that it chose for the code."""
+        """Return the file .terraform.lock.hcl, in which `terraform init` records the versions of the providers."""
         return self.source_dir / ".terraform.lock.hcl"
 
     @property
@@ -188,7 +188,7 @@ class Stack:
         return StatePosition(str(lineage) if lineage else None, int(serial) if serial is not None else None)
 
     def outputs(self) -> dict[str, Any]:
-        """Return the outputs of the last apply by name, or {} if there are none."""
+        """Return the outputs of the unit's last apply by name, or {} without outputs."""
         return {name: output["value"] for name, output in self._state().get("outputs", {}).items()}
 
     def _state(self) -> dict[str, Any]:

@@ -13,9 +13,9 @@ from mjctl.files import explained_disk_errors, write_private
 class UnitFiles:
     """Stores small files by name.
 
-    For files on this machine, every method raises MjctlError for an error of the disk. For files in a state bucket,
-    every method raises UnreachableError, PermissionDeniedError or NotFoundError if the bucket does not answer, refuses
-    access or does not exist.
+    For files on this machine, `write` raises MjctlError for an error of the disk. For files in a state bucket, every
+    method raises UnreachableError, PermissionDeniedError or NotFoundError if the bucket does not answer, refuses access
+    or does not exist.
 
     Attributes:
         folder: The private folder of the files, which is used if `account` is None.
@@ -38,7 +38,7 @@ class UnitFiles:
             return None
 
     def write(self, name: str, text: str) -> None:
-        """Write the file `name` atomically."""
+        """Write the file `name`, so that another process reads the old or the new content, and never a part."""
         if self.account is not None:
             self._put(name, text)
             return
@@ -48,7 +48,7 @@ class UnitFiles:
         write_private(path, text)
 
     def remove(self, name: str) -> None:
-        """Remove the file `name`. A missing file is no error."""
+        """Remove the file `name`. It is no error if the file does not exist."""
         if self.account is None:
             (self.folder / name).unlink(missing_ok=True)
             return

@@ -1,7 +1,7 @@
-"""Lists the mutants: each breaks one line of the product, and names the tests that must then fail.
+"""Lists the mutants. A mutant breaks one line of the product, and names the tests of which at least one must then fail.
 
-`make mutants` runs the mutants. A mutant whose text no longer occurs in its file is an error. A change of a line
-that a mutant replaces must therefore change the mutant too.
+`make mutants` runs the mutants. `make mutants` ends with an error if the text `old` of a mutant no longer occurs in its
+file. A change of a line that a mutant replaces must change the mutant too.
 """
 
 from __future__ import annotations
@@ -23,8 +23,9 @@ class Mutant:
         file: Path of the file, relative to the repository.
         old: The text to replace, which must occur exactly once in the file.
         new: The text that replaces `old` and breaks the product.
-        tests: Test files, or tests, of which at least one must fail.
-        equivalent: The reason why no test can detect the mutant, or "". A mutant with a reason is not run.
+        tests: Test files or ids of tests, of which at least one must fail with the mutant.
+        equivalent: The reason why no test can detect the mutant, or "" if a test can detect the mutant. `make mutants`
+            does not run a mutant with such a reason.
     """
 
     name: str

@@ -2,8 +2,8 @@
 
 `make mutants` runs all mutants, and `python -m tools.mutants.run NAME...` runs the named mutants.
 
-Each mutant is applied to a copy of the checkout, so that the checkout is never broken. A test that fails without a
-mutant too proves nothing. The tests therefore run once on the unbroken copy first, unless `--no-baseline` is given.
+The program applies each mutant to a copy of the checkout, so that the checkout itself is never broken. The tests run
+once without a mutant first, unless `--no-baseline` is given: a test that fails without a mutant proves nothing.
 """
 
 from __future__ import annotations
@@ -25,20 +25,21 @@ ROOT = Path(__file__).resolve().parents[2]
 _NOT_COPIED = shutil.ignore_patterns(
     ".git", ".venv*", ".mjctl", "__pycache__", ".*_cache", "*.egg-info", "node_modules"
 )
-# A mutant can make a test wait for ever. A test that exceeds this number of seconds counts as failed.
+# Time limit of the tests of one mutant. A mutant can make a test wait for ever, and a test that exceeds the limit
+# counts as failed.
 _SECONDS = 600
 _FAILED, _NO_TESTS = 1, 5
 
 
 class StaleMutantError(Exception):
-    """Reports a mutant whose text does not occur exactly once in its file, so that the mutant tests nothing."""
+    """Reports a mutant whose text `old` does not occur exactly once in its file, or whose test file is missing."""
 
 
 def broken(mutant: Mutant, root: Path = ROOT) -> str:
     """Return the text of the mutant's file with the mutant applied.
 
     Raises:
-        StaleMutantError: The old text does not occur exactly once, or a test file is missing.
+        StaleMutantError: The mutant's text `old` does not occur exactly once in the file, or a test file is missing.
     """
     path = root / mutant.file
     text = path.read_text(encoding="utf-8") if path.is_file() else ""
@@ -52,7 +53,7 @@ def broken(mutant: Mutant, root: Path = ROOT) -> str:
 
 
 def main(arguments: Sequence[str]) -> int:
-    """Run the mutants named in `arguments`, or all.
+    """Run the mutants that `arguments` names, or all mutants.
 
     Returns:
         0 if a test failed for every mutant, 1 if a mutant survived, 2 if the tests fail without a mutant.
@@ -100,7 +101,7 @@ def _run(chosen: Sequence[Mutant], copy: Path, *, baseline: bool) -> int:
 
 
 def _caught_by(mutant: Mutant, copy: Path) -> str:
-    """Return the test that fails with the mutant; "" if none does."""
+    """Return the id of the test that fails with the mutant, or "" if all tests pass."""
     path = copy / mutant.file
     whole = path.read_text(encoding="utf-8")
     path.write_text(broken(mutant, copy), encoding="utf-8")
@@ -118,15 +119,14 @@ def _caught_by(mutant: Mutant, copy: Path) -> str:
 def _pytest(copy: Path, tests: Iterable[str], *, stop: bool) -> tuple[int, str]:
     """Run tests of the copy.
 
-    The copy's folder precedes all others on the import path, so that the tests import the packages of the copy.
+    The folder of the copied checkout is the first on the import path, so that the tests import the copied packages.
 
     Args:
         copy: folder of the copied checkout.
         tests: test files, or ids of tests.
         stop: whether to stop at the first failure.
 
-    Returns:
-        The exit code of pytest, and the id of the first test that failed.
+    Returns: The exit code of pytest, and the id of the first test that failed.
     """
     environment = {
         **os.environ,

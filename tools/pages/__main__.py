@@ -7,7 +7,7 @@ from pathlib import Path
 from tools.pages import alarms, configuration, exit_codes, metrics, modules, schemas
 
 DOCS = Path(__file__).parents[2] / "docs"
-# The generator of each page, by the page's file name.
+# File name of each generated page in docs/ -> the function that returns the page.
 PAGES = {
     "alarms.md": alarms.page,
     "configuration.md": configuration.page,

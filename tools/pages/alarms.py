@@ -30,10 +30,10 @@ _ALARM = re.compile(
 )
 _EDGE_ALARM = re.compile(r'^resource "aws_cloudwatch_metric_alarm" "\w+" \{\n(?P<body>.*?)^\}', re.M | re.S)
 _DEFAULTS = {"statistic": "Average", "threshold": "0", "period": "60", "evaluations": "2"}
-# The names in the edge stack, and the names of the same values in the module.
+# Argument of an alarm in the edge stack -> the name of the equal setting in terraform/modules/observability.
 _EDGE_NAMES = {"metric_name": "metric", "evaluation_periods": "evaluations", "comparison_operator": "comparison"}
 _ABOVE, _BELOW = "GreaterThanThreshold", "LessThanThreshold"
-# The word that stands for a value, by the first word of the alarm's name.
+# First word of an alarm's name -> the placeholder that the page prints instead of a node, function, queue or table.
 _PLACEHOLDERS = {"cache": "NODE", "function": "NAME", "dead": "QUEUE", "queue": "QUEUE", "table": "TABLE"}
 
 
@@ -42,10 +42,11 @@ class Alarm:
     """Describes one alarm, or a group of alarms with the same condition.
 
     Attributes:
-        name: the name without the prefix of the environment; a word in capitals stands for a value.
+        name: the alarm's name without the prefix of the environment; a word in capitals is a placeholder, for example
+            QUEUE.
         metric: namespace and name of the metric.
-        condition: the condition under which the alarm is on, in words.
-        silent: whether missing data turns the alarm on.
+        condition: the condition under which the alarm is in the state ALARM, in words.
+        silent: True if missing data turns the alarm on.
     """
 
     name: str

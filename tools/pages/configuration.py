@@ -37,10 +37,10 @@ _NO_DEFAULT = "required"
 
 @dataclass(frozen=True)
 class Part:
-    """Describes one mapping of the file.
+    """Describes one mapping of an environment's file.
 
     Attributes:
-        path: dotted path of the mapping in the file, "" for the file itself.
+        path: dotted path of the mapping in the environment's file, "" for the whole file.
         schema: JSON Schema of the mapping.
     """
 
@@ -59,7 +59,7 @@ def page() -> str:
 
 
 def undescribed() -> list[str]:
-    """Return the dotted paths of the keys that have no description in the model."""
+    """Return the dotted paths of the keys of an environment's file that have no description in the model."""
     document = Environment.model_json_schema()
     definitions = document.get("$defs", {})
     return [
@@ -81,7 +81,7 @@ def _properties(part: Part) -> Iterator[tuple[str, dict[str, Any]]]:
 
 
 def _parts(path: str, schema: dict[str, Any], definitions: dict[str, Any]) -> Iterator[Part]:
-    """Yield the mapping at `path` and the mappings in it, each before its own parts."""
+    """Yield the mapping at `path` and all mappings inside it, an outer mapping before its inner mappings."""
     part = Part(path, schema)
     yield part
     for key, child in _properties(part):
@@ -90,7 +90,7 @@ def _parts(path: str, schema: dict[str, Any], definitions: dict[str, Any]) -> It
 
 
 def _references(schema: dict[str, Any]) -> Iterator[tuple[str, str]]:
-    """Yield the definitions that a key's value may be, each with the suffix of its path: `.NAME` in a map."""
+    """Yield the JSON Schema definitions of a key's value, each with its suffix of the path: `.NAME` in a map."""
     if "$ref" in schema:
         yield "", schema["$ref"].rsplit("/", 1)[-1]
     for option in [*schema.get("anyOf", []), *schema.get("allOf", [])]:

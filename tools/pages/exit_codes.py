@@ -1,4 +1,4 @@
-"""Generates docs/exit-codes.md from the exit codes, with the steps that cure each of them."""
+"""Generates docs/exit-codes.md: the exit codes of mjctl, and the steps that cure each error."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ with its cause, its place and the next step. With `--output json` the document o
 ([JSON](cli.md#json)). `--log-file FILE` keeps a copy of stderr with times, and `--verbose` shows more of Terraform.
 """
 
-# For each code: when it occurs, and the steps in their order.
+# Exit code -> the situation in which a command ends with the code, and the steps that an operator takes, in order.
 TROUBLESHOOTING: dict[ExitCode, tuple[str, tuple[str, ...]]] = {
     ExitCode.OK: ("The command has done its work.", ()),
     ExitCode.INTERNAL: (

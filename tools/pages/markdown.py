@@ -11,7 +11,7 @@ def head(title: str, text: str) -> str:
 
 
 def table(columns: Sequence[str], rows: Iterable[Sequence[str]]) -> str:
-    """Return a table with a final newline. A bar within a cell is escaped."""
+    """Return a Markdown table that ends with a newline. A bar within a cell is escaped."""
     lines = [columns, ["---"] * len(columns), *([cell.replace("|", "\\|") for cell in row] for row in rows)]
     return "\n".join("|" + "|".join(f" {cell} " if cell else " " for cell in line) + "|" for line in lines) + "\n"
 
@@ -23,6 +23,6 @@ def anchor(heading: str) -> str:
 
 
 def plain(text: str) -> str:
-    """Return a text for a cell: on one line, with `<` escaped outside of code, because Markdown would read a tag."""
+    """Return a text for a cell: on one line, with `<` escaped outside of code, because `<` starts an HTML tag."""
     parts = " ".join(text.split()).split("`")
     return "`".join(part if index % 2 else part.replace("<", "&lt;") for index, part in enumerate(parts))

@@ -56,7 +56,10 @@ def _section(title: str, text: str, rows: Iterable[Sequence[str]]) -> str:
 
 
 def _rows(*collectors: Any) -> Iterator[tuple[str, ...]]:
-    """Yield a row for each metric. A metric of prometheus_client and a collector of this project are both accepted."""
+    """Yield a row for each metric.
+
+    `collectors` may contain metrics of prometheus_client and collectors of this project.
+    """
     for collector in collectors:
         if isinstance(collector, MetricWrapperBase):
             yield from (_row(metric, collector._labelnames) for metric in collector.describe())

@@ -15,7 +15,7 @@ A stack is one Terraform root with one state. `mjctl deploy` applies the stacks 
 ([The production infrastructure on AWS](aws.md)). A module creates one kind of thing and is used by the stacks. Its
 README has an example, its inputs and its outputs.
 """
-# What a folder without a README holds.
+# Folder of a stack or module without a README -> the description of its content on the page.
 _WITHOUT_README = {
     "bootstrap": "The bucket that stores the states of the other stacks, and its key. Applied by `mjctl bootstrap`.",
     "foundation": "The parts that an environment has once: keys, tables, user pool, global database, registry, zone.",

@@ -1,4 +1,5 @@
-// The rules of gameserver/rules/arena.py with a Colyseus schema. Field, speed, reach, pick-ups and points are the same.
+// The rules of gameserver/rules/arena.py with a Colyseus schema. Field, speed, reach, pick-ups and points are equal to
+// those of arena.py.
 
 import { schema, t } from "@colyseus/schema";
 
@@ -19,7 +20,8 @@ const PickUp = schema({ x: t.uint16(), y: t.uint16(), points: t.uint8() }, "Pick
 
 export const ArenaState = schema({ players: t.map(Player), pickUps: t.map(PickUp) }, "ArenaState");
 
-// Values that clients do not see are outside of the schema: exact positions, headings and the grid of pick-ups.
+// Values that Colyseus does not send to clients are outside of the schema: exact positions, headings and the grid of
+// pick-ups.
 class Runner {
   constructor(player) {
     this.player = player;

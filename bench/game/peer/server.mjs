@@ -1,5 +1,5 @@
-// A Colyseus server with the default transport `ws`, for the comparison in docs/benchmarks.md. It runs only the game:
-// no database, events, snapshots, tokens or metrics. Usage: node server.mjs PORT SEATS
+// A Colyseus server with the default transport `ws`, for the comparison in docs/benchmarks.md. This server runs the
+// game only: no database, events, snapshots, tokens or metrics. Usage: node server.mjs PORT SEATS
 
 import { createServer } from "node:http";
 
@@ -13,7 +13,8 @@ const INPUT = 0;
 const INTERVAL_MS = 1000 / TICK_RATE_HZ;
 
 class ArenaRoom extends Room {
-  // Without Colyseus's patch timer. The tick sends the patch, so that no patch waits for a second timer.
+  // Switch off Colyseus's patch timer. `tick` sends the patch after each step, so that no patch waits for a second
+  // timer.
   patchRate = null;
   maxClients = seats;
 
@@ -30,7 +31,8 @@ class ArenaRoom extends Room {
   }
 
   // Ticks have absolute deadlines, and late ticks are skipped. Colyseus's setTimestep uses setInterval, which drifts to
-  // 19.7 Hz even on an idle machine. With that drift the server would nearly fail the benchmark's 19.5 Hz without load.
+  // 19.7 Hz even on an idle machine. A server at 19.7 Hz would nearly fail the benchmark's limit of 19.5 Hz without any
+  // load.
   schedule() {
     const now = performance.now();
     this.due += INTERVAL_MS;
