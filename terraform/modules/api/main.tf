@@ -60,7 +60,7 @@ resource "aws_lambda_permission" "gateway" {
 }
 
 resource "aws_cloudwatch_log_group" "access" {
-  #checkov:skip=CKV_AWS_338:Logs of 90 days are enough to find a fault. Only the audit log of the function `ops` is kept for a year.
+  #checkov:skip=CKV_AWS_338:Logs of 90 days are enough to find a fault, and only the audit log of the function `ops` is kept for a year.
   name              = "/${var.name}/api-access"
   retention_in_days = var.log_retention_days
   kms_key_id        = var.kms_key_arn

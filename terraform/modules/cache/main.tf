@@ -20,7 +20,7 @@ resource "aws_elasticache_parameter_group" "main" {
 }
 
 resource "aws_cloudwatch_log_group" "main" {
-  #checkov:skip=CKV_AWS_338:Logs of 90 days are enough to find a fault. Only the audit log of the function `ops` is kept for a year.
+  #checkov:skip=CKV_AWS_338:Logs of 90 days are enough to find a fault, and only the audit log of the function `ops` is kept for a year.
   for_each = toset(["engine", "slow"])
 
   name              = "/${var.name}/cache/${each.key}"

@@ -48,7 +48,7 @@ resource "aws_rds_cluster_parameter_group" "main" {
 
 # Terraform creates the log group before the cluster. A log group that RDS creates would keep its logs for ever.
 resource "aws_cloudwatch_log_group" "postgresql" {
-  #checkov:skip=CKV_AWS_338:Logs of 90 days are enough to find a fault. Only the audit log of the function `ops` is kept for a year.
+  #checkov:skip=CKV_AWS_338:Logs of 90 days are enough to find a fault, and only the audit log of the function `ops` is kept for a year.
   name              = "/aws/rds/cluster/${local.identifier}/postgresql"
   retention_in_days = var.log_retention_days
   kms_key_id        = var.kms_key_arn

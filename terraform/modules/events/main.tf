@@ -5,8 +5,8 @@ locals {
     }
   ]...)
 
-  # Terraform knows an ARN that is composed from names at plan. The plan shows complete policies, and topics and queues
-  # do not refer to each other in a cycle.
+  # The ARNs of topics and queues are composed from names. A plan therefore shows complete policies, and topics and
+  # queues do not refer to each other in a cycle.
   topic_arns = { for topic in keys(var.topics) : topic => "arn:aws:sns:${var.region}:${var.account_id}:${var.name}-${topic}" }
   queue_arns = { for queue in keys(var.queues) : queue => "arn:aws:sqs:${var.region}:${var.account_id}:${var.name}-${queue}" }
 }

@@ -77,7 +77,7 @@ resource "aws_wafv2_web_acl_association" "resource" {
 
 # WAF accepts only log groups whose name begins with `aws-waf-logs-`.
 resource "aws_cloudwatch_log_group" "main" {
-  #checkov:skip=CKV_AWS_338:Logs of 90 days are enough to find a fault. Only the audit log of the function `ops` is kept for a year.
+  #checkov:skip=CKV_AWS_338:Logs of 90 days are enough to find a fault, and only the audit log of the function `ops` is kept for a year.
   name              = "aws-waf-logs-${var.name}-${lower(var.scope)}"
   retention_in_days = var.log_retention_days
   kms_key_id        = var.kms_key_arn

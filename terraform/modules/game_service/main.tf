@@ -17,7 +17,7 @@ resource "aws_ecs_cluster" "main" {
 }
 
 resource "aws_cloudwatch_log_group" "game" {
-  #checkov:skip=CKV_AWS_338:Logs of 90 days are enough to find a fault. Only the audit log of the function `ops` is kept for a year.
+  #checkov:skip=CKV_AWS_338:Logs of 90 days are enough to find a fault, and only the audit log of the function `ops` is kept for a year.
   name              = "/${var.name}/game"
   retention_in_days = var.log_retention_days
   kms_key_id        = var.kms_key_arn

@@ -1,5 +1,5 @@
 resource "aws_cloudwatch_log_group" "flow" {
-  #checkov:skip=CKV_AWS_338:Logs of 90 days are enough to find a fault. Only the audit log of the function `ops` is kept for a year.
+  #checkov:skip=CKV_AWS_338:Logs of 90 days are enough to find a fault, and only the audit log of the function `ops` is kept for a year.
   name              = "/${var.name}/vpc-flow"
   retention_in_days = var.flow_log_retention_days
   kms_key_id        = var.kms_key_arn

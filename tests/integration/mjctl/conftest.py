@@ -24,7 +24,8 @@ def settings(make_settings: Callable[..., Settings]) -> Settings:
 
 @pytest.fixture
 def contract(settings: Settings, aws: EmulatedAws) -> Contract:
-    """Return the contract that a stack of these services would publish, without game servers, API and worker."""
+    """Return the contract that a stack with the session's services would publish, without game servers, API and
+    worker."""
     return contract_over(settings, aws.secret)
 
 

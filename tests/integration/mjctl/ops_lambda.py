@@ -30,7 +30,7 @@ def ops_lambda(
 
     Args:
         settings: Source of the function's environment variables.
-        client: A Lambda client of an emulated AWS. The default is the emulated AWS of the session.
+        client: A Lambda client of an emulated AWS. By default, the client uses the emulated AWS of the session.
         code: Source of a handler that replaces `gameserver.functions.lambda_handlers.ops`.
         timeout_seconds: Time after which the emulator ends the function.
         overrides: Environment variables of the function that replace variables of VARIABLES.

@@ -4,7 +4,7 @@ mock_provider "aws" {
   }
 }
 
-# Variables of the example in the module's README. A `run` can replace each variable.
+# Variables of the example in the module's README, each of which a `run` of this file can replace.
 variables {
   certificate_arn = "arn:aws:acm:eu-west-1:123456789012:certificate/01234567-89ab-cdef-0123-456789abcdef"
   domain_name     = "api.arena.example.com"

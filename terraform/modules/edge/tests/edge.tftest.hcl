@@ -12,7 +12,7 @@ mock_provider "aws" {
   }
 }
 
-# Variables of the example in the module's README. A `run` can replace each variable.
+# Variables of the example in the module's README, each of which a `run` of this file can replace.
 variables {
   account_id      = "123456789012"
   bucket          = "arena-prod-web-123456789012"

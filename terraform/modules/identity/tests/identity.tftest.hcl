@@ -4,7 +4,7 @@ mock_provider "aws" {
   }
 }
 
-# Variables of the example in the module's README. A `run` can replace each variable.
+# Variables of the example in the module's README, each of which a `run` of this file can replace.
 variables {
   definition = yamldecode(file("../data_plane/data-plane.yaml")).identity
   name       = "arena-prod"

@@ -1,5 +1,5 @@
-# Variables of the example in the module's README. A `run` can replace each variable. No `run` of this file starts a
-# process, because a plan executes no provisioner.
+# Variables of the example in the module's README, each of which a `run` of this file can replace. No `run` of this file
+# starts a process, because a plan executes no provisioner.
 variables {
   incarnation = { supervisor = "example", revision = "1" }
   kind        = "redis"

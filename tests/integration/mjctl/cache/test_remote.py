@@ -63,7 +63,7 @@ async def redis(settings: Settings) -> AsyncIterator[Redis]:
 
 
 def logged(settings: Settings, event: str) -> list[dict[str, Any]]:
-    """Return the lines with this event from the function's log in CloudWatch."""
+    """Return the lines of the event `event` from the function's log in CloudWatch."""
     logs = boto3.client("logs", endpoint_url=settings.aws_endpoint_url, region_name=settings.region)
     group = f"/aws/lambda/{settings.environment}-ops"
     messages = [item["message"] for item in logs.filter_log_events(logGroupName=group)["events"]]

@@ -1,4 +1,4 @@
-"""Tests of `mjctl sandbox`, run like an operator runs it, with the real emulators."""
+"""Tests of `mjctl sandbox`, which the tests run as an operator does, with the real emulators."""
 
 from __future__ import annotations
 

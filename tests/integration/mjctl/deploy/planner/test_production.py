@@ -188,7 +188,7 @@ def project(workspace: Workspace, capsys: pytest.CaptureFixture[str], monkeypatc
 
 @pytest.fixture
 def absent(project: Project) -> None:
-    """Destroy what an earlier test has deployed."""
+    """Destroy all units that an earlier test has deployed."""
     if set(project.states().values()) != {"absent"}:
         project.outcomes("destroy", "--all-regions", "--auto-approve")
 
