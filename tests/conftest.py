@@ -16,8 +16,7 @@ if signal.getsignal(signal.SIGINT) is signal.SIG_IGN:
     signal.signal(signal.SIGINT, signal.default_int_handler)
 
 RERUNS = 2
-# The tests of each file in this list deploy separate regions. The tests of all other files in tests/integration/stack
-# share one region.
+# Files whose tests deploy separate regions. The tests of all other files in tests/integration/stack share one region.
 _DEPLOY_THEIR_OWN_REGIONS = (
     "test_failover.py",
     "test_rollout.py",

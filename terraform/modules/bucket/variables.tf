@@ -9,7 +9,7 @@ variable "bucket" {
 }
 
 variable "expire_days" {
-  description = "Number of days after which S3 deletes an object. Null keeps all objects."
+  description = "Number of days after which S3 deletes an object. If `expire_days` is null, S3 keeps all objects."
   type        = number
   default     = null
 }
@@ -21,7 +21,7 @@ variable "force_destroy" {
 }
 
 variable "kms_key_arn" {
-  description = "ARN of the KMS key that encrypts the objects. Null uses S3's key, which load balancer logs and a public CDN need."
+  description = "ARN of the KMS key that encrypts the objects. If `kms_key_arn` is null, S3's key encrypts the objects, as load balancer logs and a public CDN require."
   type        = string
   default     = null
 }

@@ -121,7 +121,7 @@ variable "vpc_id" {
 }
 
 variable "writer" {
-  description = "Whether this region contains the writer of the global cluster now. Null means that the primary cluster is the writer. Set `writer` after a failover."
+  description = "Whether this region contains the writer of the global cluster now. If `writer` is null, the primary cluster is the writer. Set `writer` after a failover."
   type        = bool
   default     = null
 }

@@ -9,7 +9,7 @@ output "engine_version" {
 }
 
 output "global_cluster_id" {
-  description = "Id of the global cluster that the regional clusters join. Null if the environment has one region."
+  description = "Id of the global cluster that the regional clusters join. The id is null if the environment has one region."
   value       = one(aws_rds_global_cluster.global[*].id)
 }
 

@@ -37,7 +37,7 @@ variable "password_version" {
 }
 
 variable "recovery_window_days" {
-  description = "Number of days in which a deleted secret can be restored. With 0, AWS deletes the secret at once."
+  description = "Number of days in which a deleted secret can be restored. If the number is 0, AWS deletes the secret at once."
   type        = number
   default     = 30
 

@@ -15,7 +15,7 @@ variable "force_destroy" {
 }
 
 variable "zone_id" {
-  description = "Id of the public hosted zone of the domain. Null creates a zone, and the parent zone must then delegate to the output `name_servers`."
+  description = "Id of the public hosted zone of the domain. If `zone_id` is null, the module creates a zone, and the parent zone must delegate to the output `name_servers`."
   type        = string
   default     = null
 }

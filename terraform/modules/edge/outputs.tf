@@ -1,5 +1,5 @@
 output "accelerator_arn" {
-  description = "ARN of the accelerator, for Shield. Null with `routing = \"latency\"`."
+  description = "ARN of the accelerator, for Shield. The output is null with `routing = \"latency\"`."
   value       = one(aws_globalaccelerator_accelerator.play[*].arn)
 }
 

@@ -73,7 +73,7 @@ variable "region" {
 }
 
 variable "state" {
-  description = "Bucket and KMS key of the Terraform states, which mjctl reads to find the deployed environment. Null if operators read the states with another role."
+  description = "Bucket and KMS key of the Terraform states, which mjctl reads to find the deployed environment. `state` is null if operators read the states with another role."
   type        = object({ bucket = string, kms_key_arn = string })
   default     = null
 }

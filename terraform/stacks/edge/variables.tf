@@ -33,7 +33,7 @@ variable "price_class" {
 }
 
 variable "protect" {
-  description = "Refuse to delete buckets that contain objects. Without protection, `destroy` removes everything."
+  description = "Refuse to delete buckets that contain objects. If `protect` is false, `destroy` removes the buckets with their objects."
   type        = bool
   default     = true
 }

@@ -9,7 +9,7 @@ variable "account_id" {
 }
 
 variable "ci" {
-  description = "Pipeline that deploys by OIDC. `subjects`: token subjects that may assume the roles `plan`, `deploy` and `drill`. Null creates no roles."
+  description = "Pipeline that deploys by OIDC. `subjects`: token subjects that may assume the roles `plan`, `deploy` and `drill`. If `ci` is null, the stack creates no roles for a pipeline."
   type = object({
     issuer            = optional(string, "token.actions.githubusercontent.com")
     state_bucket      = string
@@ -76,7 +76,7 @@ variable "project" {
 }
 
 variable "protect" {
-  description = "Refuse to delete resources with players' data. Without protection, `destroy` removes everything. Switch protection off only below production."
+  description = "Refuse to delete resources with players' data. If `protect` is false, `destroy` removes players' data too. Set `protect` to false only below production."
   type        = bool
   default     = true
 }

@@ -83,7 +83,7 @@ variable "region_dir" {
 }
 
 variable "release_dir" {
-  description = "Absolute path of the folder with the package `gameserver` that the processes run. Null means the installed package."
+  description = "Absolute path of the folder with the package `gameserver` that the processes run. If `release_dir` is null, the processes run the installed package."
   type        = string
   default     = null
 }
@@ -110,7 +110,7 @@ variable "tls" {
 }
 
 variable "web_dir" {
-  description = "Absolute path of the folder with the web client that the API serves. Null means that the API serves no web client."
+  description = "Absolute path of the folder with the web client that the API serves. If `web_dir` is null, the API serves no web client."
   type        = string
   default     = null
 }

@@ -1,11 +1,11 @@
 variable "aws_endpoint_url" {
-  description = "Endpoint of an emulated AWS, for the game's processes and mjctl. Null means AWS itself."
+  description = "Endpoint of an emulated AWS, for the game's processes and mjctl. If the endpoint is null, they use AWS itself."
   type        = string
   default     = null
 }
 
 variable "aws_secret" {
-  description = "Reference to the file with the key of an emulated AWS, for mjctl. Null means AWS itself."
+  description = "Reference to the file with the key of an emulated AWS, for mjctl. If the reference is null, mjctl uses AWS itself."
   type        = string
   default     = null
 }
@@ -41,7 +41,7 @@ variable "cache" {
 }
 
 variable "database" {
-  description = "Aurora instances of this region. `capacity`: only with instance_class db.serverless. `writer`: whether this region contains the writer of the global cluster. Null means that the primary region contains the writer."
+  description = "Aurora instances of this region. `capacity`: Aurora capacity units, only with instance_class db.serverless. `writer`: whether this region contains the writer of the global cluster. If `writer` is null, the primary region contains the writer."
   type = object({
     backup_retention_days = optional(number, 14)
     capacity              = optional(object({ max = number, min = number }))
@@ -141,7 +141,7 @@ variable "operators" {
 }
 
 variable "protect" {
-  description = "Refuse to delete resources with players' data. Without protection, `destroy` removes everything. Switch protection off only below production."
+  description = "Refuse to delete resources with players' data. If `protect` is false, `destroy` removes players' data too. Set `protect` to false only below production."
   type        = bool
   default     = true
 }
@@ -152,7 +152,7 @@ variable "region" {
 }
 
 variable "state" {
-  description = "Bucket and KMS key of the Terraform states, for the operator role. Null if operators read the states with another role."
+  description = "Bucket and KMS key of the Terraform states, for the operator role. `state` is null if operators read the states with another role."
   type        = object({ bucket = string, kms_key_arn = string })
   default     = null
 }

@@ -37,7 +37,7 @@ class Ran:
     stderr: str
 
     def json(self) -> Any:
-        """Return the JSON document on stdout. Any other text on stdout fails the test."""
+        """Return the JSON document on stdout. The test fails if stdout contains any other text."""
         return read_document(self.stdout)
 
 
