@@ -151,7 +151,7 @@ class Account:
         return NotFoundError(
             f"the state bucket {self.bucket} does not exist",
             where=self.where,
-            hint=f"`mjctl bootstrap --env {self.environment}` creates it",
+            hint=f"`mjctl bootstrap --env {self.environment}` creates the state bucket",
         )
 
     def explain(self, error: Exception, part: str) -> MjctlError:
@@ -196,7 +196,7 @@ def open_account(workspace: Workspace, environment: Environment) -> Account:
             raise UnreachableError(
                 "the sandbox does not run",
                 where=f"environment {environment.name}",
-                hint=f"start it with `mjctl sandbox up --env {environment.name}`",
+                hint=f"start the sandbox with `mjctl sandbox up --env {environment.name}`",
             )
         variables = sandbox.endpoints
         key_file = sandbox.key_file
@@ -241,7 +241,7 @@ def _key_of_bucket(account: Account) -> str:
         raise ConfigError(
             f"the state bucket {account.bucket} is not encrypted with a KMS key",
             where=account.where,
-            hint=f"`mjctl bootstrap --env {account.environment}` encrypts it",
+            hint=f"`mjctl bootstrap --env {account.environment}` encrypts the state bucket",
         ) from None
     except Exception as error:
         raise account.explain(error, f"s3://{account.bucket}") from error

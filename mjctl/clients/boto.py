@@ -71,13 +71,13 @@ class ThrottledError(UnreachableError):
 class RegionClients:
     """Calls the AWS APIs of a region from asyncio, with boto3 clients in a pool of threads.
 
-    Each region has its own pool, so that a region whose API hangs cannot use up the threads of other regions. Use an
-    object of this class as a context manager.
+    Each region has its own pool, so that a region whose API hangs cannot use up the threads of other regions. Use
+    `RegionClients` as a context manager.
 
     Args:
         contract: The contract of the region.
-        timeout_seconds: The time limit of each read from a connection. Connecting has the same limit, but 5 seconds at
-            most.
+        timeout_seconds: The time limit of each read from a connection. Connecting may take as long as a read, but 5
+            seconds at most.
         attempts: How often botocore tries a call at most, including the first try.
         repeat_closed: Repeat a call once, without a pause, if the connection was refused or closed, or if AWS answered
             with a status of 500 or above. A call that timed out is not repeated because of `repeat_closed`. Callers set

@@ -31,8 +31,9 @@ class AlarmState(StrEnum):
 
 # Whether Route 53 considers a health check healthy, by the flags (Disabled, Inverted) and the state of its alarm.
 #
-# Without the flags, a health check is healthy if its alarm's state is OK, and unhealthy if the state is ALARM. See the
-# type CLOUDWATCH_METRIC in https://docs.aws.amazon.com/Route53/latest/APIReference/API_HealthCheckConfig.html .
+# Without the flags Disabled and Inverted, a health check is healthy if its alarm's state is OK, and unhealthy if the
+# state is ALARM. See the type CLOUDWATCH_METRIC in
+# https://docs.aws.amazon.com/Route53/latest/APIReference/API_HealthCheckConfig.html .
 #
 # The flag Inverted of a health check exchanges the results healthy and unhealthy. See
 # https://docs.aws.amazon.com/Route53/latest/DeveloperGuide/health-checks-invert.html .

@@ -66,7 +66,7 @@ class Service:
 
     @property
     def primary(self) -> EcsDeployment | None:
-        """Return the deployment to which the service moves, or None if there is none."""
+        """Return the newest deployment, to which the service moves, or None if ECS reports no deployment."""
         return next((deployment for deployment in self.deployments if deployment.status == "PRIMARY"), None)
 
 

@@ -8,7 +8,7 @@ EXPIRED_CODES = frozenset(
         "ExpiredTokenException",
         "RequestExpired",
         "TokenRefreshRequired",
-        # IAM Identity Center answers with these two codes if it cannot renew a session:
+        # IAM Identity Center answers InvalidGrantException or UnauthorizedException if it cannot renew a session:
         # https://docs.aws.amazon.com/singlesignon/latest/OIDCAPIReference/API_CreateToken.html
         "InvalidGrantException",
         "UnauthorizedException",

@@ -33,8 +33,8 @@ async def in_each_region(
 ) -> list[RegionOutcome[T]]:
     """Run `work` for every contract, for at most `concurrency` regions at a time.
 
-    An MjctlError of a region does not stop the work on other regions. Any other exception is a fault of mjctl, and
-    cancels the work on all regions.
+    An MjctlError of a region does not stop the work on other regions. An exception other than an MjctlError is a fault
+    of mjctl, and cancels the work on all regions.
 
     Returns:
         The results in the order of `contracts`.

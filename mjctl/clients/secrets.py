@@ -58,8 +58,7 @@ def _read_private(path: Path) -> str:
             # The path of the file, <home>/<environment>/<region>/secrets/<file>, contains the names of environment and
             # region.
             hint=f"`mjctl deploy --env {path.parents[2].name} --region {path.parents[1].name}` creates the secret "
-            f"again, "
-            "with the part of the region that it protects",
+            f"again, together with the part of the region that the secret protects",
         ) from None
     except PermissionError:
         raise PermissionDeniedError(

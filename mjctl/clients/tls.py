@@ -29,7 +29,7 @@ def ssl_context(contract: Contract) -> ssl.SSLContext:
 def private_context(contract: Contract) -> ssl.SSLContext | None:
     """Return the context of `ssl_context` for a region with a private authority, else None.
 
-    With None, a client uses its default context, which verifies by the system's authorities.
+    If the result is None, a client uses its default context, which verifies by the system's authorities.
 
     Raises:
         NotFoundError: the file of the authority's certificate does not exist or cannot be read.

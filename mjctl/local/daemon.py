@@ -30,7 +30,7 @@ _INHERITED = ("HOME", "LANG", "LC_ALL", "LOGNAME", "PATH", "SHELL", "TMPDIR", "T
 def connect(layout: Layout, *, timeout_seconds: float = 60.0) -> SupervisorClient:
     """Return a client for the region's supervisor, for the socket that the last start of a supervisor recorded.
 
-    The call does not check that the supervisor runs.
+    `connect` does not check that the supervisor runs.
     """
     recorded = read_json(layout.supervisor_record).get("socket")
     path = Path(recorded) if isinstance(recorded, str) else socket_path(layout.region_dir)
@@ -137,8 +137,8 @@ def _spawn(layout: Layout, socket: Path) -> None:
     socket.unlink(missing_ok=True)
     write_private(layout.supervisor_base_config, supervisor_config(layout, socket, _open_files()))
     write_config(layout)
-    # The command supervisord ends when the socket is open. The supervisor continues in its own session, which Ctrl-C
-    # does not reach.
+    # The command supervisord ends when the supervisor's socket is open. The supervisor continues in its own session,
+    # which Ctrl-C does not reach.
     result = subprocess.run(
         [sys.executable, "-m", "supervisor.supervisord", "-c", str(layout.supervisor_config)],
         stdin=subprocess.DEVNULL,

@@ -95,7 +95,7 @@ def create(spec: DataPlaneSpec) -> dict[str, Any]:
 
 
 def differences(spec: DataPlaneSpec) -> tuple[Difference, ...]:
-    """Compare the emulated AWS with the definition without any change.
+    """Return the differences between the emulated AWS and the definition, without a change of the emulated AWS.
 
     Raises:
         botocore.exceptions.ClientError: the emulated AWS refused a request.
@@ -131,7 +131,7 @@ class _Clients:
 
 
 class _Walk:
-    """Compares each part of the definition with the emulated AWS. With `repair`, it repairs each difference at once."""
+    """Compares each part of the definition with the emulated AWS. With `repair`, `run` repairs each difference."""
 
     def __init__(self, spec: DataPlaneSpec, *, repair: bool) -> None:
         self.differences: list[Difference] = []
@@ -221,9 +221,9 @@ class _Walk:
         """Return the name of a queue's dead-letter queue: `<name>-dlq`, as terraform/modules/events names it.
 
         Earlier versions of mjctl named the dead-letter queue of a local region `<name>-dead-letter`. A region that an
-        earlier version deployed keeps that name until the region is destroyed, because SQS cannot rename a queue. A
-        message that is sent to a queue of another name gets another id, with which `queue peek` would not find the
-        reason of the message's failure.
+        earlier version deployed keeps the name `<name>-dead-letter` until the region is destroyed, because SQS cannot
+        rename a queue. A message that is sent to a queue of another name gets another id, with which `queue peek` would
+        not find the reason of the message's failure.
         """
         current, earlier = f"{name}-dlq", f"{name}-dead-letter"
         published = self._spec.published.get("queues", {}).get(key, {}).get("dead_letter", {}).get("arn", "")
@@ -361,7 +361,7 @@ class _Walk:
     def _key(self, key: str, values: Mapping[str, Any]) -> str:
         """Compare or repair the KMS key `key`, and return its ARN.
 
-        The key is that of the published manifest, or else that of the alias `alias/<prefix>-<key>`.
+        The KMS key is that of the published manifest, or else that of the alias `alias/<prefix>-<key>`.
         """
         kms, name = self._clients.kms, f"{self._spec.prefix}-{key}"
         alias = f"alias/{name}"
@@ -378,8 +378,8 @@ class _Walk:
         arn = str(metadata["Arn"])
         self._make_usable(name, arn, str(metadata.get("KeyState", "Enabled")))
         if key_of_alias is None or key_of_alias["Arn"] != arn:
-            # A missing KMS key was already reported as a difference, so its missing alias must not be reported as
-            # another.
+            # A missing KMS key was already reported as a difference, so its missing alias must not be reported as a
+            # second difference.
             is_new = any(item.part == f"KMS key {name}" and item.new_id for item in self.differences)
             if is_new or self._differs(f"KMS key {name}", f"does not have {alias}", "sets the alias again"):
                 if key_of_alias is not None:

@@ -79,7 +79,7 @@ class ChangeTracker:
 
 
 async def save_changes(tracker: ChangeTracker) -> None:
-    """Save the changed state about every second until the task is cancelled.
+    """Save the state of the changed services about every second, until the task is cancelled.
 
     A cancelled task leaves no child process.
     """
@@ -113,8 +113,8 @@ def _save(name: str, get_state: Callable[[], Any]) -> None:
 async def in_snapshot(work: Callable[[], None]) -> None:
     """Run `work` in a forked child process, with a snapshot of this process's memory.
 
-    Copying 100,000 items of DynamoDB takes seconds. During a copy in this process, the emulator would answer no
-    request. A cancelled call of `in_snapshot` kills the child process.
+    Copying 100,000 items of DynamoDB takes seconds. A copy in the emulator's own process would delay all requests until
+    its end. A cancelled call of `in_snapshot` kills the child process.
 
     Raises:
         RuntimeError: the child process failed.
@@ -168,8 +168,8 @@ def _run_as_child(work: Callable[[], None], parent: int) -> NoReturn:
 def _copies(wanted: Mapping[str, Callable[[], Any]]) -> tuple[dict[str, Any], set[str]]:
     """Return the copied states, and the names of the services whose state could not be copied this time.
 
-    A worker thread of ministack may change a state during the copy. The copy then fails with `dictionary changed size
-    during iteration`.
+    The copy of a state fails with `dictionary changed size during iteration` if a worker thread of ministack changes
+    the state during the copy.
     """
     states, missed = {}, set()
     for name, get_state in wanted.items():
@@ -200,7 +200,7 @@ async def serve(port: int, key: AwsKey, application: Application | None = None, 
     Args:
         port: The TCP port.
         key: The access key that callers must use.
-        application: An ASGI application that wraps ministack's. The default is ministack's application.
+        application: An ASGI application that wraps ministack's application. The default application is ministack's.
         persistent: Whether to save the state about every second.
     """
     from hypercorn.asyncio import serve as hypercorn_serve

@@ -1,11 +1,12 @@
 """Access control of an emulated AWS: only programs that have its access key may send requests.
 
 An emulator checks no signature and answers web pages of every origin. Without this guard, any web page in a browser on
-this machine and any other user could read the players' data and run code as the developer. The guard refuses
+this machine and any other user could read the players' data and run code as the developer. The guard refuses three
+kinds of requests:
 
-- a `Host` that is not a name of this machine, by which an attack by DNS rebinding is recognised;
-- every request that a browser sends for a page (`Origin`, `Sec-Fetch-Site`), preflights included;
-- every request without the emulator's access key id, which is random and as long as a password.
+- A request whose `Host` is not a name of this machine, as in an attack by DNS rebinding.
+- A request that a browser sends for a web page (`Origin`, `Sec-Fetch-Site`), also a preflight request.
+- A request without the emulator's access key id, which is random and as long as a password.
 
 Two public documents need no access key: `/healthz`, and the set of public keys with which the players' tokens are
 verified.

@@ -1,7 +1,7 @@
 """Finds and stops processes of a region that run although their supervisor has ended.
 
 The environment variable MJCTL_REGION_DIR marks each process of a region. A list of processes in a file could be lost or
-out of date. No other process has the variable by accident.
+out of date. No process of another program has the variable MJCTL_REGION_DIR by accident.
 """
 
 from __future__ import annotations
@@ -37,7 +37,7 @@ class Leftover:
 def mark(region_dir: Path) -> dict[str, str]:
     """Return the environment variables that mark the supervisor of a region.
 
-    All programs of the supervisor inherit these variables.
+    All programs of the supervisor inherit its environment variables.
     """
     return {_MARK: str(region_dir.resolve())}
 

@@ -184,8 +184,8 @@ def _refuse_taken_port(spec: ProcessSpec) -> None:
         raise ConflictError(
             f"{spec.name} cannot use port {spec.port}: {describe_holder(spec.port)} uses it",
             where=str(spec.region_dir),
-            hint=f"stop that program, or remove the port from local.ports; then run `mjctl deploy {_scope(spec)}` "
-            f"again",
+            hint="stop the program that uses the port, or remove the port from local.ports; then run "
+            f"`mjctl deploy {_scope(spec)}` again",
         )
 
 
@@ -204,5 +204,5 @@ def _refuse_after_failed_roll(spec: ProcessSpec) -> None:
         raise ConflictError(
             f"{spec.name} was not replaced and keeps running: the replacement of {failed.get('process')} did not start",
             where=str(spec.region_dir),
-            hint=f"fix the cause of that failure, then run `mjctl deploy {_scope(spec)}` again",
+            hint=f"fix the cause of the failed replacement, then run `mjctl deploy {_scope(spec)}` again",
         )

@@ -1,4 +1,7 @@
-"""Chooses the ports of a local region. A region keeps its ports, and no two regions or checkouts get the same port."""
+"""Chooses the ports of a local region.
+
+A region keeps its ports, and no two regions of a user get the same port, also in different checkouts.
+"""
 
 from __future__ import annotations
 
@@ -13,8 +16,8 @@ from mjctl.files import file_lock, read_json, write_private
 from mjctl.local.layout import Layout, private_runtime_dir
 from mjctl.models.errors import ConflictError
 
-# These ports are below the ports of outgoing connections (from 32768 on Linux, from 49152 on macOS). In the range of
-# outgoing ports, an outgoing connection could take the port of a process while the process restarts.
+# The chosen ports are below the ports of outgoing connections (from 32768 on Linux, from 49152 on macOS). In the range
+# of outgoing ports, an outgoing connection could take the port of a process while the process restarts.
 _FIRST, _LAST = 20_000, 32_000
 
 
@@ -111,7 +114,7 @@ def _pinned(region: str, name: str, port: int, chosen: Mapping[str, int], ours: 
     raise ConflictError(
         f"port {port}, pinned for {region}/{name}, is in use by {describe_holder(port)}",
         where=f"local.ports.{region}/{name}",
-        hint="stop that program, write another port, or remove this line so that mjctl chooses a free port",
+        hint="stop the program, write another port, or remove the pinned port so that mjctl chooses a free port",
     )
 
 

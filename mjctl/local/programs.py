@@ -31,7 +31,7 @@ class Program:
 
 
 def prepare(spec: ProcessSpec) -> Program:
-    """Create the missing files of a process and return its command. Existing data is kept.
+    """Create the missing files of a process and return its command. `prepare` keeps existing data.
 
     Raises:
         DependencyError: a required program or package is not installed.

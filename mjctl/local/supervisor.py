@@ -98,7 +98,7 @@ class SupervisorClient:
         return int(self._call("getPID"))
 
     def processes(self) -> list[ProcessInfo]:
-        """List all programs, with the watchdog."""
+        """List all programs of the supervisor, including the watchdog."""
         return [_process_info(values) for values in self._call("getAllProcessInfo")]
 
     def process(self, name: str) -> ProcessInfo | None:
@@ -135,7 +135,7 @@ class SupervisorClient:
         self._call("addProcessGroup", name, ignore=_ALREADY_ADDED)
 
     def remove(self, name: str) -> None:
-        """Stop a program and remove it from the supervisor. Do nothing if the supervisor does not have it."""
+        """Stop a program and remove it from the supervisor. Do nothing if the supervisor does not have the program."""
         if self.process(name) is None:
             return
         self.stop(name)
@@ -176,7 +176,10 @@ class SupervisorClient:
 
 
 def incidents(run_dir: Path) -> list[Incident]:
-    """List the incidents that the watchdog recorded, the oldest first. The list is empty if the file is missing."""
+    """List the incidents that the watchdog recorded, the oldest first.
+
+    The list is empty if the file of incidents is missing.
+    """
     try:
         lines = (run_dir / "incidents.jsonl").read_text().splitlines()
     except OSError:

@@ -20,7 +20,9 @@ _START_RETRIES = 100_000
 
 
 def supervisor_config(layout: Layout, socket: Path, open_files: int) -> str:
-    """Return the first part of the region's `supervisord.conf`. The first part contains no program except the watchdog.
+    """Return the first part of the region's `supervisord.conf`.
+
+    The first part of the file contains no program except the watchdog.
 
     Args:
         layout: The folders of the region.
@@ -61,8 +63,8 @@ def supervisor_config(layout: Layout, socket: Path, open_files: int) -> str:
 def write_config(layout: Layout) -> None:
     """Write `supervisord.conf`: the first part that the supervisor was started with, then every program in `conf.d`.
 
-    The file does not include the folder `conf.d`, because supervisord splits an included path at spaces and reads `[`
-    in a path as a pattern.
+    `supervisord.conf` does not include the folder `conf.d`, because supervisord splits an included path at spaces and
+    reads `[` in a path as a pattern.
     """
     if not layout.supervisor_base_config.exists():
         # The base configuration is missing if an earlier version of mjctl started the supervisor. The
@@ -94,7 +96,7 @@ def program_config(
         layout: The folders of the region.
         name: The program's name.
         command: The program and its arguments.
-        environment: The variables of the program.
+        environment: The environment variables of the program.
         stop_signal: The signal that stops the program, without `SIG`.
         stop_seconds: The seconds after which the supervisor kills a program that does not stop.
 

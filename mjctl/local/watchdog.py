@@ -103,7 +103,7 @@ class Watchdog:
 
         Args:
             event: The name of supervisord's event.
-            values: The payload of the event.
+            values: The fields of the event's payload.
         """
         pid = int(values.get("pid", 0)) or None
         if event == "PROCESS_STATE_EXITED" and pid in self._killed:
@@ -115,7 +115,10 @@ class Watchdog:
             self.record(values["processname"], "exited", pid, f"ended while it started, try {values.get('tries')}")
 
     def record(self, process: str, kind: str, pid: int | None, detail: str) -> None:
-        """Append an incident to the file. Each line is a single write, so that lines of two threads never mix."""
+        """Append an incident to the region's file of incidents.
+
+        Each incident is a single write, so that the lines of two threads never mix.
+        """
         at = datetime.now(UTC).isoformat(timespec="milliseconds")
         line = json.dumps({"at": at, "process": process, "kind": kind, "pid": pid, "detail": detail}) + "\n"
         with append_private(self._layout.incidents) as stream:
@@ -125,7 +128,7 @@ class Watchdog:
 def poll_for_ever(watchdog: Watchdog) -> None:
     """Check the processes each second.
 
-    After any failure, end this process, so that supervisord starts a new watchdog.
+    After any failure, end the watchdog's process, so that supervisord starts a new watchdog.
     """
     try:
         while True:

@@ -1,7 +1,7 @@
 """The section `aws` of an environment's file, which only the targets `aws` and `sandbox` read.
 
-A size that the file omits has the default of the stack's Terraform variable. Only the Terraform variable contains the
-default.
+A size that the environment's file omits has the default of the stack's Terraform variable. The defaults of sizes are
+written only in the Terraform variables.
 """
 
 from __future__ import annotations
@@ -131,7 +131,7 @@ class DatabaseSize(_AwsSection):
 
 
 class TaskSize(_AwsSection):
-    """Describes the size of a game server's Fargate task and the limit of the service's growth."""
+    """Describes the size of a game server's Fargate task and the largest number of tasks."""
 
     cpu: int | None = Field(default=None, description="The CPU units of a task, by default 1024, which are one vCPU.")
     memory: int | None = Field(default=None, description="The memory of a task in MiB, by default 2048.")
@@ -200,7 +200,7 @@ class AwsSettings(_AwsSection):
         default=None, description="The number of days for which CloudWatch keeps logs, by default 90."
     )
     pipeline: Pipeline | None = Field(
-        default=None, description="The CI pipeline that deploys. By default there are no roles for a pipeline."
+        default=None, description="The CI pipeline that deploys. By default Terraform creates no roles for a pipeline."
     )
     backup: BackupCopies = Field(default=BackupCopies(), description="The copies of the managed backups.")
     cache: CacheSize = Field(default=CacheSize(), description="The size of each region's Redis.")

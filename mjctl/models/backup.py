@@ -52,7 +52,8 @@ class Part(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
         records: The number of the part's records.
         raw_bytes: The size of the part's records in bytes, before compression and encryption.
         digest: A digest of the part's records that does not depend on their order (`mjctl.backup.digest`).
-        schema: The definition that a scratch copy of the part needs. The keys of the definition depend on the kind.
+        schema: The definition that a scratch copy of the part needs. The keys of `schema` depend on the kind of the
+            data store.
         chunks: The objects of the store that contain the part's records.
     """
 
@@ -103,7 +104,7 @@ class Manifest(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
         completed_at: The end of the backup in ISO 8601, UTC.
         created_by: The operator, `user@host`.
         database: Facts about the database, e.g. its version.
-        parts: The tables, relations and namespaces.
+        parts: The tables, relations and namespaces in the backup.
     """
 
     format: str
@@ -295,9 +296,10 @@ class Comparison:
         expired: The number of the backup's records whose time to live had ended before the restore began.
         expiring: The number of the backup's records whose time to live may end during the restore. Expiring records are
             counted and not compared.
-        durable: The number of the backup's other records. The comparison compares the digests of durable records.
-        restored: The number of durable records in the restored part. A drill of a managed backup counts all items of
-            the restored table.
+        durable: The number of the backup's records that are neither expired nor expiring. The digests of the durable
+            records are compared.
+        restored: The number of durable records in the restored part. In a drill of a managed backup, `restored` is the
+            number of all items of the restored table.
         equal: True if the durable records of the restored part equal the durable records of the backup.
         seconds: The duration of the comparison.
         sampled: The number of items that a drill of a managed backup compared with the live table, else 0.
@@ -391,7 +393,7 @@ class DrillReport:
 
 @dataclass(frozen=True)
 class RetentionPolicy:
-    """Describes which backups to keep. A backup is kept if any of the four numbers requires it.
+    """Describes which backups to keep. A backup is kept if `last`, `daily`, `weekly` or `monthly` requires it.
 
     Attributes:
         last: The number of newest backups to keep.
@@ -450,7 +452,7 @@ class ManagedBackup:
 
     Attributes:
         service: The AWS service.
-        resource: The table, cluster, cache or other resource of which this is a backup.
+        resource: The table, cluster, cache or other resource that was backed up.
         backup_id: The name or id of the backup.
         state: The state of the backup in AWS's words.
         created_at: The time of the backup, or None if AWS does not report it.
@@ -470,7 +472,7 @@ class ManagedBackup:
 def new_backup_id(now: datetime | None = None) -> str:
     """Return a new id of a backup.
 
-    Ids sort by their time in milliseconds, and random digits distinguish equal times.
+    Ids of backups sort by their time in milliseconds, and random digits distinguish ids of the same time.
     """
     moment = (now or datetime.now(UTC)).astimezone(UTC)
     return f"{moment:%Y%m%dT%H%M%S}{moment.microsecond // 1000:03d}Z-{secrets.token_hex(4)}"

@@ -59,5 +59,8 @@ class CheckResult:
 
     @property
     def observed(self) -> bool:
-        """Return whether the part was checked. A skipped or throttled check does not show that the part is healthy."""
+        """Return whether the check examined its part of the region.
+
+        A skipped or throttled check does not show that the part is healthy.
+        """
         return self.status is not CheckStatus.SKIP and not self.throttled

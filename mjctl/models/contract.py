@@ -76,7 +76,7 @@ class DatabaseAccess(_Part):
         user: The name of the user.
         secret: A reference to a JSON object with the field `password`.
         tls: True if the connection is encrypted.
-        access: `direct` if this machine can connect to the database, `private` if only the VPC can.
+        access: `direct` if this machine can connect to the database, `private` if only programs in its VPC can.
     """
 
     host: str
@@ -96,7 +96,7 @@ class Table(_Part):
 
 
 class DeadLetterQueue(_Part):
-    """Names the dead-letter queue of a queue."""
+    """Names the dead-letter queue of an SQS queue."""
 
     url: str
     arn: str
@@ -251,7 +251,7 @@ class Contract(_Part):
     """Describes a deployed region to every command.
 
     Attributes:
-        version: The version of the contract's form.
+        version: The version of the contract's format.
         project: The project of the environment.
         environment: The name of the environment.
         target: The target of the environment.
@@ -295,7 +295,9 @@ class Contract(_Part):
     fleet: Fleet
     backup: Backup
     managed: Managed | None = Field(
-        default=None, description="The resources that AWS operates. Absent on `local`, where processes replace them."
+        default=None,
+        description="The resources that AWS operates. Absent in a local region, where processes replace the resources "
+        "of AWS.",
     )
 
     @property
@@ -326,6 +328,6 @@ class Contract(_Part):
 
 
 def _scope_of(value: Any) -> str:
-    """Return the command-line options that select the region of an invalid contract, as far as it names the region."""
+    """Return the command-line options that select the region of a contract, even if the contract is invalid."""
     fields = value if isinstance(value, dict) else {}
     return f"--env {fields.get('environment', 'ENV')} --region {fields.get('region', 'REGION')}"

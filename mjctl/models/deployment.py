@@ -26,7 +26,7 @@ class Phase(StrEnum):
 
 
 class UnitOutcome(StrEnum):
-    """Lists the outcomes of a unit in a run."""
+    """Lists the outcomes of a command for a unit."""
 
     UNCHANGED = "unchanged"
     PLANNED = "planned"
@@ -50,7 +50,7 @@ class UnitOutcome(StrEnum):
 class Hidden(Enum):
     """Replaces a plan's value that is not shown.
 
-    A `Hidden` equals no string, so that no value can be confused with it.
+    A `Hidden` equals no string, so that no value of a plan can be confused with a hidden value.
     """
 
     SENSITIVE = "(sensitive)"
@@ -66,7 +66,7 @@ class AttributeChange:
     """Describes the change of an attribute.
 
     Attributes:
-        path: The attribute, e.g. `a.b[0]`. A key that is not a plain word is quoted: `tags["a b"]`.
+        path: The attribute, e.g. `a.b[0]`. A key in the path that is not a plain word is quoted: `tags["a b"]`.
         before: The old JSON value, None if there was no value, or `Hidden`.
         after: The new JSON value, None if there is no value, or `Hidden`.
     """
@@ -85,8 +85,8 @@ class Change:
         action: create, update, replace, delete, forget, read, move or import; in Terraform's stream of JSON events also
             noop. `forget` means that the resource continues to exist and Terraform no longer manages it.
         reason: Terraform's reason for the action, e.g. `cannot_update`, or None.
-        resource_type: The type as Terraform reports it, e.g. `aws_kms_key`. The type is not parsed from the address,
-            because a key of `for_each` in an address may contain any character.
+        resource_type: The type as Terraform reports it, e.g. `aws_kms_key`. The resource type is not parsed from the
+            address, because a key of `for_each` in an address may contain any character.
         attributes: The changed attributes, with secrets masked.
         forced_by: The paths of the attributes that cannot be changed in place, so that the resource is replaced.
     """
@@ -142,7 +142,7 @@ class GateVerdict:
 
 @dataclass(frozen=True)
 class UnitResult:
-    """Holds the result of a run for a unit.
+    """Holds the result of a command for a unit.
 
     Attributes:
         unit: A region, `foundation` or `edge`.
@@ -190,7 +190,7 @@ class UnitResult:
     def ok(self) -> bool:
         """Return whether the unit is in the state that the command was to reach.
 
-        A unit that was rolled back after a failure is not in that state.
+        `ok` is False for a unit that was rolled back after a failure.
         """
         if self.outcome is UnitOutcome.ROLLED_BACK:
             return self.refused is None
@@ -204,7 +204,7 @@ _GOOD = frozenset(
 
 @dataclass(frozen=True)
 class RunResult:
-    """Holds the results of a run.
+    """Holds the results of a command that works on units.
 
     Attributes:
         command: `deploy`, `plan`, `drift`, `destroy`, `rollback` or `servers scale`.
@@ -220,14 +220,14 @@ class RunResult:
 
     @property
     def exit_code(self) -> ExitCode:
-        """Return the exit code of the run: CHANGES_PENDING if a run that only plans found changes, else `exit_code`."""
+        """Return CHANGES_PENDING if the command only plans and found changes, else the code of `exit_code`."""
         code = exit_code(self.results)
         pending = any(result.outcome in (UnitOutcome.PLANNED, UnitOutcome.WAITING) for result in self.results)
         return ExitCode.CHANGES_PENDING if self.only_planned and pending and code is ExitCode.OK else code
 
 
 def exit_code(results: Sequence[UnitResult]) -> ExitCode:
-    """Return the exit code of a run.
+    """Return the exit code of a command by the results of its units.
 
     The first of these rules that applies decides the exit code:
 

@@ -32,7 +32,7 @@ class Drained:
 
     @classmethod
     def parse(cls, values: Mapping[str, object]) -> Drained | None:
-        """Return the drain that the stored `values` describe, or None if they are damaged."""
+        """Return the drain that the stored `values` describe, or None if `values` is damaged."""
         by, at, message = values.get("by"), values.get("at"), values.get("message")
         if not isinstance(by, str) or not isinstance(at, str):
             return None

@@ -12,8 +12,8 @@ from pydantic import AfterValidator, Field, model_validator
 from mjctl.models.aws_settings import AwsSettings, RegionName
 from mjctl.models.section import Section, text_like
 
-# A name is short because AWS allows 32 characters in the name of a target group, which begins with
-# `<project>-<environment>`.
+# Names of projects and environments are short, because AWS allows 32 characters in the name of a target group, which
+# begins with `<project>-<environment>`.
 ShortName = Annotated[
     str,
     text_like(
@@ -39,7 +39,7 @@ _ZONES_ON_AWS = 3
 def game_servers(zones: Sequence[str], servers_per_zone: int) -> dict[str, str]:
     """Return the zone of each game server of a local region, by the server's name.
 
-    The name identifies the server's process, its ports and its Terraform address. Terraform replaces a server whose
+    The name of a game server identifies its process, ports and Terraform address. Terraform replaces a server whose
     name changes.
     """
     return {f"game-{zone}-{number}": zone for zone in zones for number in range(1, servers_per_zone + 1)}
@@ -169,8 +169,8 @@ class BackupSettings(Section):
         default=86_400,
         ge=60,
         description="The age in seconds that the newest backup should not exceed, because a loss of the region loses "
-        "all newer data. `mjctl health` warns if the newest backup is older, and fails if it is more than twice as "
-        "old. In a local region, `mjctl health` warns and does not fail.",
+        "all newer data. `mjctl health` warns if the newest backup is older than `recovery_point_seconds`, and fails "
+        "if the backup is more than twice as old. In a local region, `mjctl health` warns and does not fail.",
     )
     cache_namespaces: tuple[str, ...] = Field(
         default=("*", "!leaderboard", "!profile"),
@@ -236,7 +236,8 @@ class Environment(Section):
     )
     aws: AwsSettings | None = Field(
         default=None,
-        description="The AWS account and the sizes of its resources. The targets aws and sandbox require this section.",
+        description="The AWS account and the sizes of its resources. The targets aws and sandbox require the section "
+        "`aws`.",
     )
 
     @property
@@ -268,7 +269,8 @@ class Environment(Section):
     def units(self) -> tuple[str, ...]:
         """Return the names of all units in the order of a deploy.
 
-        The order is the foundation, the regions and the edge. An environment of target `local` has regions only.
+        A deploy applies the foundation, then the regions, then the edge. An environment of target `local` has regions
+        only.
         """
         return tuple(self.regions) if self.target == "local" else (FOUNDATION, *self.regions, EDGE)
 
@@ -281,7 +283,8 @@ class Environment(Section):
         """Return the region that keeps the copies of `region`'s managed backups.
 
         The copies are in `aws.backup.copy_region` if the file names a region other than `region`, else in the
-        environment's next region. If an environment has one region and not that setting, the result is `region` itself.
+        environment's next region. If an environment has one region and no `aws.backup.copy_region`, the result is
+        `region` itself.
         """
         named = self.account.backup.copy_region
         if named and named != region:

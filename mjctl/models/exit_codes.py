@@ -1,4 +1,4 @@
-"""The exit codes of mjctl. docs/cli.md shows this table, and tests/unit/mjctl/models/test_errors.py pins the values."""
+"""The exit codes of mjctl, which docs/cli.md shows and tests/unit/mjctl/models/test_errors.py checks."""
 
 from __future__ import annotations
 
@@ -9,7 +9,7 @@ class ExitCode(IntEnum):
     """Lists the exit codes. A published code never changes its meaning.
 
     Attributes:
-        meaning: What the code says, for the documentation.
+        meaning: The meaning of the code, which the documentation shows.
     """
 
     OK = 0, "done; for plan and drift: nothing to change"

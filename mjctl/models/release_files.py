@@ -33,7 +33,7 @@ class Exclusions:
     Attributes:
         folders: Patterns of the names of excluded folders.
         files: Patterns of the names of excluded files.
-        hidden: The names of hidden files that belong to the part nevertheless.
+        hidden: The names of the hidden files that belong to the part of the release.
     """
 
     folders: tuple[str, ...]
@@ -41,11 +41,11 @@ class Exclusions:
     hidden: tuple[str, ...] = ()
 
     def skips_folder(self, name: str) -> bool:
-        """Return whether a folder of this name is excluded, with everything below it."""
+        """Return whether a folder with the name `name` is excluded, together with its content."""
         return name.startswith(".") or any(fnmatchcase(name, pattern) for pattern in self.folders)
 
     def skips_file(self, name: str) -> bool:
-        """Return whether a file of this name is excluded."""
+        """Return whether a file with the name `name` is excluded."""
         if name in self.hidden:
             return False
         return name.startswith(".") or any(fnmatchcase(name, pattern) for pattern in (*_EDITOR_FILES, *self.files))
@@ -153,13 +153,14 @@ def rules_packages(rules: Iterable[str], project: Path, path: Sequence[str] | No
     """Find the packages of rules modules that are not part of the game server.
 
     An environment names rules by a module in `gameserver/rules`, or by the dotted path of a studio's own module. The
-    whole top-level package of a studio's module becomes a part of the release, because the module may import from it.
+    whole top-level package of a studio's module becomes a part of the release, because the module may import from its
+    package.
 
     Args:
         rules: The names of the rules in the environment's modes.
-        project: The checkout, which is searched first.
-        path: The folders that are searched after the checkout, by default those of this Python's `sys.path`. The
-            processes of a local region use this Python too.
+        project: The checkout, in which a package is searched first.
+        path: The folders that are searched after the checkout, by default `sys.path` of the Python that runs mjctl. The
+            processes of a local region run with the Python of mjctl.
 
     Returns:
         The folder of each package, by the package's name.

@@ -28,15 +28,15 @@ class Workspace:
     def discover(cls, start: Path | None = None) -> Workspace:
         """Find the project's folder.
 
-        The project's folder is $MJCTL_PROJECT_DIR if that variable is set. Without the variable, the project is the
-        nearest folder with configs/ and terraform/stacks/, upwards from `start`. If no such folder exists, the project
-        is the checkout that contains mjctl's code.
+        The project's folder is $MJCTL_PROJECT_DIR if that variable is set. Without $MJCTL_PROJECT_DIR, the project is
+        the nearest folder with configs/ and terraform/stacks/, upwards from `start`. If `start` is outside of a
+        project, the project is the checkout that contains mjctl's code.
 
         Args:
-            start: The folder to start from, by default the current one.
+            start: The folder in which the search begins, by default the current folder.
 
         Raises:
-            ConfigError: none of these folders contains configs/ and terraform/stacks/.
+            ConfigError: no searched folder contains configs/ and terraform/stacks/.
         """
         named = os.environ.get("MJCTL_PROJECT_DIR")
         if named:

@@ -2,7 +2,7 @@
 
 PyYAML follows YAML 1.1, in which `010` is 8 and `1:30` is 90 (https://yaml.org/type/). A person who writes `010` or
 `1:30` rarely means 8 or 90. `read_document` rejects `010`, `1:30`, dates, and a key such as `on`, which YAML reads as
-true. An error names the line and the spelling to write instead.
+true. An error of `read_document` names the line and the spelling that the person should write.
 """
 
 from __future__ import annotations
@@ -74,7 +74,8 @@ def read_document(path: Path, text: str) -> Document:
         text: The file's content.
 
     Raises:
-        ConfigError: the text is not YAML, or contains a value that is not allowed. `where` has file and line.
+        ConfigError: the text is not YAML, or contains a value that is not allowed. The error's `where` has file and
+            line.
     """
     try:
         _refuse_shapes(path, text)
@@ -102,7 +103,7 @@ def read_document(path: Path, text: str) -> Document:
 def _refuse_shapes(path: Path, text: str) -> None:
     """Reject deep nesting, values that contain themselves and huge expansions, in the parser's flat stream of events.
 
-    Building the tree first would exhaust Python's stack, and the error would not name a line.
+    Building the tree of a deeply nested file would exhaust Python's stack, and the error would not name a line.
     """
     sizes: dict[str, int] = {}
     open_anchors: list[tuple[str | None, int]] = []
@@ -239,7 +240,7 @@ def _value(node: yaml.ScalarNode, missing: Any = None) -> Any:
 
 
 def _written(text: str, value: int) -> str:
-    """Return the unambiguous spelling of a number: of YAML's reading, and of the decimal reading if that differs."""
+    """Return the decimal spellings that a number can mean: YAML's value, and the plain decimal value if it differs."""
     plain = text.replace("_", "").lstrip("0") or "0"
     if plain.isdecimal() and plain != str(value):
         return f"{value} or {plain}"

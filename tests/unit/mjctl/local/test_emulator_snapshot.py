@@ -33,7 +33,7 @@ async def test_the_failure_of_the_child_is_raised(capfd: pytest.CaptureFixture[s
     def fail() -> None:
         os._exit(3)
 
-    with pytest.raises(RuntimeError, match="ended with 3"):
+    with pytest.raises(RuntimeError, match="ended with exit code 3"):
         await in_snapshot(fail)
 
 
