@@ -59,7 +59,7 @@ class Home:
     def mjctl(self, *arguments: str, good: tuple[int, ...] = (0,)) -> float:
         """Run a command of mjctl, and return its duration in seconds.
 
-        Exits if the command's exit code is not in `good`.
+        Ends the benchmark if the command's exit code is not in `good`.
         """
         started = time.monotonic()
         done = subprocess.run(

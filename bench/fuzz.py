@@ -3,9 +3,9 @@
 1. atheris (libFuzzer) passes bytes to every decoder, and the decoded messages to a match of each bundled game.
    libFuzzer runs for `--seconds` with at most 512 MB. It measures the coverage of this project's Python, but not of
    msgspec's C code.
-2. A hostile client attacks a real server from a separate process, in the ways that `BadClient.hammer` lists, while a
-   good client plays. The result has the good client's latency from input to frame and its frame rate, with and without
-   the attack. `make bench-flood` measures floods at full speed.
+2. A hostile client attacks a real server from a separate process, in the ways that `BadClient.hammer` lists, while
+   another client plays normally (the good client). The result has the good client's latency from input to frame and its
+   frame rate, with and without the attack. `make bench-flood` measures floods at full speed.
 
 The last line of the output is a JSON object. The exit code is 1 after a crash, or if the server did not survive. The
 program needs `pip install atheris`, which `make fuzz` runs.

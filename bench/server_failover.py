@@ -3,9 +3,9 @@ bench-failover`).
 
 The benchmark deploys a local region in a temporary folder. Groups of bots play match after match. At random moments the
 owner of a match is killed (SIGKILL) or stopped (SIGSTOP). A stopped server continues after the take-over, unless the
-watchdog has killed it first. Then all servers are restarted in turn while 200 players play. A queue on the events topic
-receives all events, each with the id of the server that wrote the event. The last line of the output is a JSON object.
-A run takes about 9 minutes; `--runs` and `--players` shorten it.
+watchdog has killed it first. After these attacks, all servers are restarted in turn while 200 players play. A queue on
+the events topic receives all events, each with the id of the server that wrote the event. The last line of the output
+is a JSON object. A run takes about 9 minutes; `--runs` and `--players` shorten it.
 """
 
 from __future__ import annotations

@@ -109,8 +109,8 @@ class Services:
             stack.push(self._stack.__exit__)
             port = self._start("redis")
             self.redis_url = f"redis://:{redis_password(self._layout)}@127.0.0.1:{port}"
-            # Give the emulated AWS a low priority, so that it does not slow down the load generator on the same core.
-            # In production AWS does not run on the machine of the load generator.
+            # Give the emulated AWS a low priority, so that it does not slow down the load generator, which runs on the
+            # same core.
             self.aws_endpoint = f"http://127.0.0.1:{self._start('aws', nice=10)}"
             self.aws_key = ensure_profile(self._layout)
             spec = data_plane.DataPlaneSpec(_DEFINITION, "game-bench", self.aws_endpoint, REGION, self.aws_key)

@@ -125,8 +125,8 @@ class PartWriter:
     async def _flush(self) -> None:
         records, self._pending, self._pending_bytes = self._pending, [], 0
         await self._gate.acquire()
-        # If an earlier chunk could not be stored, raise its error now. Otherwise only `finish` would raise the error,
-        # after mjctl has read the whole table, relation or namespace.
+        # If an earlier chunk could not be stored, raise its error now, because `finish` would raise the error only
+        # after mjctl has read the whole part.
         for task in self._chunks:
             if task.done():
                 task.result()

@@ -1,7 +1,7 @@
 """Reads and writes cache namespaces as records: `[key, payload, expiry in ms since the epoch]` in MessagePack.
 
-A record contains the moment at which its key expires, not the remaining time. Otherwise a restore would bring back a
-key that has expired since the backup.
+A record contains the moment at which its key expires, not the remaining time. With the remaining time, a restore would
+bring back a key that has expired since the backup.
 """
 
 from __future__ import annotations

@@ -21,7 +21,7 @@ _NAME = re.compile(r"[a-z][a-z0-9-]{0,14}\Z")
 class Destination:
     """Describes the stores that a restore writes to, and creates and removes scratch copies.
 
-    A scratch copy has a database, tables and cache namespaces in the same region, with names that begin differently
+    A scratch copy has its own database, tables and cache namespaces in the region, with names that begin differently
     from the live stores' names.
 
     Attributes:

@@ -55,7 +55,7 @@ async def was_cancelled_before_the_end_of(task: asyncio.Future[Any]) -> bool:
     """Wait until `task` has ended, even if the caller is cancelled during the wait.
 
     Returns:
-        True if the caller was cancelled. In this case the caller must raise asyncio.CancelledError.
+        True if the caller was cancelled. A cancelled caller must raise asyncio.CancelledError afterwards.
     """
     cancelled = False
     while not task.done():

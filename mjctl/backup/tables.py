@@ -158,7 +158,7 @@ def scan(clients: RegionClients, table: str, **narrowed: Any) -> AsyncGenerator[
 
 
 async def put(clients: RegionClients, table: str, items: Iterable[Item]) -> None:
-    """Write items and replace existing items with the same keys, by 8 parallel requests of 25 items each.
+    """Write items and replace existing items with equal keys, by up to 8 parallel requests of 25 items each.
 
     Raises:
         UnreachableError: DynamoDB still throttled the writes after 10 attempts (about 43 s).

@@ -221,7 +221,7 @@ def _check_installed() -> None:
 
 @contextmanager
 def _locked(folder: Path) -> Iterator[None]:
-    """Lock the sandbox's folder, so that two commands never start two emulators with the same state."""
+    """Lock the sandbox's folder, so that two commands never start two emulators that write to one state."""
     try:
         (folder / "sandbox").mkdir(mode=0o700, parents=True, exist_ok=True)
     except OSError as error:

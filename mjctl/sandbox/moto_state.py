@@ -71,7 +71,7 @@ class MotoState:
             state = self._pickled()
         except RuntimeError:
             # pickle raises RuntimeError if a request to moto changes a dictionary at the same time. The next call of
-            # this method saves the state.
+            # `save_if_changed` saves the state.
             return
         if state != self._saved:
             self._write(state)
@@ -95,7 +95,10 @@ class MotoState:
 
 
 class _Pickler(pickle.Pickler):
-    """Writes moto's objects: a lock becomes a new lock, and a backend of another service becomes a reference."""
+    """Writes moto's state.
+
+    A lock becomes a new lock, and a backend of a service outside of `SERVICES` is written as a reference.
+    """
 
     def reducer_override(self, value: Any) -> Any:
         return (threading.RLock, ()) if isinstance(value, _RLOCK) else NotImplemented
@@ -107,8 +110,7 @@ class _Pickler(pickle.Pickler):
 
 
 class _Unpickler(pickle.Unpickler):
-    # It is safe to unpickle the file: only this module writes the file, and no other user can write to the file's
-    # folder.
+    # Unpickling the state is safe: only this module writes the file, and no other user can write to its folder.
     def persistent_load(self, name: tuple[str, str, str]) -> Any:
         service, account, region = name
         return _backends(service)[account][region]

@@ -110,8 +110,8 @@ class RemoteLock:
         if stored is None:
             etag = self.write(body, IfNoneMatch="*")
         elif stored.content == body:
-            # This run has written the stored object: S3's answer to the first write was lost, and boto3 repeated the
-            # write.
+            # The lock's object in S3 has the content of this run: S3's answer to the first write was lost, and boto3
+            # repeated the write.
             etag = stored.etag
         elif stored.age_seconds > DEAD_AFTER_SECONDS:
             etag = self.write(body, IfMatch=stored.etag)

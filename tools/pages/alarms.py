@@ -39,14 +39,14 @@ _PLACEHOLDERS = {"cache": "NODE", "function": "NAME", "dead": "QUEUE", "queue": 
 
 @dataclass(frozen=True)
 class Alarm:
-    """Describes one alarm, or a group of alarms with the same condition.
+    """Describes one alarm, or a group of alarms with equal conditions, for example one alarm for each queue.
 
     Attributes:
         name: the alarm's name without the prefix of the environment; a word in capitals is a placeholder, for example
             QUEUE.
         metric: namespace and name of the metric.
         condition: the condition under which the alarm is in the state ALARM, in words.
-        silent: True if missing data turns the alarm on.
+        silent: True if missing data puts the alarm into the state ALARM.
     """
 
     name: str

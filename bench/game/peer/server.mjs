@@ -1,5 +1,5 @@
-// A Colyseus server with the default transport `ws`, for the comparison in docs/benchmarks.md. This server runs the
-// game only: no database, events, snapshots, tokens or metrics. Usage: node server.mjs PORT SEATS
+// A Colyseus server with the default transport `ws`, for the comparison in docs/benchmarks.md. The Colyseus server runs
+// the game only: no database, events, snapshots, tokens or metrics. Usage: node server.mjs PORT SEATS
 
 import { createServer } from "node:http";
 
@@ -31,8 +31,8 @@ class ArenaRoom extends Room {
   }
 
   // Ticks have absolute deadlines, and late ticks are skipped. Colyseus's setTimestep uses setInterval, which drifts to
-  // 19.7 Hz even on an idle machine. A server at 19.7 Hz would nearly fail the benchmark's limit of 19.5 Hz without any
-  // load.
+  // 19.7 Hz even on an idle machine. A server that ticks at 19.7 Hz without any load would nearly fail the benchmark's
+  // limit of 19.5 Hz.
   schedule() {
     const now = performance.now();
     this.due += INTERVAL_MS;
