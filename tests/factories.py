@@ -65,7 +65,8 @@ def contract(region: str = "us-east-1", *, folder: Path = Path("/nowhere"), **pa
 
 
 def contract_over(settings: Settings, aws_secret: str) -> Contract:
-    """Return the contract that a stack of these services would publish, without game servers, API and worker.
+    """Return the contract that a stack with the services of `settings` would publish, without game servers, API and
+    worker.
 
     Args:
         settings: Settings that name real services.

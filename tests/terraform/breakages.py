@@ -1,4 +1,5 @@
-"""Lists changes of a good plan that break a rule: a wrong value, an unknown value or a missing resource."""
+"""Lists changes of a correct plan that break a rule of tools/well_architected.py: a wrong value, an unknown value or a
+missing resource."""
 
 from __future__ import annotations
 
@@ -15,13 +16,13 @@ Edit = Callable[[Plan, Change], Plan | None]
 
 @dataclass(frozen=True)
 class Breakage:
-    """Describes a change of a good plan that breaks a rule.
+    """Describes a change of a correct plan that breaks a rule.
 
     Attributes:
         rule: name of the rule.
         label: the change, for the name of the test.
         type: type of the resource to change.
-        edit: function that changes the first resource of this type. If the function returns None, the resource is
+        edit: function that changes the first resource of the type `type`. If the function returns None, the resource is
             removed.
         name: name of the resource in its module; None for any.
     """

@@ -43,7 +43,7 @@ def region(
         environment: the environment.
         name: the region.
         foundation_contract: the contract of the foundation.
-        archive: path of the functions' archive. The file need not exist for a plan that is refused.
+        archive: path of the functions' archive. The archive need not exist for a plan that Terraform refuses.
         changes: variables to replace.
     """
     package = Package(str(archive), EMPTY_ZIP_SHA256, "x86_64", "a" * 64)

@@ -99,7 +99,7 @@ class Operator:
 
 
 def eventually(check: Callable[[], bool], seconds: float, what: str) -> float:
-    """Wait until `check` returns True. Returns: the seconds that it took."""
+    """Wait until `check` returns True. Returns: the seconds until `check` returned True."""
     started = time.monotonic()
     while not check():
         assert time.monotonic() - started < seconds, f"not within {seconds} s: {what}"
@@ -130,7 +130,7 @@ class SharedRegion:
         if self._is_whole():
             return
         with suppress(AssertionError):
-            # The watchdog may already be restarting the process. The region is then whole within 5 s, without a deploy.
+            # If the watchdog is already restarting the process, the region is whole within 5 s, without a deploy.
             eventually(self._is_whole, 5, "the processes run")
             return
         ran = self.operator.run("deploy", "--region", REGION, "--auto-approve")

@@ -18,8 +18,8 @@ LEFT, OTHER = "us-east-1", "eu-west-1"
 
 
 async def create_match(api: str) -> str:
-    """Sign up and ask for a match. Returns: the match's id, or the code of the refusal and the regions that the refusal
-    names."""
+    """Sign a player up, and ask the API for a match. Returns: the match's id, or the code of the refusal and the
+    regions that the refusal names."""
     async with GameClient(api) as player:
         email = f"{uuid.uuid4().hex}@example.com"
         await player.sign_up(email, "a long enough Passw0rd!", "failover")

@@ -1,4 +1,4 @@
-"""Checks the first promises of the README: deploy, health, a played match, drift and the cache."""
+"""Checks the features that the README names first: deploy, health, a played match, drift and the cache."""
 
 from __future__ import annotations
 

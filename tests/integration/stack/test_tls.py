@@ -133,7 +133,7 @@ def stranger(tmp_path_factory: pytest.TempPathFactory) -> ssl.SSLContext:
 
 
 def say(port: int, words: bytes) -> bytes:
-    """Return the answer of a listener to clear-text bytes, b"" if it closes the connection."""
+    """Return the answer of a listener to clear-text bytes, b"" if the listener closes the connection."""
     with socket.create_connection(("127.0.0.1", port), timeout=10) as connection:
         try:
             connection.sendall(words)
