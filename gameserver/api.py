@@ -91,7 +91,7 @@ def application(services: Services) -> web.Application:
             player_id, internal = player.id, player.internal
             structlog.contextvars.bind_contextvars(player_id=player_id)
         api_request = Request(
-            # The middleware `hosting.body_in_time` has already read the body, so this call does not wait.
+            # The middleware `hosting.body_in_time` has already read the body, so `request.read()` does not wait.
             body=await request.read(),
             path=dict(request.match_info),
             query=dict(request.query),

@@ -197,8 +197,8 @@ class MatchEnded(Struct, frozen=True, omit_defaults=True):
     internal: bool = False
 
 
-# Payload of an event whose type the rules declare. The worker accepts any JSON object, because it does not know the
-# rules.
+# Payload of an event whose type the rules declare. The worker does not know the rules, so it accepts any JSON object as
+# this payload.
 DeclaredPayload: TypeAlias = dict[str, Any]
 Payload: TypeAlias = MatchStarted | PlayerJoined | PlayerLeft | PlayerScored | PlayerChatted | MatchEnded
 
@@ -382,7 +382,8 @@ class ReportableEvents:
             if not _may_be_declared(name):
                 raise ValueError(
                     f"event_types: {name!r} is no type like 'card.played'. Join words of a-z, 0-9 and _ by dots, "
-                    f"at most {_MAX_TYPE_LENGTH} characters. Types with match. or player. in front belong to the server"
+                    f"at most {_MAX_TYPE_LENGTH} characters. "
+                    "Types that begin with match. or player. belong to the server"
                 )
         types = {PlayerScored.TYPE: ScoreChange, **declared}
         self._check_types = {name: msgspec.json.Decoder(payload).decode for name, payload in types.items()}

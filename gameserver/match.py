@@ -427,8 +427,8 @@ class Match:
         except UnknownVersion:
             raise
         except Exception as error:
-            # The methods `load` and `replay` of a studio's rules can raise any exception. Each exception means that
-            # this state cannot be restored.
+            # The methods `load` and `replay` of a studio's rules can raise any exception. An exception of `load` or
+            # `replay` means that the state cannot be restored.
             raise ValueError(f"damaged state: {type(error).__name__}: {error}") from error
         return match
 

@@ -30,7 +30,7 @@ def _check(mode: Mode, tick_rate_hz: int) -> None:
     rules = load_rules(mode.rules)
     missing = [name for name in _METHODS if not callable(getattr(rules, name, None))]
     if missing:
-        raise LookupError(f"the rules {mode.rules!r} lack {', '.join(missing)}")
+        raise LookupError(f"the class of the rules {mode.rules!r} lacks the methods {', '.join(missing)}")
     reportable_events(rules)
     world = rules(seed=0, seats=mode.seats, tick_rate_hz=tick_rate_hz)
     for codec in CODECS.values():

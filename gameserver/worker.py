@@ -112,8 +112,8 @@ class Worker:
         log.info("stopped")
 
     async def _receive(self) -> Sequence[MessageTypeDef]:
-        # The worker receives no messages while a database or Redis does not answer, because it could not store them.
-        # After too many failed deliveries SQS would move valid messages to the dead-letter queue.
+        # The worker receives no messages while a database or Redis does not answer, because the worker could not store
+        # the messages. After too many failed deliveries SQS would move valid messages to the dead-letter queue.
         await self._check_stores()
         aws = self._services.aws
         answer = await self._sqs(

@@ -181,8 +181,8 @@ class PlayerConnection:
         self.events: dict[int, Event] = {}
         self.chat: deque[ChatLine | Unsaid] = deque(maxlen=_KEPT_CHAT)
         self.ended: asyncio.Future[dict[str, Any]] = asyncio.get_running_loop().create_future()
-        # Read the error of the future `ended`, because asyncio logs the error of a future if no code has read it.
-        # `result` still raises the error.
+        # Read the error of the future `ended`, because asyncio logs the error of a future if no code has read it. The
+        # method `result` still raises the error.
         self.ended.add_done_callback(lambda done: done.cancelled() or done.exception())
         self.on_update: Callable[[Update], None] | None = None
         self.samples = Samples()

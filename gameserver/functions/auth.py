@@ -164,7 +164,7 @@ async def _cognito(services: Services, call: Callable[[], T]) -> T:
             raise _CognitoError(error_code(error), error.response["Error"].get("Message", "")) from None
         except BotoCoreError as error:
             # The text of botocore's error may contain the parameters of the call, for example a password. Keep only the
-            # name of the error's class.
+            # class name of botocore's error.
             raise _CognitoError("", type(error).__name__) from None
 
     return await services.aws.run(guarded)

@@ -116,9 +116,9 @@ async def _create(services: Services, mode: Mode, request: Request, *, unless_op
         )
     match_id = uuid.uuid4().hex
     created_at_ms = time.time_ns() // 1_000_000
-    # Register the match in DynamoDB before Redis contains it and a game server can run it. A failure between DynamoDB
-    # and Redis then leaves only an item that expires. In the other order, a failure could leave a running match without
-    # an item in DynamoDB.
+    # Register the match in DynamoDB before Redis contains it and a game server can run it. If the process fails after
+    # the write to DynamoDB, only an item that expires is left. In the other order, a failure could leave a running
+    # match without an item in DynamoDB.
     await services.tables.register_match(
         match_id,
         mode=mode.name,

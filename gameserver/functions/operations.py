@@ -243,7 +243,7 @@ async def _on_cache(command: Command, cache: DistributedCache) -> Any:
         case WatchHotKeys():
             answer = await cache.hot_keys(seconds=command.seconds, limit=command.limit)
         case _:
-            raise ValueError(f"not a command on the cache: {command}")
+            raise ValueError(f"unknown command on the cache: {command}")
     return answer
 
 

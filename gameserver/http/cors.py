@@ -41,7 +41,7 @@ def cross_origin(origins: Collection[str]) -> Middleware:
             response = await handler(request)
             response.headers["Access-Control-Expose-Headers"] = "Retry-After, X-Request-Id"
         response.headers["Access-Control-Allow-Origin"] = origin
-        # Tell HTTP caches not to use the answer to one origin for a page of another origin.
+        # The header `Vary` tells HTTP caches not to use the answer to one origin for a page of another origin.
         response.headers["Vary"] = "Origin"
         return response
 

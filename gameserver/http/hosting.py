@@ -132,7 +132,7 @@ async def body_in_time(request: web.Request, handler: Handler) -> web.StreamResp
         except TimeoutError:
             raise web.HTTPRequestTimeout(reason=f"the body must arrive within {_BODY_SECONDS:g} s") from None
         except (ConnectionError, web.RequestPayloadError):
-            raise web.HTTPBadRequest(reason="the body is incomplete") from None
+            raise web.HTTPBadRequest(reason="the body of the request is incomplete") from None
     return await handler(request)
 
 

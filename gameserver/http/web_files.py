@@ -174,9 +174,9 @@ class WebClient:
             self._version = _version(folder)
             self._files = load_files(folder, modes)
         except OSError as error:
-            raise SettingsError(f"GAMESERVER_WEB_DIR: {folder} cannot be read: {error.strerror}") from error
+            raise SettingsError(f"GAMESERVER_WEB_DIR: the folder {folder} cannot be read: {error.strerror}") from error
         if _PAGE not in self._files:
-            raise SettingsError(f"GAMESERVER_WEB_DIR: {folder} has no {_PAGE}")
+            raise SettingsError(f"GAMESERVER_WEB_DIR: the folder {folder} has no {_PAGE}")
 
     def routes(self) -> list[web.RouteDef]:
         """Return the route of the page and the route of the files.
@@ -201,8 +201,8 @@ class WebClient:
             version = _version(self._folder)
             if version == self._version:
                 return
-            # `load_files` compresses the files, which takes some milliseconds. It runs in a thread, so that the event
-            # loop can answer other requests.
+            # `load_files` compresses the files, which takes some milliseconds. A thread runs `load_files`, so that the
+            # event loop can answer other requests.
             files = await asyncio.to_thread(load_files, self._folder, self._modes)
         except OSError as error:
             log.warning("web_client_unreadable", folder=str(self._folder), error=type(error).__name__)

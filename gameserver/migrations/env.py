@@ -15,7 +15,7 @@ from sqlalchemy.ext.asyncio import create_async_engine
 from sqlalchemy.pool import NullPool
 
 # Number of the advisory lock that a process holds in PostgreSQL during the migrations. No other code of this project
-# uses this number.
+# uses the number of this lock.
 _LOCK = 0x6D6A63746C
 
 log = structlog.get_logger()

@@ -19,7 +19,7 @@ from gameserver.cache import DistributedCache, ForeignValue
 NAMESPACE: Final = "worker-failures"
 """Namespace of the cache for the causes of failed messages."""
 
-# SQS keeps a message for at most 14 days:
+# Keep a cause for 14 days, which is the longest time for which SQS keeps a message:
 # https://docs.aws.amazon.com/AWSSimpleQueueService/latest/SQSDeveloperGuide/quotas-messages.html
 _KEEP_SECONDS: Final = 14 * 86_400
 _MAX_CAUSE: Final = 300

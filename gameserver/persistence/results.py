@@ -49,7 +49,7 @@ INSERT INTO match_players (match_id, player_id, left_at) VALUES ($1, $2, to_time
 ON CONFLICT (match_id, player_id) DO UPDATE SET left_at = greatest(match_players.left_at, excluded.left_at)
 """
 # A row of `match_players` with a rank has the final score, so an event `player.scored` that arrives later must not
-# change it. If two scores arrive in the wrong order, the score of the newer event stays.
+# change it. If two scores of a player arrive in the wrong order, the score of the newer event stays.
 _SCORED = """
 INSERT INTO match_players (match_id, player_id, score, score_sequence) VALUES ($1, $2, $3, $4)
 ON CONFLICT (match_id, player_id) DO UPDATE SET score = excluded.score, score_sequence = excluded.score_sequence
@@ -219,8 +219,8 @@ async def _write_result(connection: Any, event: StoredEvent, ended: MatchEnded) 
         _ENDED, event.match_id, ended.mode, ended.reason, event.server_id, *times, ended.internal
     )
     if first is None:
-        # The fencing token should make a second result of a match impossible. If a second result arrives, the
-        # statistics must not count it.
+        # The fencing token should make a second result of a match impossible. If a second result of a match arrives,
+        # the statistics must not count it.
         log.error("second_result_ignored", match_id=event.match_id, event_id=event.event_id)
         return
     players = sorted(ended.players, key=lambda player: player.player_id)

@@ -24,8 +24,8 @@ from gameserver.runtime.aws import AwsClients, error_code
 from gameserver.runtime.crypto import Sealed
 from gameserver.runtime.settings import Settings, SettingsError
 
-# DynamoDB deletes a match an hour after its creation if no player has joined it. A running match has a week, because a
-# game server always ends the match.
+# DynamoDB deletes a match an hour after its creation if no player has joined it. A running match expires only after a
+# week, because a game server always ends the match.
 _NEVER_STARTED_SECONDS = 3600
 _RUNNING_SECONDS = 7 * 86400
 # DynamoDB deletes a match of probe or load-test accounts a day after its end.

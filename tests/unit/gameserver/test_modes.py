@@ -73,7 +73,7 @@ def test_bundled_rules_and_rules_of_another_package_are_accepted(studio: Studio)
         ("def step(self): return []", "def step(self) return []", "SyntaxError"),
         ("rules = Countdown", "rules = Countdwon", "name 'Countdwon' is not defined"),
         ("rules = Countdown", "rule = Countdown", "has no attribute 'rules'"),
-        ("def load(self, state): ...", "", "lack load"),
+        ("def load(self, state): ...", "", "lacks the methods load"),
         ("*, seed, seats, tick_rate_hz", "seed, seats", "unexpected keyword argument 'tick_rate_hz'"),
         ("seats < 2", "seats < 3", "needs two players"),
         ("Annotated[int, Meta(ge=0, le=9)]", "object()", "object"),
