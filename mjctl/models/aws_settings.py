@@ -193,7 +193,7 @@ class AwsSettings(_AwsSection):
     )
     operators: tuple[Arn, ...] = Field(
         default=(),
-        description="The ARNs of the IAM roles or users that may invoke the ops function, with a second factor.",
+        description="The ARNs of the IAM roles or users that may invoke the ops function after a log-in with MFA.",
     )
     notify_emails: tuple[Email, ...] = Field(default=(), description="The e-mail addresses that receive the alarms.")
     log_retention_days: int | None = Field(

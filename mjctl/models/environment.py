@@ -60,7 +60,7 @@ class ModeSettings(Section):
 
     seats: int = Field(ge=1, le=100, description="The largest number of players in one match of the mode.")
     duration_seconds: float = Field(
-        ge=1, le=3600, description="The length of a match in seconds. The game server ends the match after this time."
+        ge=1, le=3600, description="The length of a match in seconds. A game server ends a match after this length."
     )
     rules: str = Field(
         default="arena",
@@ -175,8 +175,8 @@ class BackupSettings(Section):
     cache_namespaces: tuple[str, ...] = Field(
         default=("*", "!leaderboard", "!profile"),
         description="Patterns (`*` and `?`) of the cache's namespaces that a backup contains. A pattern with `!` in "
-        "front excludes namespaces. If several patterns match a namespace, the last of them decides. The default "
-        "excludes the leaderboard and the profiles, which the servers compute again from the database.",
+        "front excludes namespaces. If several patterns match a namespace, the last matching pattern decides. The "
+        "default excludes the leaderboard and the profiles, which the servers compute again from the database.",
     )
     keep: Retention = Field(default=Retention(), description="The backups that `mjctl backup prune` keeps.")
 
@@ -187,7 +187,8 @@ class Region(Section):
     zones: tuple[ZoneName, ...] = Field(
         min_length=1,
         max_length=6,
-        description="The availability zones in which the region runs. The targets aws and sandbox need at least three.",
+        description="The availability zones in which the region runs. The targets aws and sandbox need at least "
+        "three zones.",
     )
     cidr: Cidr | None = Field(
         default=None,
@@ -209,8 +210,8 @@ class Environment(Section):
     name: ShortName = Field(description="The name of the environment: the file's name without `.yaml`.")
     project: ShortName = Field(
         description="The name of the project, the first part of the name of each resource. The name has 2 to 16 "
-        "lower-case characters a-z, digits and hyphens. `<project>-<environment>` may have 22 characters on the "
-        "targets aws and sandbox."
+        "lower-case characters a-z, digits and hyphens. On the targets aws and sandbox, `<project>-<environment>` "
+        "may have 22 characters at most."
     )
     target: Literal["local", "sandbox", "aws"] = Field(
         description="Where the environment runs: `local` as processes on this machine, `sandbox` on an emulated AWS "
@@ -230,8 +231,8 @@ class Environment(Section):
     drift: Drift = Field(default=Drift(), description="The drift that `mjctl drift` expects.")
     players_data: bool | None = Field(
         default=None,
-        description="Whether the environment stores data of real players. If true, `destroy` and `cache flush` ask "
-        "for the environment's name instead of `yes`. The default of `players_data` is true for the target aws and "
+        description="Whether the environment stores data of real players. If `players_data` is true, `destroy` and "
+        "`cache flush` ask for the environment's name instead of `yes`. The default of `players_data` is true for the target aws and "
         "false for the others.",
     )
     aws: AwsSettings | None = Field(
@@ -319,8 +320,8 @@ class Environment(Section):
         for region in self.regions:
             if self.backup_copy_region(region) == region:
                 raise ValueError(
-                    f"aws.backup.copy_region: backups of {region}, the only region, are copied to another region; name "
-                    "that region here"
+                    f"aws.backup.copy_region: the backups of {region}, the only region, are copied to another AWS region; "
+                    "set copy_region to that region"
                 )
         return self
 
