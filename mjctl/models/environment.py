@@ -232,8 +232,8 @@ class Environment(Section):
     players_data: bool | None = Field(
         default=None,
         description="Whether the environment stores data of real players. If `players_data` is true, `destroy` and "
-        "`cache flush` ask for the environment's name instead of `yes`. The default of `players_data` is true for the target aws and "
-        "false for the others.",
+        "`cache flush` ask for the environment's name instead of `yes`. The default of `players_data` is true for "
+        "the target aws and false for the other targets.",
     )
     aws: AwsSettings | None = Field(
         default=None,
@@ -320,8 +320,8 @@ class Environment(Section):
         for region in self.regions:
             if self.backup_copy_region(region) == region:
                 raise ValueError(
-                    f"aws.backup.copy_region: the backups of {region}, the only region, are copied to another AWS region; "
-                    "set copy_region to that region"
+                    f"aws.backup.copy_region: backups of {region}, the only region, are copied to another AWS region; set "
+                    "copy_region to that region"
                 )
         return self
 
