@@ -320,8 +320,8 @@ class Environment(Section):
         for region in self.regions:
             if self.backup_copy_region(region) == region:
                 raise ValueError(
-                    f"aws.backup.copy_region: backups of {region}, the only region, are copied to another AWS region; set "
-                    "copy_region to that region"
+                    f"aws.backup.copy_region: backups of {region}, the only region, are copied to another AWS region; "
+                    "set copy_region to that region"
                 )
         return self
 
