@@ -19,7 +19,7 @@ variable "copy_region" {
 }
 
 variable "force_destroy" {
-  description = "Delete the vaults even if they contain recovery points. Set `force_destroy` only for environments below production."
+  description = "Whether Terraform deletes the vaults even if the vaults contain recovery points. Set `force_destroy` only for environments below production."
   type        = bool
   default     = false
 }
@@ -30,7 +30,7 @@ variable "kms_key_arn" {
 }
 
 variable "lock" {
-  description = "Lock both vaults, so that recovery points cannot be deleted early. Switch the lock off only for an environment that `destroy` must remove completely."
+  description = "Whether the vault and the vault of the copies are locked, so that recovery points cannot be deleted early. Switch the lock off only for an environment that `destroy` must remove completely."
   type        = bool
   default     = true
 }

@@ -15,7 +15,7 @@ variable "expire_days" {
 }
 
 variable "force_destroy" {
-  description = "Delete the bucket even if it contains objects."
+  description = "Whether Terraform deletes the bucket even if the bucket contains objects."
   type        = bool
   default     = false
 }

@@ -34,7 +34,7 @@ variable "capacity" {
 }
 
 variable "deletion_protection" {
-  description = "Refuse to delete the cluster. Without deletion protection, Aurora also takes no final snapshot."
+  description = "Whether AWS refuses to delete the cluster. Without deletion protection, Aurora also takes no final snapshot."
   type        = bool
   default     = true
 }

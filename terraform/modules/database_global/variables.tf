@@ -5,7 +5,7 @@ variable "database_name" {
 }
 
 variable "deletion_protection" {
-  description = "Refuse to delete the global cluster."
+  description = "Whether AWS refuses to delete the global cluster."
   type        = bool
   default     = true
 }

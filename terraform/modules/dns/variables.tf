@@ -9,7 +9,7 @@ variable "domain" {
 }
 
 variable "force_destroy" {
-  description = "Delete the zone even if it contains records that Terraform did not create."
+  description = "Whether Terraform deletes the zone even if the zone contains records that Terraform did not create."
   type        = bool
   default     = false
 }

@@ -24,7 +24,7 @@ variable "domain" {
 }
 
 variable "force_destroy" {
-  description = "Delete the buckets even if they contain objects."
+  description = "Whether Terraform deletes the buckets even if the buckets contain objects."
   type        = bool
   default     = false
 }

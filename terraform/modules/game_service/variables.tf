@@ -14,7 +14,7 @@ variable "certificate_arn" {
 }
 
 variable "deletion_protection" {
-  description = "Refuse to delete the load balancer."
+  description = "Whether AWS refuses to delete the load balancer."
   type        = bool
   default     = true
 }

@@ -26,7 +26,7 @@ variable "definition" {
 }
 
 variable "deletion_protection" {
-  description = "Refuse to delete the pool, which contains the accounts of all players."
+  description = "Whether AWS refuses to delete the user pool, which contains the accounts of all players."
   type        = bool
   default     = true
 }

@@ -61,7 +61,7 @@ variable "region_dir" {
 }
 
 variable "rolling" {
-  description = "Replace the running processes of the region one after another, never two at the same time."
+  description = "Whether the rolling processes of the region are replaced one after another, never two at the same time."
   type        = bool
   default     = false
 }
@@ -79,7 +79,7 @@ variable "stop_seconds" {
 }
 
 variable "tls" {
-  description = "Accept only connections with TLS, and present the region's certificate."
+  description = "Whether the process accepts only connections with TLS, and presents the region's certificate."
   type        = bool
   default     = false
 }

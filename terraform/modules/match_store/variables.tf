@@ -1,5 +1,5 @@
 variable "deletion_protection" {
-  description = "Refuse to delete the tables."
+  description = "Whether AWS refuses to delete the tables."
   type        = bool
   default     = true
 }

@@ -1,5 +1,5 @@
 variable "deletion_protection" {
-  description = "Refuse to delete the replicas."
+  description = "Whether AWS refuses to delete the replicas."
   type        = bool
   default     = true
 }

@@ -4,7 +4,7 @@ variable "account_id" {
 }
 
 variable "force_delete" {
-  description = "Delete the repository even if it contains images."
+  description = "Whether Terraform deletes the repository even if the repository contains images."
   type        = bool
   default     = false
 }

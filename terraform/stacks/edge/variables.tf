@@ -33,7 +33,7 @@ variable "price_class" {
 }
 
 variable "protect" {
-  description = "Refuse to delete buckets that contain objects. If `protect` is false, `destroy` removes the buckets with their objects."
+  description = "Whether Terraform refuses to delete buckets that contain objects. If `protect` is false, `destroy` removes the buckets with their objects."
   type        = bool
   default     = true
 }
@@ -54,7 +54,7 @@ variable "routing" {
 }
 
 variable "shield_advanced" {
-  description = "Protect the distribution, the accelerator and every load balancer by Shield Advanced. The account must subscribe to Shield Advanced for a year, at 3,000 USD a month. Shield Standard is always on at no cost."
+  description = "Whether Shield Advanced protects the distribution, the accelerator and every load balancer. The account must subscribe to Shield Advanced for a year, at 3,000 USD a month. Shield Standard is always on at no cost."
   type        = bool
   default     = false
 }

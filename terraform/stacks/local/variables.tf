@@ -104,7 +104,7 @@ variable "servers" {
 }
 
 variable "tls" {
-  description = "Use TLS for every connection, with a private certificate authority of the region. Connections without TLS are refused."
+  description = "Whether every connection uses TLS, with a private certificate authority of the region. With TLS on, connections without TLS are refused."
   type        = bool
   default     = false
 }

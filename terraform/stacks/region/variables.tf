@@ -141,7 +141,7 @@ variable "operators" {
 }
 
 variable "protect" {
-  description = "Refuse to delete resources with players' data. If `protect` is false, `destroy` removes players' data too. Set `protect` to false only below production."
+  description = "Whether AWS refuses to delete resources with players' data. If `protect` is false, `destroy` removes players' data too. Set `protect` to false only below production."
   type        = bool
   default     = true
 }
