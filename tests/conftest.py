@@ -16,7 +16,8 @@ if signal.getsignal(signal.SIGINT) is signal.SIG_IGN:
     signal.signal(signal.SIGINT, signal.default_int_handler)
 
 RERUNS = 2
-# Files whose tests deploy separate regions. The tests of all other files in tests/integration/stack share one region.
+# Files of tests/integration/stack whose tests deploy separate regions. The tests of all other files in
+# tests/integration/stack share one region.
 _DEPLOY_THEIR_OWN_REGIONS = (
     "test_failover.py",
     "test_rollout.py",

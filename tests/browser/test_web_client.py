@@ -103,7 +103,8 @@ def test_a_lone_player_waits_and_invites_another(new_player: Any, eventually: Ev
     match = ada.page.locator("#game").evaluate("game => game.dataset.match")
     assert link.endswith(f"#match={match}")
 
-    # The friend has no account yet. The page keeps the invitation link during the sign-up.
+    # The friend who opens the invitation link has no account yet. The page keeps the invitation link during the
+    # sign-up.
     grace = new_player("Grace", at=link, **PHONE)
     grace.page.locator("#game").wait_for()
     assert grace.page.locator("#game").evaluate("game => game.dataset.match") == match

@@ -45,7 +45,7 @@ resource "aws_dynamodb_table" "table" {
   }
 
   # The stack `region` of every other region adds a replica of each table, with a key of that region. A new region
-  # changes nothing in the stack `foundation`.
+  # changes no table of the stack `foundation`.
   lifecycle {
     ignore_changes = [replica]
   }

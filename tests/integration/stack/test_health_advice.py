@@ -76,7 +76,7 @@ class Bench:
         words = shlex.split(command)
         if words[0] != "mjctl":
             # In an advice, a command of another program than mjctl only shows files or settings. A wrong path or option
-            # in such a command fails the test.
+            # in a command of another program fails the test.
             subprocess.run(words, check=True, capture_output=True)
             return
         extra = ["--yes"] if _ASKS.match(command) else []
@@ -174,8 +174,8 @@ def _cache_full(bench: Bench) -> None:
     async def fill() -> None:
         with RegionClients(bench.contract) as clients:
             async with cache(bench.contract, clients) as redis:
-                # Many small values, because Redis still holds the buffer of a large command when `used` is read.
-                # Random values, because the cache compresses values.
+                # The test writes many small values, because Redis still holds the buffer of a large command when `used`
+                # is read. The values are random, because the cache compresses values.
                 for piece in range(100):
                     await DistributedCache(redis).set(
                         "filler", str(piece), secrets.token_hex(200_000), ttl_seconds=3600
@@ -299,7 +299,8 @@ def test_following_the_advice_cures_the_check(operator: Operator, name: str) -> 
     case = CASES[name]
     with ExitStack() as undo:
         bench = Bench(operator, undo)
-        # The fault must cause the failure. Only the check `backup` may fail before, if no test has made a backup.
+        # The fault of the case must cause the failure of the check. Only the check `backup` may fail before, if no test
+        # has made a backup.
         if case.fault is not _no_backup:
             eventually(lambda: _all(bench, case, "pass"), SECONDS, f"{case.checks} pass before the fault")
         case.fault(bench)

@@ -16,7 +16,7 @@ from .conftest import REGION, Operator, eventually
 pytestmark = pytest.mark.stack
 
 
-# The tests of the terminal put messages into this queue that no worker can process.
+# The tests of the terminal put messages into the dead-letter queue that no worker can process.
 DEAD_LETTERS = "dead-letters/persistence"
 
 

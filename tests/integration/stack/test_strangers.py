@@ -131,7 +131,7 @@ def test_a_web_page_gets_nothing_from_any_port(operator: Operator) -> None:
                 tried += 1
                 assert not answer.readable_by_a_page, (name, request)
                 if kind in ("redis", "postgres"):
-                    # This port does not speak HTTP: it must close the connection without executing the request.
+                    # A port that does not speak HTTP must close the connection without executing the request.
                     assert answer.status == 0
                     assert b"+OK" not in answer.raw
                 elif kind == "api":

@@ -336,7 +336,7 @@ def test_regions_are_destroyed_one_after_another_and_deployed_again(project: Pro
     }
     assert project.states() == {**dict.fromkeys(UNITS, "absent"), "foundation": "deployed"}
 
-    # The primary region is deployed again first.
+    # After the destruction of both regions, the primary region is deployed first.
     assert project.deploy("--region", PRIMARY) == {"foundation": "unchanged", PRIMARY: "applied", "edge": "applied"}
 
     # The other region is deployed again while the primary region stays.
