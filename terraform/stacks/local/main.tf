@@ -12,7 +12,7 @@ locals {
   )
 
   # The file run/supervisor.json exists only after terraform_data.supervisor has been created. The comment at
-  # local.data_plane explains the `try`, with which a plan without the file works.
+  # local.data_plane has the reason for the `try`.
   supervisor = try(jsondecode(file(terraform_data.supervisor.output.record)), { socket = "" })
 
   # References to the files with the secrets of the emulated AWS, Redis and PostgreSQL. mjctl creates each file before
