@@ -146,8 +146,8 @@ class Clock:
         tick_rate_hz: ticks in one second.
         duration_ticks: length of the match in ticks.
         full_frame_ticks: ticks between two full frames.
-        heartbeat_ticks: largest number of ticks between two frames. The match sends a frame after this number even if
-            nothing has changed.
+        heartbeat_ticks: largest number of ticks between two frames. After so long without a frame, the match sends a
+            frame even if nothing has changed.
     """
 
     tick_rate_hz: int

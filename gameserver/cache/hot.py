@@ -20,10 +20,10 @@ from gameserver.cache.stats import EXACT_LIMIT, windows
 
 _CANDIDATES: Final = 1000
 _IN_USE_SECONDS: Final = 1
-# Each measurement is made when three quarters of a second of Redis' clock are over. Redis keeps the last use of a key
-# in whole seconds, so the idle time of a key grows when a second begins. At the beginning of a second, a key that is
-# read ten times a second seems to be idle for "one second". Late in a second, only a key without a use in this second
-# has an idle time. The last quarter of the second is a reserve for a late measurement.
+# The idle times of the keys are read once in each second, 0.75 s after a full second of Redis' clock. Redis keeps the
+# last use of a key in whole seconds, so the idle time of a key grows when a second begins. At the beginning of a
+# second, a key that is read ten times a second seems to be idle for "one second". Late in a second, only a key without
+# a use in this second has an idle time. The last quarter of the second is a reserve for a late measurement.
 _MEASURE_AT: Final = 0.75
 _SHORTEST_WAIT_SECONDS: Final = 0.1
 
@@ -94,7 +94,7 @@ async def measure(redis: RedisClient, *, seconds: int, limit: int) -> HotKeys:
 
 
 async def _late_in_a_second(redis: RedisClient) -> None:
-    """Sleep until three quarters of a second of Redis' clock are over, about a second after the last measurement."""
+    """Sleep until 0.75 s after a full second of Redis' clock, about a second after the last measurement."""
     _, microseconds = await redis.execute_command("TIME")
     wait = (_MEASURE_AT - int(microseconds) / 1e6) % 1
     await asyncio.sleep(wait if wait >= _SHORTEST_WAIT_SECONDS else wait + 1)

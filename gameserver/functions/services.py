@@ -49,8 +49,8 @@ class Services:
         aws: clients of AWS.
         login_by_source: limit of sign-ups, logins and token refreshes for each network address.
         login_by_account: limit of logins for each account.
-        matches_by_player: limit of requests for a match for each player.
-        match_requests: limit of concurrent requests for a match.
+        matches_by_player: limit of `POST /v1/matches` requests of each player.
+        match_requests: limit of `POST /v1/matches` requests that run or wait in this process at the same time.
     """
 
     def __init__(self, settings: Settings) -> None:

@@ -8,8 +8,8 @@ from dataclasses import dataclass, field
 
 from mjctl.backup.digest import RecordDigest
 
-# A restore does not compare records that expire within 6 hours of its begin. Restore and comparison together take less
-# than 6 hours, so that no compared record can expire.
+# A restore compares only records that expire later than 6 hours after its begin. Restore and comparison together take
+# less than 6 hours, so no record expires before it is compared.
 _HORIZON_MS = 6 * 3600 * 1000
 
 Expiry = Callable[[bytes], int | None]

@@ -1,5 +1,5 @@
 locals {
-  # Rows of the dashboard: each has a title and its metrics in the source format of CloudWatch.
+  # Widgets of the dashboard. Each widget has a title, and metrics in the source format of CloudWatch.
   widgets = [
     { title = "Players per task", metrics = [[var.name, "PlayersPerTask"]] },
     { title = "Game servers", metrics = [["ECS/ContainerInsights", "RunningTaskCount", "ClusterName", var.game.cluster_name, "ServiceName", var.game.service_name], ["AWS/ECS", "CPUUtilization", "ClusterName", var.game.cluster_name, "ServiceName", var.game.service_name]] },

@@ -4,6 +4,6 @@ output "alarm_topic" {
 }
 
 output "health_alarm" {
-  description = "Name of the alarm. While the alarm is active, the API's latency records exclude the region."
+  description = "Name of the alarm `no-healthy-server`. While this alarm is active, the DNS records of the API exclude the region."
   value       = aws_cloudwatch_metric_alarm.alarm["no-healthy-server"].alarm_name
 }

@@ -9,7 +9,7 @@ variable "api_id" {
 }
 
 variable "backup_vault" {
-  description = "Name of the backup vault. An alarm monitors the age of its newest backup."
+  description = "Name of the backup vault. An alarm monitors the age of the vault's newest backup."
   type        = string
 }
 
@@ -19,7 +19,7 @@ variable "cache_members" {
 }
 
 variable "database" {
-  description = "Aurora cluster to monitor. For a secondary cluster, an alarm also monitors its lag behind the primary region."
+  description = "Aurora cluster to monitor. If the cluster is a secondary, an alarm also monitors the cluster's lag behind the primary region."
   type = object({
     cluster_id = string
     secondary  = bool
@@ -27,7 +27,7 @@ variable "database" {
 }
 
 variable "dead_letter_queues" {
-  description = "Names of all dead-letter queues, each by a short name. One message in any of them triggers an alarm."
+  description = "Names of all dead-letter queues, each by a short name. One message in a dead-letter queue triggers an alarm."
   type        = map(string)
 }
 
@@ -48,7 +48,7 @@ variable "game" {
 }
 
 variable "kms_key_arn" {
-  description = "ARN of the KMS key in this region. The key's policy must allow CloudWatch to use the key."
+  description = "ARN of the KMS key in this region that encrypts the topic of the alarms. The key's policy must allow CloudWatch to use the key."
   type        = string
 }
 

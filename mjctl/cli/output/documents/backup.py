@@ -224,9 +224,9 @@ class ComparisonDocument(JsonDocument):
     equal: bool
     seconds: float
     sampled: int = Field(
-        description="number of items that a drill of a managed backup compared with the live table, else 0"
+        description="number of items that a drill of a managed backup compared with the live table; 0 if it was no drill"
     )
-    same: int = Field(description="number of `sampled` items that are equal to those of the live table, else 0")
+    same: int = Field(description="number of `sampled` items of the restored table that are equal in the live table")
 
 
 class RestoredDocument(JsonDocument):

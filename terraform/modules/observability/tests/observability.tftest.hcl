@@ -4,7 +4,7 @@ mock_provider "aws" {
   }
 }
 
-# Every run uses the values of the README's example, except for the values that the run sets.
+# Variables of the example in the module's README, each of which a `run` of this file can replace.
 variables {
   account_id         = "123456789012"
   api_id             = "abcdef1234"
@@ -53,7 +53,7 @@ run "monitors_the_age_of_the_oldest_message_of_every_queue" {
 
   assert {
     condition     = aws_cloudwatch_metric_alarm.alarm["queue-persistence-age"].metric_name == "ApproximateAgeOfOldestMessage" && aws_cloudwatch_metric_alarm.alarm["queue-persistence-age"].dimensions == tomap({ QueueName = "arena-prod-persistence" })
-    error_message = "The alarm must monitor the queue itself, not its dead-letter queue."
+    error_message = "The alarm `queue-persistence-age` must monitor the queue `persistence`, not the dead-letter queue."
   }
 
   assert {
@@ -76,6 +76,6 @@ run "monitors_no_lag_of_a_primary_database" {
 
   assert {
     condition     = !contains(keys(aws_cloudwatch_metric_alarm.alarm), "database-region-lag")
-    error_message = "A primary database follows no other region, and must have no alarm on its lag."
+    error_message = "A primary database follows no other region, and must have no alarm on the lag behind another region."
   }
 }
