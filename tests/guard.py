@@ -83,7 +83,7 @@ def end(marks: list[bytes]) -> None:
 
 
 def _variables(process: psutil.Process) -> list[bytes]:
-    # A shell that a developer has opened in the temporary folder is not a service.
+    # PWD and OLDPWD do not count: a shell that a developer has opened in the temporary folder is not a service.
     return [f"{name}={value}".encode() for name, value in process.environ().items() if name not in ("PWD", "OLDPWD")]
 
 

@@ -136,8 +136,8 @@ class Sweep:
     remove: bool
     scanned: int = 0
     removed: int = 0
-    # Hashes of the matching keys that were only counted, because SCAN may return a key twice while Redis resizes its
-    # table. Removed keys need no hash, because UNLINK answers how many keys existed.
+    # Hash values of the matching keys that a dry run has counted. A dry run needs them, because SCAN may return a key
+    # twice while Redis resizes its table. A sweep that removes keys counts them by the answers of UNLINK.
     _counted: set[int] = field(default_factory=set)
 
     @property

@@ -149,7 +149,7 @@ def value_fields(cached: CachedValue) -> dict[str, object]:
 
 
 def pattern_lines(outcomes: list[RegionOutcome[PatternResult]]) -> Text:
-    """Return a line for each region: how many keys were invalidated, and the latency of another Redis client."""
+    """Return a line for each region: how many keys were invalidated, and how quickly Redis answered meanwhile."""
 
     def describe(result: PatternResult) -> str:
         if result.dry_run:

@@ -176,8 +176,8 @@ async def check_api(context: RegionContext) -> Finding:
     if answer.status != 200:
         return failed(
             f"the HTTP API answers with HTTP status {answer.status}",
-            hint="if the check `function/api` or `database` fails, follow the advice of that check. Otherwise the "
-            f"function's log shows why: {log_command(contract, 'api')}",
+            hint="if the check `function/api` or `database` fails, follow the advice of that check. If both pass, "
+            f"the log of the function `api` shows the cause: {log_command(contract, 'api')}",
             url=url,
             answer=answer.body,
         )

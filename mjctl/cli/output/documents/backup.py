@@ -224,7 +224,7 @@ class ComparisonDocument(JsonDocument):
     equal: bool
     seconds: float
     sampled: int = Field(
-        description="number of items that a drill of a managed backup compared with the live table; 0 if it was no drill"
+        description="number of items that a drill of a managed backup compared with the live table; 0 without a drill"
     )
     same: int = Field(description="number of `sampled` items of the restored table that are equal in the live table")
 
