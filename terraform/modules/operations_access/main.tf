@@ -80,7 +80,7 @@ locals {
       resources = ["arn:aws:rds::${var.account_id}:global-cluster:${var.name}-global", "arn:aws:rds:*:${var.account_id}:cluster:${var.name}-*"]
     }
     # mjctl adds the accounts of probes and load tests to the group `internal` of the user pool. The ARN
-    # allows all regions, because the user pool may be in another region than this one: the primary region.
+    # allows all regions, because the user pool is in the primary region, which may be another region.
     MarkInternalAccounts = {
       actions   = ["cognito-idp:AdminAddUserToGroup"]
       resources = ["arn:aws:cognito-idp:*:${var.account_id}:userpool/*"]
