@@ -5,8 +5,8 @@ BIN    := $(VENV)/bin
 PYTEST := $(BIN)/python -m pytest
 PIP    := $(BIN)/python -m pip install --disable-pip-version-check
 # Each pytest worker has its own Redis, PostgreSQL and emulated AWS. One worker runs all tests of a file, and one worker
-# runs all tests that share the deployed region. The main suite waits for services much of the time, so that three
-# workers suit two cores.
+# runs all tests that share the deployed region. The main suite waits for services much of the time, so three workers
+# suit two cores.
 WORKERS ?= 3
 SPREAD   = --numprocesses $(WORKERS) --dist loadfile
 SEED    ?= 1

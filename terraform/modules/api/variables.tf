@@ -15,7 +15,7 @@ variable "cors_allow_origins" {
 }
 
 variable "domain_name" {
-  description = "Host name at which players call the API, the same in every region. The name that API Gateway generates is switched off, so that every request passes the domain name."
+  description = "Host name at which players call the API, the same in every region. The host name that API Gateway generates is switched off, so that players reach the API only by `domain_name`."
   type        = string
 }
 

@@ -1,7 +1,6 @@
 output "arn" {
   description = "ARN of the replication group, for IAM policies."
-  # The ARN is composed from names: Terraform knows such an ARN already at plan, so that the plan shows complete IAM
-  # policies.
+  # The ARN is composed from names, so that Terraform knows the ARN at plan, and the plan shows complete IAM policies.
   value = "arn:aws:elasticache:${var.region}:${var.account_id}:replicationgroup:${local.id}"
 }
 

@@ -8,9 +8,9 @@ locals {
   master_secret = "arn:aws:secretsmanager:*:${var.account_id}:secret:${var.name}-database-master-??????"
 
   # The role `deploy` may use all actions of the AWS services in this list, which contain the resources of the stacks. A
-  # create action accepts no ARN before the resource exists, so that the policy limits actions by region instead of by
-  # ARN. IAM and KMS are not in the list, because their actions could raise permissions: separate statements limit IAM
-  # by name and KMS by region.
+  # policy cannot limit the creation of a resource to an ARN, because the resource has no ARN yet. The policy therefore
+  # limits actions by region. The list of services does not contain IAM and KMS, because their actions could raise
+  # permissions: separate statements limit IAM by name and KMS by region.
   services = [
     "acm", "application-autoscaling", "apigateway", "backup", "backup-storage", "cloudfront", "cloudwatch", "cognito-idp", "dynamodb", "ec2", "ecr",
     "ecs", "elasticache", "elasticloadbalancing", "globalaccelerator", "lambda", "logs", "rds", "route53", "s3",

@@ -30,7 +30,7 @@ variable "state_bucket" {
 }
 
 variable "subjects" {
-  description = "Values of the token's claim `sub` that may assume each role: `plan` reads, `deploy` changes resources, `drill` rehearses restores. Without values for `drill` that role is not created. Example: repo:studio/arena:environment:prod."
+  description = "Values of the token's claim `sub` that may assume each role: `plan` reads, `deploy` changes resources, `drill` rehearses restores. Without values for `drill`, the role `drill` is not created. Example: repo:studio/arena:environment:prod."
   type = object({
     deploy = set(string)
     drill  = optional(set(string), [])
@@ -44,6 +44,6 @@ variable "subjects" {
 
   validation {
     condition     = length(var.subjects.deploy) > 0
-    error_message = "subjects.deploy is empty, so that no pipeline could deploy: add at least one subject."
+    error_message = "subjects.deploy is empty, so no pipeline could deploy: add at least one subject."
   }
 }

@@ -7,8 +7,8 @@ locals {
   instances     = { for index in range(var.instances) : tostring(index + 1) => local.zones[index % length(local.zones)] }
 }
 
-# Terraform reads the master password of the cluster from the secret. If an apply stops after it has created the secret,
-# the next apply creates the cluster with the same password.
+# Terraform reads the master password of the cluster from a secret in Secrets Manager. If an apply stops after it has
+# created the secret, the next apply creates the cluster with the same password.
 ephemeral "aws_secretsmanager_secret_version" "master" {
   count = local.is_primary ? 1 : 0
 
@@ -92,8 +92,8 @@ resource "aws_rds_cluster" "main" {
     }
   }
 
-  # A failover or a switchover between regions changes the ignored attributes outside of Terraform, and Terraform must
-  # not revert the change.
+  # A failover or a switchover between regions changes the attributes in `ignore_changes` outside of Terraform, and
+  # Terraform must not revert the change.
   lifecycle {
     ignore_changes = [global_cluster_identifier, replication_source_identifier]
   }

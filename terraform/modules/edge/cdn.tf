@@ -126,8 +126,8 @@ resource "aws_cloudfront_distribution" "web" {
   web_acl_id          = var.web_acl_arn
 
   origin {
-    # The bucket's host name is composed from variables. The bucket's policy refers to the distribution, so that a
-    # reference from the distribution to the bucket would be a cycle.
+    # The bucket's host name is composed from variables, because a reference from the distribution to the bucket would
+    # be a cycle: the bucket's policy refers to the distribution.
     domain_name              = "${var.bucket}.s3.${var.bucket_region}.amazonaws.com"
     origin_access_control_id = aws_cloudfront_origin_access_control.web.id
     origin_id                = "web"
@@ -155,8 +155,8 @@ resource "aws_cloudfront_distribution" "web" {
     viewer_protocol_policy     = "redirect-to-https"
   }
 
-  # CloudFront serves the API under the web client's host name. The web client needs no cross-origin requests, and one
-  # firewall protects the web client and the API.
+  # CloudFront serves the API under the web client's host name, so the web client needs no cross-origin requests, and
+  # one firewall protects the web client and the API.
   ordered_cache_behavior {
     allowed_methods          = ["DELETE", "GET", "HEAD", "OPTIONS", "PATCH", "POST", "PUT"]
     cache_policy_id          = local.caching_disabled

@@ -67,7 +67,7 @@ variable "regions" {
 }
 
 variable "routing" {
-  description = "Way of players to the nearest healthy region. `accelerator`: Global Accelerator, with fixed addresses and a failover within seconds. `latency`: Route 53 latency records, which cost less and change when resolvers refresh them."
+  description = "Service that routes players to the nearest healthy region. `accelerator`: Global Accelerator, with fixed addresses and a failover within seconds. `latency`: Route 53 latency records, which cost less, but a failover takes until resolvers refresh the records."
   type        = string
   default     = "accelerator"
 

@@ -6,7 +6,7 @@ terraform {
       source  = "hashicorp/aws"
       version = ">= 5.100, < 7.0"
 
-      # The provider `us_east_1` delivers the logs of CloudFront, which AWS delivers only from us-east-1.
+      # The provider `us_east_1` creates the log delivery of CloudFront, which exists only in us-east-1.
       configuration_aliases = [aws.us_east_1]
     }
   }

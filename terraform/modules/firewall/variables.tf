@@ -1,5 +1,5 @@
 variable "associations" {
-  description = "ARNs of the load balancers that the web ACL protects, each by a name. A CloudFront distribution refers to the web ACL itself."
+  description = "ARNs of the load balancers that the web ACL protects, each by a name. A CloudFront distribution is not in `associations`, because the distribution's own configuration names the web ACL."
   type        = map(string)
   default     = {}
 

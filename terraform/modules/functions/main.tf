@@ -31,7 +31,7 @@ resource "aws_sqs_queue" "dead_letter" {
 }
 
 resource "aws_lambda_function" "function" {
-  #checkov:skip=CKV_AWS_272:Terraform refers to the archive of the functions by its SHA-256, so that a signature of the code would add nothing.
+  #checkov:skip=CKV_AWS_272:Terraform refers to the archive of the functions by its SHA-256, so a signature of the code would add nothing.
 
   #checkov:skip=CKV_AWS_50:X-Ray traces cost money for each request, and Lambda's metrics already show latency and errors.
   for_each = var.functions

@@ -1,6 +1,6 @@
 locals {
-  # The name of the target group contains a hash of the values that force a new group. With another name, the new target
-  # group can exist beside the old target group.
+  # The name of the target group contains a hash of the values that force a new target group. The old and the new target
+  # group can therefore exist together.
   target_group_suffix = substr(sha1(jsonencode([var.network.cidr, var.task.port])), 0, 6)
 }
 

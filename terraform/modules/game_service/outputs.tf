@@ -44,6 +44,6 @@ output "target_group_arn_suffix" {
 }
 
 output "task_definition_arn" {
-  description = "ARN of the task definition that the service should run. ECS's circuit breaker can roll the service back without an error of Terraform, so that mjctl compares this ARN with the running task definition."
+  description = "ARN of the task definition that the service should run. ECS's circuit breaker can roll the service back without an error of Terraform, so mjctl compares this ARN with the task definition of the running tasks."
   value       = aws_ecs_task_definition.game.arn
 }

@@ -34,8 +34,8 @@ resource "terraform_data" "process" {
 }
 
 locals {
-  # Without TLS, the definition of a process has no field `tls`: a region that is older than the field `tls` keeps its
-  # processes.
+  # Without TLS, the definition of a process has no field `tls`, so that a deploy does not replace the processes of a
+  # region from before the field existed.
   definition = merge(local.common_definition, { for field in var.tls ? ["tls"] : [] : field => true })
 
   common_definition = {

@@ -61,7 +61,7 @@ variable "region_dir" {
 }
 
 variable "rolling" {
-  description = "Whether the rolling processes of the region are replaced one after another, never two at the same time."
+  description = "Whether this process is never replaced at the same time as another process of the region with `rolling = true`."
   type        = bool
   default     = false
 }

@@ -44,7 +44,7 @@ resource "aws_dynamodb_table" "table" {
     enabled        = true
   }
 
-  # The stack `region` of every other region adds a replica of each table, with a key of that region. A new region
+  # The stack `region` of every other region adds a replica of each table, with a KMS key of that region. A new region
   # changes no table of the stack `foundation`.
   lifecycle {
     ignore_changes = [replica]

@@ -2,7 +2,8 @@ locals {
   zones = { for index, zone in var.zones : zone => index }
 
   # Each private subnet is one sixteenth of the VPC's range, from number 0 on. Each public or data subnet is one
-  # sixty-fourth of the VPC's range, from number 32 (public) and 48 (data) on, so that no two subnets overlap.
+  # sixty-fourth of the VPC's range: the public subnets from number 32 on, and the data subnets from number 48 on. No
+  # two subnets overlap.
   private_cidrs = { for zone, index in local.zones : zone => cidrsubnet(var.cidr, 4, index) }
   public_cidrs  = { for zone, index in local.zones : zone => cidrsubnet(var.cidr, 6, 32 + index) }
   data_cidrs    = { for zone, index in local.zones : zone => cidrsubnet(var.cidr, 6, 48 + index) }

@@ -3,8 +3,8 @@ locals {
   target_group  = merge(local.load_balancer, { TargetGroup = var.game.target_group })
   service       = { ClusterName = var.game.cluster_name, ServiceName = var.game.service_name }
 
-  # Alarms by name. `missing` is the state that CloudWatch gives an alarm whose metric has no data. An alarm has
-  # `missing = "breaching"` if missing data indicates a fault.
+  # Alarms by name. `missing` says how CloudWatch treats missing data of a metric. An alarm has `missing = "breaching"`
+  # if missing data indicates a fault.
   fixed_alarms = {
     api-5xx               = { namespace = "AWS/ApiGateway", metric = "5xx", dimensions = { ApiId = var.api_id }, statistic = "Sum", threshold = 10 }
     backup-failed         = { namespace = "AWS/Backup", metric = "NumberOfBackupJobsFailed", dimensions = { BackupVaultName = var.backup_vault }, statistic = "Sum", period = 3600, evaluations = 1 }
@@ -41,8 +41,8 @@ locals {
     namespace = "AWS/SQS", metric = "ApproximateNumberOfMessagesVisible", dimensions = { QueueName = queue }, statistic = "Maximum", evaluations = 1
   } }
 
-  # The health check `queue/<key>` of mjctl also fails if the oldest message is 300 seconds old. SQS reports no age for
-  # an empty queue.
+  # The threshold of 300 seconds is the age of a message at which the health check `queue/<key>` of mjctl fails. SQS
+  # reports no age for an empty queue.
   # https://docs.aws.amazon.com/AWSSimpleQueueService/latest/SQSDeveloperGuide/sqs-available-cloudwatch-metrics.html
   queue_alarms = { for key, queue in var.queues : "queue-${key}-age" => {
     namespace = "AWS/SQS", metric = "ApproximateAgeOfOldestMessage", dimensions = { QueueName = queue }, statistic = "Maximum", threshold = 300

@@ -1,10 +1,10 @@
 variable "account_id" {
-  description = "AWS account that owns the function and the role, twelve digits."
+  description = "AWS account that owns the function `ops` and the operator role, twelve digits."
   type        = string
 }
 
 variable "cache_statements" {
-  description = "Permissions with which the function logs in to the cache, by statement id."
+  description = "Permissions with which the function `ops` logs in to the cache, by statement id."
   type = map(object({
     actions   = list(string)
     condition = optional(object({ test = string, values = list(string), variable = string }))
@@ -13,22 +13,22 @@ variable "cache_statements" {
 }
 
 variable "environment" {
-  description = "Environment variables of the function."
+  description = "Environment variables of the function `ops`."
   type        = map(string)
 }
 
 variable "handler" {
-  description = "Dotted path of the function's handler in the archive."
+  description = "Dotted path of the handler of the function `ops` in the archive."
   type        = string
 }
 
 variable "kms_key_arn" {
-  description = "ARN of the KMS key in this region that encrypts the function's logs, environment variables and dead-letter queue, and the queues of the region."
+  description = "ARN of the KMS key in this region that encrypts the logs, environment variables and dead-letter queue of the function `ops`, and the queues of the region."
   type        = string
 }
 
 variable "log_retention_days" {
-  description = "Number of days for which the audit log is kept. The log records every invocation with the caller's identity and the command."
+  description = "Number of days for which the audit log of the function `ops` is kept. The log records the command of every invocation, and the caller that mjctl names, which `ops` does not verify."
   type        = number
   default     = 365
 }
@@ -39,7 +39,7 @@ variable "name" {
 }
 
 variable "network" {
-  description = "VPC and subnets from which the function reaches the cache."
+  description = "VPC and subnets from which the function `ops` reaches the cache."
   type = object({
     cidr       = string
     subnet_ids = list(string)

@@ -1,4 +1,4 @@
-# Terraform locks a state by an object beside the state (`use_lockfile`), so that no DynamoDB table is needed.
+# Terraform locks a state by an object beside the state (`use_lockfile`), so a DynamoDB table for locks is not needed.
 module "bucket" {
   source = "../bucket"
 

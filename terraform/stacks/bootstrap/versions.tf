@@ -1,8 +1,8 @@
 terraform {
   required_version = ">= 1.11"
 
-  # The bucket for states does not exist before the first apply of the stack `bootstrap`, so that its state is a local
-  # file. `mjctl bootstrap` then moves the state file into the bucket, as `bootstrap.tfstate`.
+  # At the first apply of the stack `bootstrap`, the bucket for states does not exist yet, so the state of `bootstrap`
+  # is a local file. After the apply, `mjctl bootstrap` moves the local file into the bucket, as `bootstrap.tfstate`.
   backend "local" {}
 
   required_providers {

@@ -4,8 +4,8 @@ locals {
   name       = "${var.foundation.project}-${var.foundation.environment}"
   tags       = { Environment = var.foundation.environment, Project = var.foundation.project, Stack = "edge" }
 
-  # Terraform must know the keys of a `for_each` at plan. The ARNs of the protected resources are values of the map,
-  # because Terraform does not know the ARNs at plan.
+  # Terraform must know the keys of a `for_each` at plan. The ARNs of the protected resources are values, not keys, of
+  # the map, because Terraform does not know the ARNs at plan.
   protected = merge(
     { distribution = module.edge.distribution.arn },
     var.routing == "accelerator" ? { accelerator = module.edge.accelerator_arn } : {},

@@ -48,7 +48,7 @@ variable "regions" {
 }
 
 variable "routing" {
-  description = "Way of players to the nearest healthy region: `accelerator` or `latency`."
+  description = "Service that routes players to the nearest healthy region: `accelerator` (Global Accelerator) or `latency` (Route 53 latency records)."
   type        = string
   default     = "accelerator"
 }

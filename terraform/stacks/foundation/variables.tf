@@ -56,7 +56,7 @@ variable "identity" {
 }
 
 variable "primary_region" {
-  description = "Region that contains the database's writer and the resources that exist once in an environment."
+  description = "Region of the resources that exist once in an environment, and of the database's writer until a failover moves the writer."
   type        = string
 
   validation {

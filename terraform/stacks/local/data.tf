@@ -62,7 +62,7 @@ resource "terraform_data" "data_plane" {
 }
 
 # data_plane_repair repairs tables, queues, topics and settings that were changed or deleted in the emulated AWS. The
-# repair of the data plane changes no name and no id, so that Terraform replaces no process and interrupts no match. At
+# repair of the data plane changes no name and no id, so Terraform replaces no process and interrupts no match. At
 # epoch 0, data_plane_repair does nothing.
 resource "terraform_data" "data_plane_repair" {
   triggers_replace = { epoch = lookup(var.epochs, "data-plane-repair", 0) }

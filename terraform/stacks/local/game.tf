@@ -56,7 +56,7 @@ locals {
 }
 
 # The API serves the web client from the folder behind a symbolic link. A release with another web client changes the
-# symbolic link. The API reads the new folder at the next request, so that Terraform replaces no process.
+# symbolic link. The API reads the new folder at the next request, so Terraform replaces no process.
 resource "terraform_data" "web_client" {
   count = var.web_dir == null ? 0 : 1
 

@@ -9,7 +9,7 @@ variable "environment" {
 }
 
 variable "epochs" {
-  description = "Epochs by process name, or by `supervisor`, `data-plane`, `data-plane-repair`, `schema`, `certificates` or `web-client`. Raise an epoch to replace a resource that has stopped or changed although the state contains the resource."
+  description = "Epochs by process name, or by `supervisor`, `data-plane`, `data-plane-repair`, `schema`, `certificates` or `web-client`. Raise an epoch to replace a resource that has stopped or changed, although Terraform's state still contains the resource."
   type        = map(number)
   default     = {}
 }
@@ -33,7 +33,7 @@ variable "game" {
 }
 
 variable "ports" {
-  description = "Port on 127.0.0.1 of each process: redis, postgres, aws, api, worker. A game server has two ports: its name (for players) and `<name>-ops` (for health and metrics)."
+  description = "Port on 127.0.0.1 of each process: redis, postgres, aws, api, worker. A game server has two entries: `<name>` for players, and `<name>-ops` for health and metrics."
   type        = map(number)
 
   validation {
@@ -94,7 +94,7 @@ variable "revision" {
 }
 
 variable "servers" {
-  description = "Zone of each game server by the server's name. A server's name is part of its address, so that a new name replaces the server."
+  description = "Zone of each game server by the server's name. A server's name is part of its address, so a new name replaces the server."
   type        = map(string)
 
   validation {

@@ -162,8 +162,8 @@ module "backup" {
   retention_days   = var.backup.retention_days
 }
 
-# The copies of backups have their own KMS key instead of a replica of the region's key. The loss of one key then
-# affects only the backups or only the copies.
+# The copies of backups have their own KMS key, not a replica of the region's key. The loss of one key therefore affects
+# only the backups or only the copies.
 module "copy_keys" {
   source    = "../../modules/keys"
   providers = { aws = aws.copy }

@@ -71,7 +71,7 @@ output "edge" {
 }
 
 output "rollout" {
-  description = "Task definition that the service should run after an apply. Terraform reports success even if ECS's circuit breaker rolled the service back, so that mjctl compares the task definitions."
+  description = "Task definition that the service should run after an apply. Terraform reports success even if ECS's circuit breaker rolled the service back, so mjctl compares this task definition with the running tasks."
   value = {
     cluster         = module.game_service.cluster_name
     service         = module.game_service.service_name

@@ -1,5 +1,5 @@
 variable "aws_endpoint_url" {
-  description = "Endpoint of an emulated AWS, for the game's processes and mjctl. If the endpoint is null, they use AWS itself."
+  description = "Endpoint of an emulated AWS, for the game's processes and mjctl. If the endpoint is null, the processes and mjctl use AWS itself."
   type        = string
   default     = null
 }
@@ -11,7 +11,7 @@ variable "aws_secret" {
 }
 
 variable "aws_service_endpoint_urls" {
-  description = "Endpoints of the services that a second emulator provides, by the service's name in lower case, for example cloudwatch, for mjctl."
+  description = "Endpoints, for mjctl, of the services that a second emulator provides, each by the service's name in lower case, for example cloudwatch."
   type        = map(string)
   default     = {}
 }
@@ -86,7 +86,7 @@ variable "foundation" {
 }
 
 variable "functions" {
-  description = "Archive of the functions that `mjctl package` made, and the reserved concurrency of each function in the account's limit."
+  description = "Archive of the functions that `mjctl package` made, and the concurrency that each function reserves from the account's limit."
   type = object({
     package              = object({ architecture = optional(string, "x86_64"), path = string, sha256 = string })
     reserved_concurrency = optional(object({ api = optional(number, 100), auth = optional(number, 50), persistence = optional(number, 20) }), {})

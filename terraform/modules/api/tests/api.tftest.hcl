@@ -4,7 +4,7 @@ mock_provider "aws" {
   }
 }
 
-# Variables of the example in the module's README, each of which a `run` of this file can replace.
+# Default values of the variables for every `run` block of this file, from the example in the module's README.
 variables {
   certificate_arn = "arn:aws:acm:eu-west-1:123456789012:certificate/01234567-89ab-cdef-0123-456789abcdef"
   domain_name     = "api.arena.example.com"

@@ -12,7 +12,7 @@ mock_provider "aws" {
   }
 }
 
-# Variables of the example in the module's README, each of which a `run` of this file can replace.
+# Default values of the variables for every `run` block of this file, from the example in the module's README.
 variables {
   account_id       = "123456789012"
   copy_kms_key_arn = "arn:aws:kms:us-east-1:123456789012:key/01234567-89ab-cdef-0123-456789abcdef"

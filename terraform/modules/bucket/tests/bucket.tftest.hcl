@@ -4,7 +4,7 @@ mock_provider "aws" {
   }
 }
 
-# Variables of the example in the module's README, each of which a `run` of this file can replace.
+# Default values of the variables for every `run` block of this file, from the example in the module's README.
 variables {
   bucket      = "arena-prod-eu-west-1-123456789012-logs"
   expire_days = 90

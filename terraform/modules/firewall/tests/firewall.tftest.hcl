@@ -4,7 +4,7 @@ mock_provider "aws" {
   }
 }
 
-# Variables of the example in the module's README, each of which a `run` of this file can replace.
+# Default values of the variables for every `run` block of this file, from the example in the module's README.
 variables {
   associations = { game = "arn:aws:elasticloadbalancing:eu-west-1:123456789012:loadbalancer/app/arena-prod-game/0123456789abcdef" }
   kms_key_arn  = "arn:aws:kms:eu-west-1:123456789012:key/mrk-0123456789abcdef0123456789abcdef"

@@ -1,5 +1,5 @@
-# Variables of the example in the module's README, each of which a `run` of this file can replace. No `run` of this file
-# starts a process, because a plan executes no provisioner.
+# Default values of the variables for every `run` block of this file, from the example in the module's README. No `run`
+# of this file starts a process, because a plan executes no provisioner.
 variables {
   incarnation = { supervisor = "example", revision = "1" }
   kind        = "redis"
@@ -20,7 +20,7 @@ run "replaces_the_process_with_its_definition" {
 
   assert {
     condition     = !contains(keys(terraform_data.process.triggers_replace.definition), "tls")
-    error_message = "Without TLS, the definition of a process must have no field `tls`, so that an older region keeps its processes."
+    error_message = "Without TLS, the definition of a process must have no field `tls`, so that a deploy does not replace the processes of an older region."
   }
 }
 
