@@ -28,5 +28,5 @@ def read_document(text: str) -> Any:
 
 
 def rows(document: Any, name: str) -> list[Any]:
-    """Return the entries that all regions of a document list under `name`, each with its region."""
+    """Return the entries that each region of a document lists under `name`, each entry with its region."""
     return [{"region": entry["region"], **row} for entry in document["regions"] for row in entry.get(name, ())]

@@ -1,9 +1,10 @@
-"""Ends the processes that a pytest process has started when the pytest process dies, even by SIGKILL.
+"""Ends the processes that a pytest process leaves behind when it dies, even by SIGKILL.
 
 Tests start real services, as children and as daemons. A pytest that ends in order stops the services through its
-fixtures. A pytest that is killed (SIGKILL, out of memory, pytest-timeout's `os._exit`) cannot stop them. Therefore each
-pytest process, and each worker of pytest-xdist, starts a watcher process that reads a pipe from the pytest process. The
-pipe closes when the pytest process ends. The watcher then ends two kinds of processes and all their descendants:
+fixtures. A pytest that is killed (SIGKILL, out of memory, pytest-timeout's `os._exit`) cannot stop the services.
+Therefore each pytest process, and each worker of pytest-xdist, starts a watcher process that reads a pipe from the
+pytest process. The pipe closes when the pytest process ends. The watcher then ends two kinds of processes and all their
+descendants:
 
 - processes with the variable `PYTEST_GUARD=<token>` in their environment, which children inherit;
 - processes with a path below pytest's temporary folder in their environment. `mjctl` starts the programs of a region
@@ -48,7 +49,7 @@ class Guard:
         self._watcher.stdin.flush()
 
     def close(self) -> None:
-        """Make the watcher end the processes now, and wait until the watcher exits."""
+        """Make the watcher end all marked processes now, and wait until the watcher exits."""
         assert self._watcher.stdin is not None
         self._watcher.stdin.close()
         self._watcher.wait(_LIMIT_SECONDS + 10)
@@ -67,8 +68,8 @@ def processes_with(marks: list[bytes]) -> list[psutil.Process]:
 
 
 def end(marks: list[bytes]) -> None:
-    """End the processes with SIGTERM, and with SIGKILL if they survive. Repeat until no such process is left, at most
-    30 seconds."""
+    """End the processes that have one of `marks` in their environment: with SIGTERM, and with SIGKILL if they survive.
+    Repeat until no such process is left, for at most 30 seconds."""
     deadline = time.monotonic() + _LIMIT_SECONDS
     signalled: set[int] = set()
     while (processes := processes_with(marks)) and time.monotonic() < deadline:

@@ -98,7 +98,7 @@ def as_nobody(work: Callable[[], Any]) -> Any:
     """Run `work` in a child process of another user and return its result, which must fit into JSON. Needs root."""
     reading, writing = os.pipe()
     with warnings.catch_warnings():
-        # The child process only opens files and sockets, so that a fork is safe.
+        # The child process only opens files and sockets, so a fork is safe.
         warnings.simplefilter("ignore", DeprecationWarning)
         child = os.fork()
     if child == 0:

@@ -1,15 +1,15 @@
 """The distributed cache: values in Redis that all servers share. A key belongs to a namespace.
 
 Once a call of an `invalidate` method has returned, no server answers a new read with a value from before the
-invalidation. A caller must first write to the source of truth, and then invalidate. Three mechanisms keep old values
-from new reads:
+invalidation. A caller must first write to the source of truth, and then invalidate. Three mechanisms keep a new read
+from returning an old value:
 
 * Each namespace has a generation, a number that is part of the name of each value in Redis. A read gets the generation
   and the value of that generation in one atomic step.
 * A near-cache answers from the memory of its process only while a short lease lasts. An invalidation returns only after
   all leases of near-caches have expired that were given before the invalidation (module `near`).
 * A server that loads a missing value holds a load lease for the key. An invalidation ends the load leases of its keys.
-  A value whose load lease has ended is returned to the caller, but the cache does not store it.
+  If the load lease ends before the value is loaded, the caller gets the value, but the cache does not store it.
 
 A failover of Redis can lose acknowledged writes, and among them invalidations. After a lost invalidation, the old value
 can be read until its time to live ends.

@@ -161,8 +161,8 @@ class SyncDistributedCache:
         try:
             return future.result()
         except BaseException:
-            # A KeyboardInterrupt ends only the wait for `future`. Without `cancel`, a sweep would continue on the
-            # thread of the event loop.
+            # A KeyboardInterrupt ends only the wait for `future`. Without `cancel`, the call itself, for example a
+            # sweep, would continue on the thread of the event loop.
             future.cancel()
             raise
 

@@ -61,7 +61,8 @@ class HotKeys:
 
     @property
     def missed_percent(self) -> float:
-        """Return the share of keys, 0 to 100, that were not examined and may include a hot key."""
+        """Return the percentage of keys, 0 to 100, that were not examined. A hot key may be among the unexamined
+        keys."""
         return max(0.0, 100 * (1 - self.sampled_keys / self.total_keys)) if self.total_keys else 0.0
 
 

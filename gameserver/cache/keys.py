@@ -6,10 +6,11 @@ physical key that holds no cached value. The hash tag `{<namespace>}` puts all k
 * `cache-namespaces`: the set of all namespaces that were ever used.
 * `cache-gen:{<namespace>}`: the generation of the namespace.
 * `cache-epoch:{<namespace>}`: a number whose increase ends all load leases of the namespace.
-* `cache-near:{<namespace>}`: a hash with the namespace's token for the near-caches, and whether any near-cache may have
-  a lease.
+* `cache-near:{<namespace>}`: a Redis hash with the namespace's token for the near-caches, and whether any near-cache
+  may have a lease.
 * `cache:{<namespace>}:<generation>:<key>`: a value.
-* `cache-lease:{<namespace>}:<generation>:<epoch>:<key>`: a load lease. Its value is the token of the load in progress.
+* `cache-lease:{<namespace>}:<generation>:<epoch>:<key>`: a load lease, whose value is the token of the load in
+  progress.
 """
 
 from __future__ import annotations
@@ -95,8 +96,8 @@ class SweepProgress:
 
     Attributes:
         namespace: the namespace that is swept now.
-        scanned: number of keys in Redis that the sweep has examined. A key counts once for each namespace.
-        total: number of keys to examine: the keys in Redis, once for each namespace.
+        scanned: number of keys in Redis that the sweep has examined. A key counts once for each swept namespace.
+        total: number of keys in Redis, multiplied by the number of namespaces to sweep.
         matched: number of keys that match the glob.
         removed: number of keys that were removed.
         seconds: time since the sweep began.
@@ -118,16 +119,16 @@ class PatternResult:
 
     Attributes:
         pattern: the glob of the sweep.
-        namespaces: the namespaces that the sweep covered.
+        namespaces: the namespaces of the sweep, with those that a stopped sweep did not reach.
         dry_run: True if the sweep removed nothing.
-        scanned: number of keys in Redis that the sweep has examined. A key counts once for each namespace.
+        scanned: number of keys in Redis that the sweep has examined. A key counts once for each swept namespace.
         matched: number of keys that match the glob.
         removed: number of keys that were removed.
         seconds: duration of the sweep.
         probe_p50_ms: median round trip of a PING during the sweep, in milliseconds; also the delay of the game's Redis
             commands.
         probe_p99_ms: 99th percentile of the round trips of a PING during the sweep, in milliseconds.
-        total: number of keys to examine: the keys in Redis, once for each namespace.
+        total: number of keys in Redis, multiplied by the number of namespaces to sweep.
         resume_token: token for a call that continues the sweep, which stopped because its time was over; None if the
             sweep is complete.
         rest_seconds: seconds to wait before the call that continues the sweep, so that both calls together keep the

@@ -27,8 +27,8 @@ Each process measures time by its own clock. The wait is 20 % longer than a leas
 hosts can drift apart during a lease.
 """
 
-# The near-cache drops each value after 5 s, because the value can be old: a failover of Redis can lose an invalidation.
-# A value can also be old because a sweep was killed before its end.
+# The near-cache drops each value after 5 s, because the value can be old. A failover of Redis can lose an invalidation,
+# and a sweep can be killed before its end.
 _MAX_AGE_SECONDS = 5.0
 _CLOCK = getattr(time, "CLOCK_BOOTTIME", time.CLOCK_MONOTONIC)
 
@@ -71,8 +71,8 @@ class NearCache:
         if lease is None:
             return None
         payload, ends_at = lease.entries.get(key, (None, 0.0))
-        # Read the clock after the value. If the clock were read first, a process that is suspended between the two
-        # steps could return an old value when it resumes.
+        # Look the value up before reading the clock. If the clock were read first, a process that is suspended after
+        # reading the clock could return an old value when it resumes.
         if payload is None or clock() >= min(ends_at, lease.ends_at):
             return None
         lease.entries.move_to_end(key)

@@ -4,8 +4,8 @@ All scripts except `SWEEP` have the same KEYS, which are control keys of one nam
 its hash for the near-caches. ARGV[1] to ARGV[3] of a script for one logical key are the prefix of the namespace's
 values, the prefix of its load leases, and the key. The comment at each script describes ARGV[4] and the ARGV after it.
 
-From the prefixes a script builds the names of a value and of its load lease. These names are in the same hash slot as
-KEYS, because all physical keys of a namespace have the same hash tag.
+From the prefixes a script builds the physical keys of a value and of its load lease. A namespace's physical keys are
+all in one hash slot, because they have the same hash tag.
 """
 
 from __future__ import annotations
@@ -13,8 +13,8 @@ from __future__ import annotations
 from typing import Final
 
 # Sets `g` to the namespace's generation, and creates the generation if the namespace is new or Redis lost its data. The
-# first generation is the time in ms since 1970, so that no number is used twice. If a number were used twice, values of
-# its first use could be read again.
+# first generation is the time in ms since 1970, so that no number is used twice. If a new generation had the number of
+# an earlier generation, values of the earlier generation could be read again.
 _CREATE_GENERATION = """
 local created = 0
 local g = redis.call('GET', KEYS[1])
@@ -35,11 +35,11 @@ local lease = ARGV[2] .. g .. ':' .. (redis.call('GET', KEYS[2]) or '0') .. ':' 
 """
 
 # If a near-cache may hold a lease for the namespace, changes the namespace's token for the near-caches to the last of
-# ARGV. `wait` is then 1, so that the caller waits until the lease has expired.
+# ARGV. In this case, `wait` is 1, and the caller waits until the lease has expired.
 #
-# `wait` is 0 if the namespace never had a lease. `wait` is also 0 if no lease was given since the namespace's token
-# changed, more than 10 s ago by Redis' clock. The limit of 10 s is much longer than a lease, so that a correction of
-# Redis' clock does no harm.
+# `wait` is 0 if no near-cache ever got a lease for the namespace. `wait` is also 0 if the namespace's token changed
+# more than 10 s ago by Redis' clock, and no near-cache got a lease after the change. The limit of 10 s is much longer
+# than a lease, so a correction of Redis' clock does no harm.
 _BREAK_NEAR = """
 local near = redis.call('HMGET', KEYS[3], 'granted', 'changed_at')
 local wait = 0
@@ -163,8 +163,8 @@ NEXT_GENERATION: Final = (
 #
 # ARGV[2]: the glob over physical keys that a key must match.
 #
-# ARGV[3]: the work after which the step ends. An examined key is 1 unit of work, and an examined and removed key is 3
-# units.
+# ARGV[3]: the units of work after which the step ends. An examined key is 1 unit of work, and an examined and removed
+# key is 3 units.
 #
 # ARGV[4]: the COUNT of each SCAN in the step, that is, about the number of keys that a SCAN examines.
 #
@@ -175,8 +175,8 @@ NEXT_GENERATION: Final = (
 # Result: {cursor for the next step, number of examined keys, number of removed keys, names of the matching keys that
 # were not removed}.
 #
-# Each UNLINK gets at most 1,000 keys, because one SCAN can return more keys than `unpack` can pass to a command while
-# Redis shrinks its table.
+# Each UNLINK gets at most 1,000 keys, because while Redis shrinks its table, one SCAN can return more keys than
+# `unpack` can pass to a command.
 SWEEP: Final = """
 local cursor, scanned, removed, found = ARGV[1], 0, 0, {}
 local work, count, before = tonumber(ARGV[3]), tonumber(ARGV[4]), tonumber(ARGV[5])

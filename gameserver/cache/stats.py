@@ -129,7 +129,7 @@ class CacheStats:
 
     @property
     def larger_share(self) -> float:
-        """Return the largest share of keys, 0 to 1, that may be larger than the first of `largest`.
+        """Return an upper bound, 0 to 1, for the share of keys that are larger than the first key of `largest`.
 
         With a probability of 95 %, the true share is below the returned share. The returned share is 0 if every key was
         examined.
@@ -147,7 +147,8 @@ class _Tally:
         keys: number of readable values.
         stale_keys: number of values of earlier generations.
         memory_bytes: memory of readable values and of values of earlier generations.
-        windows: for each examined batch the bytes of the namespace, and the number of keys of all kinds.
+        windows: for each examined batch of keys, the bytes of the namespace's values, and the number of all keys in the
+            batch.
     """
 
     keys: int = 0
@@ -219,8 +220,8 @@ async def _generation(redis: RedisClient, namespace: str) -> int | None:
         value = await redis.execute_command("GET", keys.generation_key(namespace))
         return None if value is None else int(value)
     except (ResponseError, ValueError):
-        # The cache did not write the key of the namespace's generation, because the key has another type or holds no
-        # number. All values of a namespace without a readable generation count as stale.
+        # The key of the namespace's generation has another type or holds no number, so another program has written it.
+        # All values of a namespace without a readable generation count as stale.
         return None
 
 

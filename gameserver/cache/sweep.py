@@ -30,7 +30,7 @@ from gameserver.cache.keys import CacheKey, InvalidName, PatternResult, SweepPro
 SCAN_COUNT, _MAX_SCAN_COUNT = 350, 700
 _STEP_SECONDS = 0.00035
 # Number of keys that each SCAN inside a step examines. A step cannot end before it has removed all matching keys of a
-# SCAN, so the number is only a third of SCAN_COUNT.
+# SCAN, so a SCAN examines only a third of the keys of a step.
 _BATCH = 115
 _PROBE_INTERVAL_SECONDS = 0.01
 _CALIBRATION_PROBES = 5
@@ -46,11 +46,11 @@ _MAX_PROBES_KEPT = 10_000
 
 @dataclass
 class Pace:
-    """Computes the pause between two steps from the latency of Redis and from a limit of the speed.
+    """Computes the pause between two steps from the latency of Redis and from a limit of keys per second.
 
     Attributes:
         redis: the client whose latency is measured.
-        max_keys_per_second: limit of the speed, or None.
+        max_keys_per_second: most keys to remove or count per second; None for no limit.
         probes: round trips of a PING beside a step, in seconds.
         scan_count: number of keys that a step examines.
     """
@@ -136,8 +136,9 @@ class Sweep:
     remove: bool
     scanned: int = 0
     removed: int = 0
-    # Hash values of the matching keys that a dry run has counted. A dry run needs them, because SCAN may return a key
-    # twice while Redis resizes its table. A sweep that removes keys counts them by the answers of UNLINK.
+    # Hash values of the matching keys that a dry run has counted. With the hash values, a dry run counts a key only
+    # once, although SCAN may return a key twice while Redis resizes its table. A sweep that removes keys counts them by
+    # the answers of UNLINK.
     _counted: set[int] = field(default_factory=set)
 
     @property
@@ -165,7 +166,7 @@ class Sweep:
             until: time of `time.monotonic()` after which no further step starts; the first step always runs.
 
         Returns:
-            None if the sweep reached the end of the keyspace, else the place to continue.
+            None if the sweep reached the end of the keyspace, else the place where another call continues.
         """
         step = self.redis.register_script(scripts.SWEEP)
         arguments = [match, self.pace.scan_count, _BATCH, "" if before is None else before, int(self.remove)]
@@ -219,7 +220,7 @@ async def walk(
         remove: True to remove the keys that match, False to count them.
         before: returns a generation of a namespace, so that only keys of earlier generations match.
         on_progress: receives the progress after each step.
-        max_keys_per_second: limit of the speed.
+        max_keys_per_second: most keys to remove or count per second; None for no limit.
         resume_token: token that an earlier sweep reported, to continue that sweep.
         stop_after_seconds: time after which the sweep stops with a `resume_token` in the result.
 

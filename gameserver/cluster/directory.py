@@ -43,8 +43,8 @@ local time = redis.call('TIME')
 return redis.call('ZADD', KEYS[1], time[1] * 1000 + math.floor(time[2] / 1000), ARGV[1])
 """)
 
-# Lists the ids of the live game servers, and removes servers whose last heartbeat is older than a minute from their
-# set.
+# Lists the ids of the live game servers, and removes from the sorted set the servers whose last heartbeat is older than
+# a minute.
 #
 # KEYS: the sorted set of game servers. The score of a server is the time of its last heartbeat in ms.
 # ARGV: the age of its last heartbeat in ms above which a game server counts as dead.
@@ -187,8 +187,8 @@ class Directory:
     async def create_unless_open(self, spec: MatchSpec) -> tuple[MatchSpec, ServerInfo] | None:
         """Register a new match, unless another match of its mode has a free seat.
 
-        A seat is kept for the caller's player, in the new match or in the other match. So callers in many processes
-        fill one match after the other, even at the same moment.
+        A seat is kept for the caller's player, in the new match or in the other match. Even callers in many processes
+        at the same moment therefore fill one match after the other.
 
         Returns:
             The other match and its server; None if the new match was registered.
@@ -253,8 +253,8 @@ class Directory:
         return spec, servers.get(owner) or meant or next(iter(servers.values()), None)
 
     async def owner(self, match_id: str) -> str | None:
-        """Return the id of the server that holds the match's lease, or None. The server may have died a moment ago,
-        because its lease ends only some time later."""
+        """Return the id of the server that holds the match's lease, or None. The server may be dead, because a server's
+        lease ends only some time after its death."""
         raw = await self._redis.get(keys.lease(match_id))
         return None if raw is None else _text(raw).rpartition(":")[0]
 
@@ -316,8 +316,8 @@ class Directory:
         return bool(promised == 1)
 
     async def _get_each(self, names: Sequence[str]) -> list[bytes | None]:
-        """Return the values of many keys in one round trip. If Redis has several shards, MGET needs all keys in one
-        hash slot."""
+        """Return the values of many keys in one round trip, by a pipeline of GETs. MGET would need all keys in one hash
+        slot if Redis had several shards."""
         if not names:
             return []
         pipeline = self._redis.pipeline(transaction=False)

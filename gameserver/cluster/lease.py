@@ -18,7 +18,7 @@ from gameserver.cluster.scripts import Script
 # Acquires the lease of a match for a server.
 # Result: the new fencing token, 0 if another server holds the lease, -1 if the match does not exist.
 #
-# A server may acquire a lease that its own id holds, because the supervisor restarts a dead server with the same id.
+# A server may acquire a lease that its own id holds, because the supervisor restarts a dead server with its old id.
 #
 # KEYS: the match's lease, the counter of its fencing tokens, and the JSON of its `MatchSpec`.
 # ARGV: the id of the server, the length of the lease in ms, and the TTL of the counter of fencing tokens in s.
@@ -126,7 +126,7 @@ class Leases:
         return released
 
     async def touch(self, match_ids: Sequence[str]) -> None:
-        """Record that the owner of these matches is alive.
+        """Record that the owner of the matches `match_ids` is alive.
 
         Raises:
             redis.exceptions.RedisError: Redis does not answer.

@@ -161,7 +161,8 @@ class Publisher:
         return time.monotonic() - min(waiting) if waiting else 0.0
 
     async def run(self) -> None:
-        """Publish until cancelled. The next owner of a match publishes the events that remain in the match's stream."""
+        """Publish until cancelled. After the cancellation, the next owner of a match publishes the events that remain
+        in the match's stream."""
         if self._topic_arn:
             # The import of boto3 takes 0.3 s of CPU, so boto3 is imported on a thread, before the first event is sent.
             await self._aws.run(lambda: self._aws.sns)

@@ -75,7 +75,7 @@ end
 return outcomes
 """)
 
-# Records which event of each match was published last, and removes the events from the stream that no server needs any
+# Records which event of each match was published last, and removes from the stream the events that no server needs any
 # more.
 #
 # KEYS: for each match the counter of its fencing tokens, the sequence number of its last published event, and its
@@ -100,7 +100,7 @@ end
 return outcomes
 """)
 
-# Writes a match again that Redis has lost.
+# Writes a lost match to Redis again.
 # Result: 1 if the match is written, 0 if another server has already written the match again.
 #
 # KEYS: the counter of the match's fencing tokens, its lease, its `MatchSpec`, the sequence number of its last published
@@ -278,7 +278,7 @@ class MatchStore:
     async def recreate(
         self, spec: MatchSpec, token: int, published: int, first_sequence: int, bodies: Sequence[bytes]
     ) -> bool:
-        """Write a match again that Redis has lost, with its unpublished events. The caller must then store a snapshot.
+        """Write a lost match to Redis again, with its unpublished events. The caller must then store a snapshot.
 
         Args:
             spec: the parameters of the match.
@@ -320,7 +320,8 @@ class MatchStore:
         ]
 
     async def advance(self, advances: Sequence[Advance]) -> list[CommitStatus]:
-        """Record which events SNS has accepted, and trim the streams. Returns the status of each record, in order."""
+        """Record which events SNS has accepted, and trim the streams. Returns the status of each of `advances`, in
+        order."""
         if not advances:
             return []
         names: list[str] = []

@@ -84,7 +84,8 @@ def open_redis(settings: Settings, aws: AwsClients, **options: Any) -> Redis:
     url = settings.cache_url
     parts = urlsplit(url)
     if settings.cache_secret is not None:
-        # redis-py accepts a user from the address or from a credential provider, but not from both.
+        # redis-py accepts a user from the address or from a credential provider, but not from both, so the user is
+        # removed from the address.
         url = parts._replace(netloc=parts.netloc.rpartition("@")[2]).geturl()
     if settings.cache_secret is not None and settings.cache_secret.startswith("iam:"):
         group = settings.cache_secret.removeprefix("iam:")

@@ -43,7 +43,7 @@ def resolve(reference: str, aws: AwsClients | None = None) -> dict[str, str]:
     try:
         return msgspec.json.decode(raw, type=dict[str, str])
     except msgspec.MsgspecError:
-        # The message of msgspec could quote the content of the secret.
+        # The error does not contain the message of msgspec, which could quote the content of the secret.
         raise SecretError(f"{reference}: expected a JSON object of strings") from None
 
 

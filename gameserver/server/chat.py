@@ -40,7 +40,7 @@ class Chat:
 
     Args:
         match_id: id of the match.
-        sealer: encrypts the chat lines; None if this server has no encryption key, so that every line is rejected.
+        sealer: encrypts the chat lines; None if this server has no encryption key, and therefore rejects every line.
         clock: returns the time in seconds.
     """
 

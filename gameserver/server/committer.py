@@ -1,4 +1,5 @@
-"""Stores the events and snapshots of the rooms in Redis. Up to 64 rooms that are due share one round trip."""
+"""Stores the events and snapshots of the rooms in Redis. Up to 64 rooms that have something to store share one round
+trip."""
 
 from __future__ import annotations
 

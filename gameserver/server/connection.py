@@ -106,7 +106,8 @@ class Connection(WSListener):
         message_type: the WebSocket type of the client's messages, binary or text.
         open: True from the WebSocket handshake until the connection is closed from either end.
         paused: True while the send buffer is full.
-        behind: True from the moment when the send buffer is full until the server sends the client a full frame.
+        behind: True from the moment when the send buffer is full until the server sends the client a frame with the
+            whole state.
         skipped_frames: frames that the client has missed in a row because its send buffer was full.
     """
 
@@ -175,8 +176,9 @@ class Connection(WSListener):
 
     def on_ws_frame(self, transport: WSTransport, frame: WSFrame) -> None:
         """Handle one frame from the client: an input, a ping, a chat line, the `Hello` or a control frame."""
-        # Every input of every player passes through `on_ws_frame`, so its steps are not divided into functions. After
-        # this process has closed a connection, picows still delivers the frames that it has already received.
+        # Every input of every player passes through `on_ws_frame`, so its steps are not divided into functions, whose
+        # calls would take time. After this process has closed a connection, picows still delivers the frames that it
+        # has already received.
         if not self.open:
             return
         # Control frames and fragments count towards the limit of messages in a second, because a flood of PINGs costs

@@ -66,7 +66,7 @@ class UnplayableError(Exception):
 
 
 class MatchHost:
-    """Owns the rooms of this server, and does the work for rooms that waits for Redis or for other servers.
+    """Owns the rooms of this server, and does the rooms' work that has to wait for Redis or for other servers.
 
     Args:
         identity: name, addresses and capacity of this server.
@@ -247,8 +247,8 @@ class MatchHost:
         if player is None:
             raise InvalidToken("the resume token does not belong to this match; send an access token")
         if player.internal != room.match.spec.internal:
-            # An internal account in a match of real players could take their seats, as in a load test. The result of a
-            # real player in an internal match would not be kept.
+            # In a match of real players, internal accounts, for example the bots of a load test, would take seats of
+            # players. The result of a real player in an internal match would not be kept.
             raise InvalidToken("probe and load-test accounts can only play in internal matches")
         try:
             room.join(connection, player.id, sanitise_name(hello.name, player.name))
@@ -314,7 +314,7 @@ class MatchHost:
             return room
         if self.draining:
             raise UnplayableError(match_id)
-        # The sweep and several players may ask for one match at the same time. All of them share one task, because a
+        # The sweep and several players may request one match at the same time. All requests share one task, because a
         # second fencing token of the same server would make the first token invalid.
         task = self._adopting.get(match_id)
         if task is None:
@@ -353,8 +353,8 @@ class MatchHost:
         try:
             await self._store.finish(room.match.spec, room.outbox.token)
         except RedisError as error:
-            # The match stays in the sorted set `matches:active`. The next server that adopts the match finds all events
-            # published, and finishes the match.
+            # The match stays in the sorted set `matches:active`, so a server later adopts the match, finds all its
+            # events published, and finishes the match.
             log.warning("match_not_finished", match_id=room.match_id, error=type(error).__name__)
         else:
             log.info("match_finished", match_id=room.match_id, reason=room.match.reason)

@@ -32,7 +32,7 @@ class _Waiting:
     Attributes:
         sock: the socket of the connection.
         address: the peer's network address.
-        greeted: True once the client's `Hello` has arrived, so that the server is admitting the client.
+        greeted: True once the client's `Hello` has arrived, and the server is admitting the client.
     """
 
     sock: socket.socket
@@ -44,9 +44,9 @@ class _Waiting:
 class UnjoinedLimit:
     """Limits the connections that have not joined a match, for each peer address and in total.
 
-    A connection counts from its TCP accept until its player has a seat or is relayed to another server. So a connection
-    that never sends an HTTP request counts too. At the limit the oldest connection without a `Hello` is closed, and the
-    new connection takes its place. So idle connections cannot keep players out, not even players at the same address.
+    A connection counts from its TCP accept until its player has a seat or is relayed to another server, even if it
+    never sends an HTTP request. At the limit a new connection takes the place of the oldest connection without a
+    `Hello`, which is closed. Idle connections therefore cannot keep players out, not even players at the same address.
 
     Attributes:
         total: limit for the connections of all addresses together.
@@ -125,8 +125,8 @@ class UnjoinedLimit:
         same_address = self._address_is_full(address)
         for descriptor, waiting in self._waiting.items():
             if not waiting.greeted and (not same_address or waiting.address == address):
-                # After `shutdown` the transport reads the end of the stream in each of its states, and closes the
-                # connection.
+                # After `shutdown` the transport of the connection reads the end of the stream in any state of the
+                # transport, and closes the connection.
                 with contextlib.suppress(OSError):
                     waiting.sock.shutdown(socket.SHUT_RDWR)
                 self.forget(descriptor)

@@ -80,7 +80,7 @@ class GameLoop(uvloop.Loop):
     def _read_ready(self) -> None:
         readers = self._readers
         for number, _ in self._epoll.poll(0, _AT_ONCE):
-            # An earlier reader of the same turn may have removed the reader of a later socket.
+            # An earlier reader of the same turn of the event loop may have removed the reader of a later socket.
             if number in readers:
                 readers[number]()
 

@@ -1,7 +1,8 @@
 """Relays a client's messages to and from the server that owns its match.
 
-Behind a load balancer all servers share one public address, so a redirected client could reach any server. The owner
-treats a relayed client like other clients, with the same limits, acknowledgements and rules for slow clients.
+Behind a load balancer all servers share one public address, so a redirected client could reach a server other than the
+owner. The owner treats a relayed client like other clients, with the same limits, acknowledgements and rules for slow
+clients.
 """
 
 from __future__ import annotations

@@ -130,7 +130,8 @@ class Room:
 
     @property
     def accepting(self) -> bool:
-        """Return whether the API may send new players to the match, which needs a free seat and enough time."""
+        """Return whether the API may send new players to the match, which needs a free seat and enough remaining
+        time."""
         match = self.match
         late = match.tick_number > _JOIN_UNTIL * match.clock.duration_ticks
         return not (self.closing or match.ended or late) and match.seated < match.spec.seats > 1
@@ -196,7 +197,7 @@ class Room:
     def lost(self, connection: Connection) -> None:
         """Detach a connection that has ended.
 
-        The player keeps the seat. A player who has not received a `Welcome` yet loses the seat after
+        The player keeps the seat, but a player who has not received a `Welcome` yet loses the seat after
         `_UNWELCOMED_SECONDS`.
         """
         seat = connection.seat
@@ -232,7 +233,7 @@ class Room:
         """
         now = time.monotonic()
         for audience in self._audience.values():
-            # `read` removes a connection that has closed from the audience, so the loop runs over a copy.
+            # `read` removes closed connections from `audience`, so the loop runs over a copy of `audience`.
             for connection in list(audience):
                 connection.read()
         read_before, self._read_at = self._read_at, now

@@ -158,7 +158,8 @@ def postgres(services_dir: Path) -> Iterator[Postgres]:
 
 @pytest.fixture(scope="session")
 def aws(services_dir: Path) -> Iterator[EmulatedAws]:
-    # The emulator offers every service of AWS, because the tests use functions, backups and buckets.
+    # The emulator starts all its services, because the tests also use services that no local region uses: functions,
+    # backups and buckets.
     every_service = {"SERVICES": ""}
     with _running(services_dir, "aws", environment=every_service) as port, pytest.MonkeyPatch.context() as patch:
         endpoint = f"http://127.0.0.1:{port}"
@@ -168,7 +169,7 @@ def aws(services_dir: Path) -> Iterator[EmulatedAws]:
         for name, value in emulated.key.variables.items():
             patch.setenv(name, value)
         patch.setenv("AWS_EC2_METADATA_DISABLED", "true")
-        # A default session of boto3 that was used before has kept earlier credentials.
+        # A default session of boto3 that was used before would keep its earlier credentials.
         patch.setattr("boto3.DEFAULT_SESSION", None)
         yield emulated
 

@@ -1,4 +1,4 @@
-"""A pytest that is killed leaves no service behind: its watcher (tests/guard.py) ends them."""
+"""The watcher of a killed pytest (tests/guard.py) ends the services that the pytest started."""
 
 from __future__ import annotations
 

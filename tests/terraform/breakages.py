@@ -40,7 +40,7 @@ class Breakage:
         """Return the plans, with the change in one plan.
 
         Raises:
-            LookupError: no plan has a resource of this type, so that the change breaks nothing.
+            LookupError: no plan has a resource of this type, so the change breaks nothing.
         """
         for number, plan in enumerate(plans):
             for index, change in enumerate(plan.document["resource_changes"]):

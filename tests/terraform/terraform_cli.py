@@ -44,7 +44,7 @@ def environment(folder: Path, endpoints: Mapping[str, str] | None = None) -> dic
 
 
 class TerraformFailed(AssertionError):
-    """Reports a run with an unexpected exit code, with the output of Terraform."""
+    """Reports a run of Terraform with an unexpected exit code, and contains Terraform's output."""
 
 
 @dataclass(frozen=True)

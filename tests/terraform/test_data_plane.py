@@ -116,7 +116,7 @@ def in_production(plans: list[Plan], definition: Mapping[str, Any]) -> Parts:
             if name not in _OF_THE_PROVIDER and (value := resource.get(name)) is not UNKNOWN and value not in _UNSET
         }
         if kind == "queue" and resource.name == "queue":
-            # The redrive policy refers to the dead-letter queue's ARN, so that Terraform does not know the text of the
+            # The redrive policy refers to the dead-letter queue's ARN, so Terraform does not know the text of the
             # policy at plan.
             references = resource.plan.expressions(resource)["redrive_policy"]["references"]
             assert "aws_sqs_queue.dead_letter" in references

@@ -241,7 +241,7 @@ def down(shared_region: SharedRegion) -> Iterator[Operator]:
         shared_region.supervisor.start(part)
 
 
-# Commands that start or stop services, so that the test of stopped services does not run them.
+# The test of stopped services does not run these commands, because they start or stop services.
 APPLIES = {"deploy", "destroy", "rollback", "servers scale"}
 # Exit codes of commands while Redis, the database and the emulated AWS are stopped. Commands that are not in this table
 # end with UNREACHABLE.
@@ -250,7 +250,7 @@ WHEN_DOWN = {
     "health": ExitCode.UNHEALTHY,
     # The local folder of backups is empty.
     **dict.fromkeys(("backup drill", "backup restore", "backup show", "backup verify"), ExitCode.NOT_FOUND),
-    # No other region is deployed, and no server can list the others.
+    # No other region is deployed, and without Redis no server can list the other servers.
     **dict.fromkeys(("failover", "servers drain", "servers restart"), ExitCode.CONFLICT),
     **dict.fromkeys(
         ("backup list", "backup prune", "history", "outputs", "servers list", "status", "unlock"), ExitCode.OK

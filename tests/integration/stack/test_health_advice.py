@@ -299,8 +299,8 @@ def test_following_the_advice_cures_the_check(operator: Operator, name: str) -> 
     case = CASES[name]
     with ExitStack() as undo:
         bench = Bench(operator, undo)
-        # The fault of the case must cause the failure of the check. Only the check `backup` may fail before, if no test
-        # has made a backup.
+        # The fault of the case must cause the failure of the check. Only the check `backup` may fail before the fault,
+        # if no test has made a backup.
         if case.fault is not _no_backup:
             eventually(lambda: _all(bench, case, "pass"), SECONDS, f"{case.checks} pass before the fault")
         case.fault(bench)

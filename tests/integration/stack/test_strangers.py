@@ -135,8 +135,8 @@ def test_a_web_page_gets_nothing_from_any_port(operator: Operator) -> None:
                     assert answer.status == 0
                     assert b"+OK" not in answer.raw
                 elif kind == "api":
-                    # This port serves the public web client. A web page of another origin has no token of a player, so
-                    # that it must not read data of players.
+                    # This port serves the public web client. A web page of another origin has no player's access token,
+                    # so it must not read data of players.
                     assert answer.status in (200, 403, 404, 405), (name, request, answer)
                 elif kind == "play":
                     assert answer.status >= 400, (name, request, answer)

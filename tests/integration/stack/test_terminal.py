@@ -291,7 +291,7 @@ def test_the_table_has_every_command() -> None:
 def test_every_command_at_every_size_with_and_without_colour(
     terminals: Terminals, dead_letters: None, backup: str, looks: Sequence[Look]
 ) -> None:
-    # The first check of Redis reports "since its start". Later checks of Redis have the same words at every width.
+    # Only the first check of Redis reports "since its start", so it runs before the outputs of all widths are compared.
     assert terminals.run("health", "--only", "redis").code == ExitCode.OK
     lanes: dict[str, list[tuple[str, Line]]] = {}
     for name, lines in LINES.items():
@@ -433,7 +433,7 @@ def test_closed_full_and_broken_streams(terminals: Terminals) -> None:
 
     With a closed stream, the command does its work. With a broken stream, the reader has closed its end of the pipe.
 
-    With a full stream, the result of the command is lost, so that the command must not end with OK.
+    With a full stream, the result of the command is lost, so the command must not end with OK.
     """
     runs = [
         (out, err, output, line, code)

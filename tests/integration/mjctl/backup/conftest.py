@@ -199,7 +199,7 @@ def backup(
 
 @dataclass
 class BackupCommand:
-    """Runs the command in this process.
+    """Runs `mjctl backup` in this process.
 
     Attributes:
         contracts: region -> contract, of the environment `local`.

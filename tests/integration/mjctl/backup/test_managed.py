@@ -224,7 +224,7 @@ def test_the_error_of_a_managed_restore_or_drill_names_the_cause(
 
 
 async def test_recovery_points_count_for_health(region: Region, tmp_path: Any, monkeypatch: pytest.MonkeyPatch) -> None:
-    # The emulated AWS Backup completes jobs without making a recovery point, so that this test invents recovery points.
+    # The emulated AWS Backup completes jobs without making a recovery point, so this test invents recovery points.
     from mjctl.health.checks import backup as check
     from mjctl.health.runner import run_health
 

@@ -177,7 +177,7 @@ def test_a_second_ctrl_c_does_not_stop_the_removal_of_the_scratch_copy(backup: B
 
 
 def _interrupt_twice(child: subprocess.Popen[str], second: signal.Signals, announced: str) -> str:
-    """Send SIGINT, wait for the announced clean-up, and send the second signal. Returns: lines of stderr."""
+    """Send SIGINT, wait for the announced clean-up, and send the signal `second`. Returns: lines of stderr."""
     child.send_signal(signal.SIGINT)
     assert child.stderr is not None
     first = child.stderr.readline()

@@ -158,7 +158,7 @@ async def test_hot_keys_list_a_key_that_is_read_often(
     contract: Contract, cache: DistributedCache, redis: Redis
 ) -> None:
     for key in [key async for key in redis.scan_iter("cache:{profile}*")]:
-        # IDLETIME makes each key look as if no server had read the key for 100 s.
+        # The option IDLETIME of RESTORE makes each key look as if no server had read the key for 100 s.
         value, left = await redis.dump(key), await redis.pttl(key)
         await redis.execute_command("RESTORE", key, left, value, "REPLACE", "IDLETIME", 100)
 

@@ -162,8 +162,8 @@ async def test_the_functions_log_names_operator_and_command(private: Contract, s
         ended = [line for line in logged(settings, "operation_ended") if line["request_id"] in requests]
         if ended:
             break
-        # The emulator adds the last lines of a function to the log of the next invocation, so that the test makes
-        # another invocation.
+        # The emulator adds the last lines of a function to the log of the next invocation, so the test makes another
+        # invocation.
         await with_cache(private, lambda opened: opened.ttl(*split_name("profile:other")))
     assert [(line["command"], line["operator"]) for line in started] == [("ttl", caller)]
     assert [(line["outcome"], line["operator"]) for line in ended] == [("done", caller)]

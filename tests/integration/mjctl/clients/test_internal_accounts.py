@@ -46,7 +46,7 @@ async def test_only_the_next_token_of_a_marked_account_is_internal(contract: Con
     assert not token_is_internal("probe@example.com")
     with RegionClients(contract) as clients:
         await mark_internal(contract, clients, probe)
-        # A client repeats a call if the answer of AWS was lost, so that the second call must succeed too.
+        # A client repeats a call if the answer of AWS was lost, so the second call must succeed too.
         await mark_internal(contract, clients, probe)
     assert token_is_internal("probe@example.com")
     assert not token_is_internal("player@example.com")

@@ -73,7 +73,7 @@ async def test_without_rollback_an_unhealthy_region_keeps_its_revision_which_is_
     current = project.releases("us-east-1").current()
     assert (current.revision, current.verdict) == (bad, ReleaseVerdict.UNHEALTHY)
 
-    # A second deploy of the same code has no changes in the first region, and the gate must reject the first region
+    # A second deploy of the same code has no changes in the first region, but the gate must reject the first region
     # again.
     results = await project.deploy(CANARY, gated=True)
     assert outcomes(results) == ["rolled_back", "not_started", "not_started"]

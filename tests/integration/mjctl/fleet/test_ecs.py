@@ -120,7 +120,7 @@ async def a_match(directory: Directory, server_id: str) -> str:
 
 
 async def taken_over(agent: Agent, match_id: str, before: str) -> str:
-    """Wait until another server has the match that `before` hands over, and return the task of that server."""
+    """Wait until the server of another task than `before` runs the match, and return that task."""
     async with asyncio.timeout(30):
         while True:
             for task, server in agent.servers.items():

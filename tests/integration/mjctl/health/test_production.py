@@ -57,7 +57,8 @@ async def test_the_checks_of_a_healthy_region_have_these_statuses(region: Produc
     assert status == {
         # The emulated AWS runs no processes behind the addresses of the contract (`endpoints.served` is false).
         **dict.fromkeys(("api", "login", "match", "redis"), "skip"),
-        # The emulated AWS starts all tasks in the first zone, and has no metrics of the cache. No backup was made.
+        # The checks warn because the emulated AWS starts all tasks in the first zone and has no metrics of the cache,
+        # and because the test made no backup.
         **dict.fromkeys(("zones", "cache", "backup"), "warn"),
         **dict.fromkeys(("service", "scaling", "targets", "database", "database-secret", "table/matches"), "pass"),
         **dict.fromkeys(("queue/persistence", "dead-letters/persistence", "topic/events", "identity"), "pass"),
@@ -272,8 +273,8 @@ async def test_the_dns_check_reports_whether_dns_includes_the_region(
     result = (await look(region.contract, tmp_path, "dns"))["dns"]
     assert result.status == status, result
     if alarm != "INSUFFICIENT_DATA":
-        # Route 53 answers with an unhealthy region if no other region exists, so that the test reads the state of the
-        # health check.
+        # Route 53 answers with an unhealthy region if no other region exists, so the test reads the state of the health
+        # check instead of asking DNS.
         assert result.evidence["named"] is ((disabled or alarm == "OK") is not inverted)
 
 
@@ -382,7 +383,7 @@ async def test_the_global_database_must_contain_the_regions_cluster(
 async def test_each_table_and_the_database_must_have_a_backup(
     region: Production, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    # The emulated AWS Backup completes jobs without making a recovery point, so that this test invents recovery points.
+    # The emulated AWS Backup completes jobs without making a recovery point, so this test invents recovery points.
     table = region.contract.tables["matches"].arn
     cluster = f"arn:aws:rds:{REGION}:{region.emulators.account_id}:cluster:{NAME}-{REGION}"
     held: list[tuple[str, float]] = [(table, 1)]
@@ -399,7 +400,7 @@ async def test_each_table_and_the_database_must_have_a_backup(
 
     what = f"no backup of {NAME}-{REGION}"
     assert await check() == ("warn", f"{what} yet, the first backup is due within 24 h")
-    # The database is older than the recovery point objective of 0.01 s.
+    # The database was created more than 0.01 s ago, so with a limit of 0.01 s the first backup is overdue.
     assert await check(backup_age_seconds_warn=0.01) == ("fail", f"{what}, a backup is due every 0 min")
     held.append((cluster, 30))
     status, summary = await check()
@@ -412,8 +413,8 @@ async def test_each_table_and_the_database_must_have_a_backup(
 async def test_a_check_fails_in_an_account_that_is_not_the_contracts_account(
     region: Production, tmp_path: Path
 ) -> None:
-    # The account of the credentials could have an ECS service of the same name, so that the check must compare the
-    # accounts.
+    # The account of the credentials could have an ECS service of the same name, so the check must compare the account
+    # with the contract's account.
     other: Any = region.contract.aws.model_copy(update={"account_id": "999999999999", "secret": None})
     result = (await look(region.contract.model_copy(update={"aws": other}), tmp_path, "service"))["service"]
     assert result.status is CheckStatus.FAIL

@@ -237,8 +237,7 @@ def test_a_region_of_an_earlier_version_keeps_its_dead_letter_queue_and_its_mess
     earlier = sqs.create_queue(QueueName=f"{spec.prefix}-persistence-dead-letter")["QueueUrl"]
     sqs.send_message(QueueUrl=earlier, MessageBody="dead before the upgrade")
 
-    # In the first round, mjctl has not published names yet, so that the existing queue decides about the name of the
-    # dead-letter queue.
+    # In the first round, mjctl has not published names yet, so mjctl takes the name of the existing dead-letter queue.
     for _ in range(2):
         manifest = data_plane.create(spec)
         assert manifest["queues"]["persistence"]["dead_letter"]["arn"].endswith("-persistence-dead-letter")

@@ -110,7 +110,7 @@ def test_the_sandbox_keeps_running_and_keeps_its_state(folder: Path) -> None:
         if connection.status == "LISTEN"
     }
     assert listening == {"127.0.0.1"}
-    # The emulators are not children of the process that started them, so that this process can end.
+    # The emulators must run on when the process that started them ends, so they are not children of that process.
     assert {emulator.pid for emulator in sandbox.emulators}.isdisjoint(
         {process.pid for process in psutil.Process().children(recursive=True)}
     )

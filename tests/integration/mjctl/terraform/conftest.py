@@ -58,7 +58,7 @@ regions:
 
 @dataclass
 class Bench:
-    """Holds the workspace of a test. `events` collects the messages of every run."""
+    """Holds the workspace of a test. `events` collects the messages of every run of Terraform."""
 
     workspace: Workspace
     environment: Environment

@@ -58,7 +58,8 @@ def test_the_life_of_a_sandbox_from_up_to_forget(mjctl: Command, home: Path, mon
     variables = exported(out)
     for name, value in variables.items():
         monkeypatch.setenv(name, value)
-    # The default session of boto3 would keep the credentials of the test that used the session first.
+    # The test makes a new session, because the default session of boto3 would keep the credentials of the test that
+    # used the default session first.
     aws = boto3.Session()
     aws.client("sqs").create_queue(QueueName="kept")
     aws.client("ecr").create_repository(repositoryName="kept/game")
