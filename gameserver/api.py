@@ -70,7 +70,7 @@ async def _serve(settings: Settings) -> int:
 def application(services: Services) -> web.Application:
     """Return the aiohttp application of the API. The caller closes `services`."""
     # Read here each property of `services` that the API needs, because a property reads its settings when it is first
-    # read. A missing variable is then an error at the start of the process and not at a player's first request.
+    # read. So a missing environment variable is an error at the start of the process, not at a player's first request.
     readiness = Readiness(
         {
             "postgres": services.database.ping,

@@ -53,7 +53,7 @@ _SUSPECT: Final = re.compile(rb"null|\\u0000|\xef\xbf[\xbe\xbf]")
 
 
 class PoisonEvent(Exception):
-    """Reports an event that is not valid, so that each further delivery of the event would fail too."""
+    """Reports an event that is not valid, and that would therefore fail at each further delivery too."""
 
 
 class RefusedEvent(Exception):
@@ -411,8 +411,8 @@ class ReportableEvents:
             if _SUSPECT.search(body) or body.count(b"{") + body.count(b"[") > MAX_PAYLOAD_DEPTH:
                 _check_value(msgspec.to_builtins(event.payload, str_keys=True))
             payload: dict[str, Any] = _decode_any(body)
-        # The encoder and the decoders raise these exceptions for a payload of the wrong type, a lone surrogate in a
-        # string, or a value that JSON cannot represent.
+        # The exceptions of the encoder and the decoders for a payload of the wrong type, a lone surrogate in a string,
+        # or a value that JSON cannot represent.
         except (*UNDECODABLE, ValueError, TypeError, OverflowError) as error:
             raise RefusedEvent(event.type, f"the payload is not valid: {error}") from error
         return payload
@@ -455,7 +455,7 @@ def read_labels(body: str) -> list[EventLabel]:
 
 
 def needs_snapshot(event: MatchEvent) -> bool:
-    """Return True if a replay of the event cannot restore its effect, so that the event needs a snapshot."""
+    """Return True if the event needs a snapshot, because a replay of the event cannot restore its effect."""
     return event.type in _STRUCTURAL
 
 

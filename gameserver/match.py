@@ -146,8 +146,7 @@ class Clock:
         tick_rate_hz: ticks in one second.
         duration_ticks: length of the match in ticks.
         full_frame_ticks: ticks between two full frames.
-        heartbeat_ticks: largest number of ticks between two frames. After so long without a frame, the match sends a
-            frame even if nothing has changed.
+        heartbeat_ticks: ticks without a frame after which the match sends a frame even if nothing has changed.
     """
 
     tick_rate_hz: int
@@ -357,8 +356,8 @@ class Match:
     def end(self, reason: str, now_ms: int) -> None:
         """End the match.
 
-        The attribute `result` does not change after this call. The reason becomes `error` if the rules' scores cannot
-        be stored.
+        After a call of `end` the attribute `result` does not change. The reason becomes `error` if the rules' scores
+        cannot be stored.
         """
         if self.ended:
             return
@@ -385,7 +384,7 @@ class Match:
         self._stored += [Event(event.sequence, event.type, _public(event)) for event in stored]
 
     def snapshot(self) -> bytes:
-        """Return the encoded state after all events up to `sequence`. Another server can restore the match from it."""
+        """Return the encoded state after all events up to `sequence`, from which another server restores the match."""
         return _encode_snapshot(
             _Snapshot(
                 version=_SNAPSHOT_VERSION,
@@ -483,7 +482,7 @@ class Match:
         try:
             return msgspec.convert(self.rules.scores(), dict[int, Score])
         except Exception as error:
-            # A database that refuses the score of one player does not store the result of the match at all.
+            # A single score that a database refuses would prevent the storage of the whole result, so report no scores.
             self.fault = error
             return {}
 

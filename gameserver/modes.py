@@ -1,6 +1,6 @@
 """Checks at the start of a process that every mode can be played.
 
-Otherwise a fault of a game would show in its first match.
+Without this check, a fault of a game would only show in the game's first match.
 """
 
 from __future__ import annotations
@@ -14,8 +14,8 @@ def check_modes(settings: Settings) -> None:
     """Load the rules of each mode, create a game, and encode the game's view and state as a match does.
 
     Raises:
-        SettingsError: the rules of a mode cannot be loaded, lack a method or refuse the mode's number of seats. Or the
-            rules use a type that msgspec cannot encode, or declare an event that the server cannot store.
+        SettingsError: the rules of a mode cannot be loaded, lack a method or refuse the mode's number of seats. The
+            error is also raised for a type that msgspec cannot encode, or a declared event that cannot be stored.
     """
     for mode in settings.modes:
         try:

@@ -102,7 +102,7 @@ class Input(Struct, Generic[Action], array_like=True, tag="i", frozen=True, gc=F
 
     Attributes:
         sequence: number of the input, which increases with each input. The server ignores an input whose number is not
-            higher than the last number.
+            higher than the number of the player's last applied input.
         action: an instance of the rules' `action_type`.
     """
 
@@ -217,7 +217,7 @@ class Redirect(Struct, array_like=True, tag="redirect", frozen=True):
 
 
 class Event(Struct, array_like=True, frozen=True):
-    """Reports an event that is stored, so that no failure of a server can lose it.
+    """Reports an event that no failure of a server can lose, because the event is already stored.
 
     Attributes:
         sequence: number of the event in its match, counted from 1.

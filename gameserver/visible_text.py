@@ -32,7 +32,7 @@ def normalise(raw: str) -> str:
 def visible(raw: str) -> str:
     """Return `raw` normalised and without invisible characters.
 
-    The function removes control, format and bidirectional characters, unassigned code points, characters that fonts
+    `visible` removes control, format and bidirectional characters, unassigned code points, characters that fonts
     draw as a blank, and all marks on a character after the third mark. A zero-width joiner (U+200D) stays only between
     two emoji, as in the emoji of a family. The result is empty if `raw` has no visible character.
     """

@@ -1,4 +1,4 @@
-/** Calls the HTTP API for a player: account, profile and matches. A session renews its access token in time. */
+/** Calls the HTTP API for a player: account, profile and matches. A session renews its token before the expiry. */
 
 const REQUEST_MS = 8_000;
 const STORE_KEY = "arena.session";
@@ -6,8 +6,8 @@ const STORE_KEY = "arena.session";
 const RENEW_AT = 0.8;
 
 /**
- * Reports that the API refused a request. `code` is for programs, `message` for the player. `status` is 0 without an
- * answer.
+ * Reports that the API refused a request. `code` is for programs, `message` for the player. `status` is the HTTP
+ * status, or 0 if the API did not answer.
  */
 export class ApiError extends Error {
   constructor(status, code, message) {

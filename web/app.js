@@ -6,7 +6,8 @@ import { Game, forgetMatch, interruptedMatch } from "./game.js";
 import { SeatLost, SeatRefused } from "./seat.js";
 
 /**
- * Number of attempts to join an open match, because a match can fill up or end before the player reaches its server.
+ * Number of attempts to join an open match. An attempt fails if the match fills up or ends before the player reaches
+ * its server.
  */
 const JOIN_TRIES = 3;
 const GONE = new Set(["match_full", "match_over", "no_such_match"]);
@@ -24,7 +25,7 @@ class App {
   #signingUp = false;
   /** Id of the match in the invitation link, kept until the player is logged in. */
   #invitation = null;
-  /** Number of the player's last action. The page ignores an answer to an earlier action. */
+  /** Number of the player's last action, for example joining. The page ignores an answer to an earlier action. */
   #wish = 0;
 
   constructor(config) {

@@ -12,8 +12,8 @@ import { World } from "./world.js";
 
 const SEND_EVERY_MS = 33;
 /**
- * Interval at which the page sends an unchanged direction again. The page measures the latency by these inputs. After a
- * take-over the new server learns the player's direction from such an input.
+ * Interval at which the page sends an unchanged direction again. The repeated inputs keep the measured latency current,
+ * and after a take-over tell the new server the player's direction.
  */
 const REPEAT_EVERY_MS = 250;
 const TOAST_MS = 3_500;

@@ -208,8 +208,7 @@ export class Seat {
     try {
       token = await this.#access.token({ renew });
     } catch (error) {
-      // A resume token without an access token is enough to return to a seat. A player without a resume token gets no
-      // seat.
+      // Without an access token, a player can only return to a seat, which needs the seat's resume token.
       if (!this.#ticket.resume) {
         this.#fail(error);
         return null;

@@ -200,8 +200,7 @@ export class World {
     for (const { slot, player_id: playerId, name, connected } of players) {
       this.#name(slot, playerId, name);
       const runner = this.runners.get(slot);
-      // The own player is connected, but a full frame that the server wrote before the player returned may say
-      // otherwise.
+      // A full frame from before the player's return may show the own player as not connected, which is out of date.
       if (runner !== undefined) runner.connected = connected || slot === this.slot;
     }
   }

@@ -27,7 +27,7 @@ class MatchReport:
         frames: number of received frames.
         inputs: number of sent inputs.
         reconnects: how often the bot lost its connection and returned to its seat, on the same server or another.
-        interruptions: the pause of the play for each reconnect.
+        interruptions: one pause of the play for each reconnect.
         events: the received events, in the order of their sequence numbers. A server sends an event only after the
             event is stored.
     """

@@ -98,7 +98,7 @@ class Interruption:
     Attributes:
         seconds: seconds from the last message of the old server to the `Welcome` of the new server.
         from_server: id of the server whose connection was lost.
-        to_server: id of the server that gave the seat back, which can be the same server.
+        to_server: id of the server that gave the seat back, which can be `from_server`.
     """
 
     seconds: float
@@ -116,7 +116,7 @@ class Samples:
         frames: number of received frames.
         bytes: bytes of all received messages, without the headers of WebSocket frames.
         inputs: number of sent inputs.
-        interruptions: the pause of the play for each reconnect.
+        interruptions: one pause of the play for each reconnect.
     """
 
     latency_ms: deque[float] = field(default_factory=lambda: deque(maxlen=_KEPT_SAMPLES))
@@ -166,7 +166,8 @@ class PlayerConnection:
     Attributes:
         info: facts about the match and the player's seat, from the last `Welcome`.
         state: the full view of the game at the time of the last `Welcome`.
-        events: the newest 10,000 events by sequence number. A server sends an event only after the event is stored.
+        events: sequence number -> event, for the newest 10,000 events. A server sends an event only after the event is
+            stored.
         chat: the newest 1,000 chat lines, and an `Unsaid` for each own line that the server did not send to the
             players.
         ended: future of the match's result (payload of `match.ended`). The future raises JoinRefused or ConnectionLost

@@ -46,17 +46,14 @@ class ArenaPilot:
             self._pick_ups[pick_up.id] = pick_up
 
     def decide(self) -> Move:
-        """Return the direction to the chosen pick-up.
-
-        If a player has collected that pick-up, choose another pick-up.
-        """
+        """Return the direction to the chosen pick-up. If a player has collected the chosen pick-up, choose another."""
         place = self._places.get(self._slot)
         if place is None or not self._pick_ups:
             return Move(0.0, 0.0)
         x, y = place
         if self._target is None:
-            # Choose the pick-up with the shortest way per point. A pick-up of 5 points may be up to five times as far
-            # away as a pick-up of 1 point.
+            # Choose the pick-up with the shortest way per point. A pick-up of 5 points is chosen over a
+            # pick-up of 1 point that is only a quarter as far away.
             self._target = min(self._pick_ups.values(), key=lambda p: (abs(p.x - x) + abs(p.y - y)) / p.points)
         dx, dy = self._target.x - x, self._target.y - y
         longest = max(abs(dx), abs(dy))

@@ -20,7 +20,7 @@ class Admission:
 
     Args:
         at_once: largest number of calls that run at the same time.
-        waiting: largest number of calls that wait. If this number of calls wait, each further call is refused.
+        waiting: largest number of calls that wait, beyond which each further call is refused.
     """
 
     def __init__(self, *, at_once: int, waiting: int) -> None:

@@ -208,8 +208,8 @@ async def _keep_name(services: Services, player_id: str, name: str) -> None:
     try:
         await services.tables.update_player(player_id, display_name=name)
     except TablesUnavailable as error:
-        # The sign-up succeeds without the name, because Cognito has created the account and would refuse a second
-        # sign-up. The player can set the display name later.
+        # The sign-up still succeeds if the display name cannot be stored, because Cognito has created the account and
+        # would refuse a second sign-up. The player can set the display name later.
         log.warning("display_name_not_stored", player_id=player_id, cause=str(error))
 
 

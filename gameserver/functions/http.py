@@ -32,7 +32,7 @@ class HttpError(Exception):
         code: name of the error, for programs.
         message: cause of the error in English, for people.
         retry_after_seconds: time after which the client shall retry, or None.
-        regions: other regions that would accept the same request, the best first.
+        regions: other regions that would accept the refused request, the best first.
     """
 
     def __init__(
@@ -59,7 +59,7 @@ class HttpError(Exception):
         return {"error": error}
 
     def headers(self) -> dict[str, str]:
-        """Return the headers of the answer: `Retry-After` for a time to wait, `WWW-Authenticate` for status 401."""
+        """Return the answer's headers: `Retry-After` if the client shall wait, `WWW-Authenticate` for status 401."""
         headers = {} if self.retry_after_seconds is None else {"Retry-After": str(self.retry_after_seconds)}
         if self.status == 401:
             headers["WWW-Authenticate"] = "Bearer"

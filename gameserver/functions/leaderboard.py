@@ -36,7 +36,7 @@ async def get_leaderboard(request: Request, services: Services) -> Response:
             for rank, (player_id, stats) in enumerate(leaders, start=1)
         ]
 
-    # The cache has one key, with the best 100 players, for every value of `limit`. So an invalidation of this key
-    # covers every `limit`.
+    # Requests with different values of `limit` share one key of the cache, which contains the best 100 players. So an
+    # invalidation of this key covers every `limit`.
     entries = await services.cache.get_or_load(LEADERBOARD_NAMESPACE, LEADERBOARD_KEY, load)
     return Response(200, {"entries": entries[: int(raw)]})

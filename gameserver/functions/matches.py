@@ -22,7 +22,7 @@ _MATCH_ID = re.compile(r"[0-9a-zA-Z_-]{1,64}\Z")
 
 
 class CreateMatch(msgspec.Struct):
-    """Describes the body of a request for a match.
+    """Describes the body of `POST /v1/matches`.
 
     Attributes:
         mode: name of the mode.
@@ -39,9 +39,9 @@ async def create_match(request: Request, services: Services) -> Response:
     The match is registered in DynamoDB before `create_match` returns.
 
     Raises:
-        HttpError: 503 `no_capacity` if no server has room. 503 `busy` if too many requests for a match wait. 503
-            `region_closed`, with the addresses of other regions, if the region takes no new matches. 400 `unknown_mode`
-            if the mode does not exist.
+        HttpError: 503 `no_capacity` if no server has room. 503 `busy` if too many `POST /v1/matches` requests wait in
+            this process. 503 `region_closed`, with the addresses of other regions, if the region takes no new matches.
+            400 `unknown_mode` if the mode does not exist.
     """
     body = request.json(CreateMatch)
     mode = services.settings.mode(body.mode)
@@ -59,7 +59,7 @@ async def create_match(request: Request, services: Services) -> Response:
 async def get_match(request: Request, services: Services) -> Response:
     """Answer `GET /v1/matches/{match_id}`: 200 {match_id, mode, state, server, result}.
 
-    `server` is null after the end of the match, and `result` is null before the end.
+    `server` is null if no server runs the match, as after its end. `result` is null before the end of the match.
 
     Raises:
         HttpError: 404 if the match does not exist.
@@ -90,9 +90,9 @@ async def _refuse_if_closed(services: Services) -> None:
 async def _find_or_create(services: Services, mode: Mode, request: Request) -> Response:
     open_match = await services.directory.find_open(mode.name, internal=request.internal)
     if open_match is None:
-        # A process creates only one match of a mode at a time for the list of open matches. Otherwise many players who
-        # arrive together would each reserve a server's seats for a new match, before they find the match of the first
-        # player. If two processes create a match at the same time, Redis decides which match is used.
+        # Without a lock, many players who arrive together would each reserve a server's seats for a new match. With the
+        # lock, the other players find the match of the first player. If two processes create a match at the same time,
+        # Redis decides which match is used.
         async with services.opening_match(mode.name):
             open_match = await services.directory.find_open(mode.name, internal=request.internal)
             if open_match is None:
@@ -117,8 +117,8 @@ async def _create(services: Services, mode: Mode, request: Request, *, unless_op
     match_id = uuid.uuid4().hex
     created_at_ms = time.time_ns() // 1_000_000
     # Register the match in DynamoDB before Redis contains it and a game server can run it. If the process fails after
-    # the write to DynamoDB, only an item that expires is left. In the other order, a failure could leave a running
-    # match without an item in DynamoDB.
+    # the write to DynamoDB, only an item that expires is left. If Redis were written first, a failure could leave a
+    # running match without an item in DynamoDB.
     await services.tables.register_match(
         match_id,
         mode=mode.name,

@@ -77,7 +77,10 @@ class Invalidate(_Command, frozen=True, kw_only=True, tag="invalidate"):
 
 
 class InvalidateNamespace(_Command, frozen=True, kw_only=True, tag="invalidate_namespace"):
-    """Makes every key of a namespace unreadable. The answer is {generation}, the new generation of the namespace."""
+    """Makes every key of a namespace unreadable.
+
+    The answer is {generation}: the namespace's new number, which is part of the name of each new value in Redis.
+    """
 
     namespace: str
 

@@ -1,8 +1,8 @@
 """Stores the events of matches from the queue in PostgreSQL and DynamoDB. Each event takes effect exactly once.
 
 A message is finished once its events are in PostgreSQL and DynamoDB and the changed keys of the cache are invalidated.
-The two writes and the invalidation can be repeated without harm. If the process crashes after a write, the next
-delivery of the message completes the other steps.
+The writes to the databases and the invalidation can be repeated without harm. If the process crashes after a write, the
+next delivery of the message completes the other steps.
 """
 
 from __future__ import annotations
@@ -68,7 +68,7 @@ async def persist(batch: Mapping[str, Any], services: Services) -> dict[str, Any
 async def _keep_causes(causes: Mapping[str, str], services: Services) -> None:
     """Keep the causes of failed messages in the cache.
 
-    Only operators read the causes. So the batch does not fail if Redis does not answer and the causes are lost.
+    Only operators read the causes, so the batch does not fail if Redis does not answer and the causes are lost.
     """
     from redis.exceptions import RedisError
 

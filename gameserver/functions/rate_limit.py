@@ -38,8 +38,8 @@ class RateLimit:
         self._burst = burst
         self._max_keys = max_keys
         self._clock = clock
-        # Key -> number of tokens in the bucket of the key, and the time at which the bucket had this number. The first
-        # key is the least recently used key.
+        # Key of a caller -> tokens in the caller's bucket at its last call, and the time of the call. The first key is
+        # the least recently used key.
         self._buckets: OrderedDict[str, tuple[float, float]] = OrderedDict()
 
     def take(self, key: str) -> None:

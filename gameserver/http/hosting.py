@@ -87,7 +87,8 @@ def operations_routes(readiness: Readiness) -> list[web.RouteDef]:
     """Return the routes for programs that monitor the process.
 
     * `GET /healthz` answers 200 if the event loop runs.
-    * `GET /readyz` answers 200 if every dependency answers, else 503, with the state of each dependency.
+    * `GET /readyz` answers with the state of each dependency: status 200 if all dependencies answer, or 503 if one does
+      not.
     * `GET /metrics` answers with the metrics for Prometheus.
     """
 
@@ -118,7 +119,7 @@ def stop_signal() -> asyncio.Event:
 
 @web.middleware
 async def body_in_time(request: web.Request, handler: Handler) -> web.StreamResponse:
-    """Read the whole body of a request before the handler runs. A slow or endless body thus cannot occupy the handler.
+    """Read the whole body of a request before the handler runs, so that a slow body cannot occupy the handler.
 
     Raises:
         HTTPRequestTimeout: the body has not arrived within 10 s.
@@ -138,8 +139,8 @@ async def body_in_time(request: web.Request, handler: Handler) -> web.StreamResp
 
 def make_runner(application: web.Application) -> web.AppRunner:
     """Return a runner of `application` whose connections have time limits for headers and bodies."""
-    # aiohttp calls the last middleware inside of all others, so the application's own middlewares handle the errors of
-    # `body_in_time`.
+    # aiohttp runs the last middleware inside all other middlewares, so the application's own middlewares handle the
+    # errors of `body_in_time`.
     application.middlewares.append(body_in_time)
     return web.AppRunner(
         application,

@@ -111,7 +111,8 @@ def client_config(api: str, modes: Sequence[Mode]) -> bytes:
 
     Args:
         api: base address of the API, or "" for the page's own origin.
-        modes: modes of the environment. `config.json` leaves out modes with other rules and modes for health probes.
+        modes: modes of the environment. `config.json` leaves out modes with other rules than the arena's, and modes
+            for health probes.
     """
     offered = [
         {"name": mode.name, "seats": mode.seats, "duration_seconds": mode.duration_seconds}
@@ -154,7 +155,7 @@ class WebClient:
     """Serves the files of the web client from memory.
 
     A deploy of another web client changes the link `folder` to another folder. At the next request the process reads
-    the files of that folder, so players get the new web client without a restart of the process.
+    the files of the new folder, so players get the new web client without a restart of the process.
 
     Args:
         folder: folder with the client's files, or a link to this folder.
@@ -233,7 +234,7 @@ def _respond(request: web.Request, file: WebFile) -> web.Response:
     tag = file.tag if zipped is None else f"{file.tag}-gzip"
     headers = {
         **_SECURITY_HEADERS,
-        # The names of the files do not change with their content, so a browser must ask whether its copy is current.
+        # A file keeps its name when its content changes, so a browser must ask whether its cached file is current.
         "Cache-Control": "no-cache",
         "ETag": f'"{tag}"',
         "Vary": "Accept-Encoding",

@@ -140,8 +140,8 @@ class Results:
             asyncpg.PostgresError: no event was written. Either PostgreSQL refuses one of the events, or PostgreSQL
                 ended a deadlock with another worker by aborting this transaction.
         """
-        # All workers lock rows in the same order. Of two batches with the same rows, one then waits for the other
-        # without a deadlock.
+        # All workers lock rows in the same order, so of two batches with the same rows one waits for the other without
+        # a deadlock.
         ordered = sorted(events, key=lambda event: (event.match_id, event.sequence))
         async with self._database.transaction() as connection:
             rows = await connection.fetch(_CLAIM, sorted({event.event_id for event in ordered}))

@@ -4,7 +4,8 @@ An item of the table `matches` has these attributes:
 
 * match_id, state, mode, seats, rules, region, and created_by, the id of the player who created the match
 * created_at, started_at and ended_at, the times of the match in Unix milliseconds
-* expires_at, in Unix seconds: DynamoDB deletes the item after this time. The end of a match of players removes it
+* expires_at, in Unix seconds: DynamoDB deletes the item after this time. The end of a match of players removes
+  expires_at, so that the item is kept
 * result, a map with the reason of the end and the results of the players
 
 An item of the table `players` has player_id, display_name and the contact fields email, device_id and address. The
@@ -24,8 +25,8 @@ from gameserver.runtime.aws import AwsClients, error_code
 from gameserver.runtime.crypto import Sealed
 from gameserver.runtime.settings import Settings, SettingsError
 
-# DynamoDB deletes a match an hour after its creation if no player has joined it. A running match expires only after a
-# week, because a game server always ends the match.
+# DynamoDB deletes a match an hour after its creation if no player has joined it. The expiry of a running match after a
+# week is only a safeguard, because a game server always ends the match.
 _NEVER_STARTED_SECONDS = 3600
 _RUNNING_SECONDS = 7 * 86400
 # DynamoDB deletes a match of probe or load-test accounts a day after its end.
@@ -290,12 +291,12 @@ class Tables:
         """Write all items in one transaction, or no item.
 
         Returns:
-            An empty list if the items were written. If the transaction failed, the error code of each item, or "None"
-            for an item without an error.
+            An empty list if the items were written. If the condition of an item failed, the error code of each item, or
+            "None" for an item without an error.
 
         Raises:
-            TablesUnavailable: DynamoDB does not answer, or another transaction changed the same items. The caller
-                should try the transaction again.
+            TablesUnavailable: DynamoDB does not answer, or another transaction changed the same items. In either case
+                the caller should try the transaction again.
         """
         from botocore.exceptions import ClientError
 

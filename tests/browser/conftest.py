@@ -233,7 +233,7 @@ def new_player(new_page: Callable[..., Any]) -> Iterator[NewPlayer]:
 
     yield make
     for player in players:
-        # A match without players ends, so that a quick match of the next test does not join the old match.
+        # Leave the match, so that it ends and a quick match of the next test does not join it.
         if player.page.locator("#game").is_visible():
             player.leave()
     # The browser logs broken connections on the console. The tests break some connections on purpose.

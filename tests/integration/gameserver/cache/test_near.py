@@ -39,7 +39,7 @@ async def test_a_hot_key_is_read_from_memory(reader: DistributedCache, redis: Re
     values = [await reader.get("hot", "k") for _ in range(1000)]
     assert values == [{"score": [1, 2]}] * 1000
     assert reader.counters.hits == 1000
-    # redis-py may repeat the first EVALSHA of a connection, because Redis did not know the script.
+    # redis-py repeats the first EVALSHA of a connection if Redis does not know the script yet.
     commands = (await redis.info("commandstats"))["cmdstat_evalsha"]["calls"]
     assert 1000 - commands <= reader.counters.near_hits < 1000
     assert commands < 500
@@ -128,7 +128,7 @@ async def test_a_change_waits_only_while_a_process_may_hold_a_lease(
     assert waits == [False, False]
     await reader.get("hot", "k")
     await reader.invalidate("hot", "k")
-    # Leases that were given before the first invalidation may still last, so the second invalidation waits too.
+    # Leases from before the last invalidation of `k` may still last, so the invalidation of `other` waits too.
     await reader.invalidate("hot", "other")
     assert waits[2:] == [True, True]
     await redis.hincrby(near_key("hot"), "changed_at", -11)

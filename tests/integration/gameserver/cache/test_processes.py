@@ -16,7 +16,8 @@ from redis.asyncio import Redis
 from gameserver.cache import DistributedCache
 
 _SECONDS = 3.0
-# On a busy machine a process needs more time for `_LEAST_READS`, `_LEAST_NEAR_HITS` and `_LEAST_CHANGES`.
+# A process that has not reached `_LEAST_READS`, `_LEAST_NEAR_HITS` or `_LEAST_CHANGES` after `_SECONDS`, as on a busy
+# machine, continues until this time limit.
 _MOST_SECONDS = 40.0
 _LEAST_READS, _LEAST_NEAR_HITS, _LEAST_CHANGES = 200, 40, 11
 _KEYS = 4
@@ -39,7 +40,7 @@ async def _read(url: str, seed: int, near: bool) -> tuple[int, int, int]:
 
                 async def load(key: str = key) -> int:
                     value = int(await redis.get(f"truth:{key}") or 0)
-                    # An invalidation during the pause of a loader makes the loaded value an old value.
+                    # Pause after the read, so that an invalidation can make the value old before the cache stores it.
                     await asyncio.sleep(generator.random() * 0.01)
                     return value
 

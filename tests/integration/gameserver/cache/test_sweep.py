@@ -91,7 +91,7 @@ async def test_a_step_that_removes_all_of_its_keys_examines_fewer_keys(
 
 
 async def test_a_step_removes_more_than_lua_can_pass_at_once(filled: DistributedCache, redis: Redis) -> None:
-    """Test the number of keys that a SCAN can return while Redis shrinks its table."""
+    """Test a SCAN that returns 10,000 keys at once, as Redis can do while it shrinks its table."""
     await redis.mset({f"cache:{{many}}:1:{number}": 1 for number in range(10_000)})
     step = redis.register_script(scripts.SWEEP)
     assert await step(args=[0, "cache:{many}:*", 1, 100_000, 1, 1]) == [b"0", 100_000, 0, []]

@@ -21,7 +21,7 @@ import pytest
 from gameserver.runtime.settings import Settings
 
 PASSWORD = "correct Horse 7 battery"
-# The program acts as the Lambda runtime, and handles one event at a time in one process.
+# A program that acts as the Lambda runtime, and handles one event at a time in one process.
 RUNTIME = """
 import importlib, json, sys, types
 handler = getattr(importlib.import_module("gameserver.functions.lambda_handlers"), sys.argv[1])

@@ -99,7 +99,8 @@ async def test_errors_do_not_contain_the_value(settings: Settings, clients: AwsC
 
 async def test_values_of_another_environment_or_key_do_not_open(settings: Settings, clients: AwsClients) -> None:
     sealed = await Sealer(settings, clients).seal(VALUE, EMAIL)
-    # A sealer of another environment has the same KMS key, but another encryption context than the wrapped data key.
+    # The sealer of another environment has the same KMS key, but its encryption context differs from the context with
+    # which the data key was wrapped.
     with pytest.raises(Undecipherable):
         await Sealer(dataclasses.replace(settings, environment="other"), clients).open(sealed, EMAIL)
     foreign = clients.kms.create_key()["KeyMetadata"]["Arn"]

@@ -47,7 +47,7 @@ from gameserver.server.process import GameServer
 
 CLIENT_ID = "realtime-tests"
 # Numbers of the Redis databases for the tests of the game server. `make_settings` in tests/integration/conftest.py uses
-# the numbers from 1.
+# other numbers, from 1 upwards.
 _DATABASES = itertools.count(1000)
 _START_SECONDS = 60.0
 

@@ -175,7 +175,7 @@ async def test_a_player_who_disconnects_before_the_welcome_frees_the_seat(
     server, spec, url = arena
     await player("ada").join((spec.match_id, url))
     room = server.host.rooms[spec.match_id]
-    # The server stores nothing any more, so it sends no `Welcome` to new players.
+    # From now on the server stores nothing, so it sends no `Welcome`, which waits until the seat is stored.
     monkeypatch.setattr(server.host.committer, "_rooms", list)
     async with _socket(url) as ws:
         await ws.send_bytes(MSGPACK.encode(Hello(spec.match_id, issuer.token("bob"))))

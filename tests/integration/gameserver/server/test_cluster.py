@@ -23,8 +23,8 @@ from gameserver.match import MatchSpec
 from gameserver.runtime.aws import AwsClients
 from gameserver.server.process import end_tasks
 
-# Length of the leases in the tests of this file, in seconds. `_lapse` ends a lease at once where it must have expired,
-# so no test waits for the end of a lease.
+# Length of the leases in the tests of this file, in seconds. A test that needs an expired lease calls `_lapse`, so no
+# test waits this long.
 LEASE = 30.0
 
 

@@ -52,7 +52,7 @@ async def _websocket(url: str, source: str = "127.0.0.1") -> AsyncIterator[Strea
 
 
 async def _frames(reader: asyncio.StreamReader, *, until: int | None = None) -> list[tuple[int, bytes]]:
-    """Return the frames that the server sends until it closes, or until the first frame of the kind `until`."""
+    """Return the server's frames until the connection is closed, or until the first frame of the kind `until`."""
     frames = []
     with suppress(asyncio.IncompleteReadError, ConnectionError):
         async with asyncio.timeout(60):

@@ -36,7 +36,7 @@ def layout(tmp_path: Path) -> Layout:
 
 @pytest.fixture
 def tls(layout: Layout) -> dict[str, str]:
-    """Return the settings of a server that ends TLS itself."""
+    """Return the settings of a server that accepts TLS connections itself, without a load balancer."""
     return {
         "tls_ca_file": str(layout.tls_authority),
         "tls_certificate_file": str(layout.tls_certificate),
