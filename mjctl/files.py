@@ -61,8 +61,8 @@ def replacing(path: Path, *, durable: bool = False) -> Iterator[IO[bytes]]:
 def append_private(path: Path) -> TextIO:
     """Open `path` to append text to it, and create it if it is missing.
 
-    Text that UTF-8 cannot encode is written with escapes. Each flush is a single write at the end of the file, so that
-    short lines of several processes do not mix.
+    Text that UTF-8 cannot encode is written with escapes. Each flush is a single write at the end of the file, so short
+    lines of several processes do not mix.
 
     Raises:
         OSError: the file cannot be opened.

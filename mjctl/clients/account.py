@@ -1,6 +1,6 @@
 """Checks the identity of an environment's AWS account, reads the state bucket, and creates boto3 clients.
 
-The module needs no contract, so that mjctl can use it before the first deploy.
+The module needs no contract, so mjctl can use it before the first deploy.
 """
 
 from __future__ import annotations
@@ -107,8 +107,8 @@ class Account:
     def state_region(self) -> str:
         """Return the region of the state bucket. The request to AWS is sent only once in a process.
 
-        All environments of a project in an AWS account share the state bucket, so that the bucket's region may differ
-        from an environment's primary region.
+        All environments of a project in an AWS account share the state bucket, so the bucket's region may differ from
+        an environment's primary region.
 
         Raises:
             NotFoundError: there is no state bucket, because `mjctl bootstrap` was not run yet.
@@ -181,7 +181,7 @@ class Account:
 
 
 def open_account(workspace: Workspace, environment: Environment) -> Account:
-    """Return the account of an environment of target `aws` or `sandbox`. The call sends no request to AWS.
+    """Return the account of an environment of target `aws` or `sandbox`. `open_account` sends no request to AWS.
 
     Raises:
         UnreachableError: the environment's sandbox does not run.
@@ -252,7 +252,8 @@ def _region_of_bucket(account: Account) -> str:
     try:
         answer = account.client("s3").head_bucket(Bucket=account.bucket)
     except Exception as error:
-        # S3 answers a HEAD request without a body, so that the status 404 replaces the code `NoSuchBucket`.
+        # S3 answers a HEAD request without a body, so botocore reports the status 404 instead of the code
+        # `NoSuchBucket`.
         if error_code(error) in ("404", "NoSuchBucket"):
             raise account.no_bucket() from None
         raise account.explain(error, f"s3://{account.bucket}") from error

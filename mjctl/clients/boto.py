@@ -65,7 +65,7 @@ _sessions: dict[str, boto3.Session] = {}
 
 
 class ThrottledError(UnreachableError):
-    """Reports that AWS throttled a call and did not execute it, so that the call may be repeated."""
+    """Reports that AWS throttled a call and did not execute it; the call may be repeated."""
 
 
 class RegionClients:
@@ -112,7 +112,7 @@ class RegionClients:
     def emulated(self) -> bool:
         """Return whether the region uses an emulated AWS.
 
-        One process of an emulated AWS answers all calls to a service, so that parallel calls are not faster.
+        One process of an emulated AWS answers all calls to a service, so parallel calls are not faster.
         """
         return self._contract.aws.endpoint_url is not None
 
@@ -279,8 +279,8 @@ class RegionClients:
     def _emulators_key(self) -> AwsKey:
         access = self._contract.aws
         if access.secret is None:
-            # The contract of an earlier version of mjctl names no key, because the emulated AWS of that version accepts
-            # any key.
+            # A contract of an earlier version of mjctl names no access key, because the emulated AWS of that version
+            # accepts any access key.
             return AwsKey(access.account_id, "emulated")
         file = Path(access.secret.removeprefix("file:"))
         key = read_aws_key(file)

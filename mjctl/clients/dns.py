@@ -38,7 +38,7 @@ class AlarmState(StrEnum):
 # The flag Inverted of a health check exchanges the results healthy and unhealthy. See
 # https://docs.aws.amazon.com/Route53/latest/DeveloperGuide/health-checks-invert.html .
 #
-# The flag Disabled alone makes a health check always healthy, so that Route 53 continues to answer with the region. AWS
+# The flag Disabled alone makes a health check always healthy, so Route 53 continues to answer with the region. AWS
 # says: "If you want to stop routing traffic to a resource, change the value of Inverted." See the field Disabled in
 # https://docs.aws.amazon.com/Route53/latest/APIReference/API_UpdateHealthCheck.html .
 #
@@ -119,7 +119,7 @@ class RegionDns:
 
     @property
     def excluded(self) -> bool:
-        """Return whether an operator has excluded the region, and DNS does not or may not answer with the region."""
+        """Return whether an operator has excluded the region and DNS is not known to answer with the region."""
         return self.inverted and self.named is not True
 
     @property

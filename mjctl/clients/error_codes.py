@@ -26,7 +26,7 @@ DENIED_CODES = frozenset(
         "InvalidToken",
         "NotAuthorized",
         "OptInRequired",
-        # S3 answers a HEAD request without a body, so that botocore uses the HTTP status as the error code.
+        # S3 answers a HEAD request without a body, so botocore uses the HTTP status as the error code.
         "401",
         "403",
         "InvalidAccessKeyId",

@@ -48,8 +48,7 @@ async def queue_depth(clients: RegionClients, url: str) -> QueueDepth:
 async def oldest_message_seconds(clients: RegionClients, arn: str, depth: QueueDepth) -> float | None:
     """Return the age of a queue's oldest message in seconds, as CloudWatch reports it.
 
-    SQS does not report the age of a message. Receiving a message to read its age would count as a delivery of the
-    message.
+    SQS reports the age of a message only to a reader that receives the message, which counts as a delivery.
 
     Returns:
         0 for an empty queue; None if CloudWatch returns no value, as on an emulated AWS.

@@ -63,8 +63,8 @@ def _by_code(error: Exception, where: str) -> PermissionDeniedError | None:
     if code in EXPIRED_CODES:
         return PermissionDeniedError(f"the AWS session has expired: {text}", where=where, hint=renew)
     if code == "400":
-        # S3 answers a HEAD request without a body, so that only the HTTP status is known. S3's error `ExpiredToken` has
-        # the status 400: https://docs.aws.amazon.com/AmazonS3/latest/API/ErrorResponses.html
+        # S3 answers a HEAD request without a body, so only the HTTP status is known. S3's error `ExpiredToken` has the
+        # status 400: https://docs.aws.amazon.com/AmazonS3/latest/API/ErrorResponses.html
         what = f"AWS refused the call, most likely because the session has expired: {text}"
         return PermissionDeniedError(what, where=where, hint=renew)
     what = f"AWS refused the call: {text}"

@@ -51,7 +51,7 @@ async def cache_of(contract: Contract, clients: RegionClients) -> str | None:
 
 
 async def back_up_table(clients: RegionClients, table: str, name: str, items: int) -> ManagedBackup:
-    """Request a DynamoDB backup of a table. DynamoDB makes the backup after this call.
+    """Request a DynamoDB backup of a table. `back_up_table` does not wait until the backup is complete.
 
     Args:
         clients: The AWS clients of the region.
@@ -121,7 +121,7 @@ async def table_window(clients: RegionClients, table: str) -> list[ManagedBackup
 
 
 async def snapshot_cluster(clients: RegionClients, cluster: str, name: str) -> ManagedBackup:
-    """Request a snapshot of an Aurora cluster. RDS makes the snapshot after this call."""
+    """Request a snapshot of an Aurora cluster. `snapshot_cluster` does not wait until the snapshot is complete."""
     answer = await clients.call(
         "rds", "create_db_cluster_snapshot", DBClusterIdentifier=cluster, DBClusterSnapshotIdentifier=name
     )
@@ -147,7 +147,10 @@ def _cluster_entry(item: dict[str, Any]) -> ManagedBackup:
 
 
 async def snapshot_cache(clients: RegionClients, group: str, name: str) -> ManagedBackup:
-    """Request a snapshot of an ElastiCache replication group. ElastiCache makes the snapshot after this call."""
+    """Request a snapshot of an ElastiCache replication group.
+
+    `snapshot_cache` does not wait until the snapshot is complete.
+    """
     answer = await clients.call("elasticache", "create_snapshot", ReplicationGroupId=group, SnapshotName=name)
     return _cache_entry(group, answer["Snapshot"])
 

@@ -78,7 +78,7 @@ async def cache(contract: Contract, clients: RegionClients, *, timeout_seconds: 
 
     Raises:
         UnreachableError: Redis does not answer or answers with an error, or another program answers.
-        RefusedError: the cache is private, so that only programs in its VPC can connect to it.
+        RefusedError: the cache is private, and only programs in its VPC can connect to it.
         NotFoundError: the secret does not exist.
         PermissionDeniedError: the secret cannot be read.
     """
@@ -118,7 +118,7 @@ async def cache(contract: Contract, clients: RegionClients, *, timeout_seconds: 
 
 
 def cache_address(contract: Contract) -> str:
-    """Return the cache's address for messages, without a user and a password that the URL may contain."""
+    """Return the cache's address for messages, without the user and the password that the cache's URL may contain."""
     parts = urlsplit(contract.cache.url)
     host = parts.hostname or "?"
     netloc = f"{host}:{parts.port}" if parts.port else host

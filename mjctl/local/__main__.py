@@ -119,7 +119,7 @@ def _web_client(values: Mapping[str, Any]) -> str:
     temporary = link.with_name(f".{link.name}.{os.getpid()}")
     temporary.unlink(missing_ok=True)
     temporary.symlink_to(folder)
-    # The rename replaces the old link atomically, so that the API process finds a web client's folder at any time.
+    # The rename replaces the old link atomically, so the API process always finds the folder of a web client.
     temporary.replace(link)
     return f"web client: {folder}"
 

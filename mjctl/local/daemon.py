@@ -19,7 +19,8 @@ from mjctl.local.supervisord_config import supervisor_config, write_config
 from mjctl.models.errors import DependencyError, PermissionDeniedError, UnreachableError
 
 _START_SECONDS = 60.0
-# The supervisor ends after its programs, so that this time limit is longer than the stop time of any program.
+# The time limit for the end of the supervisor is longer than the stop time of any program, because the supervisor ends
+# after its programs.
 _STOP_SECONDS = 40.0
 # macOS reports an infinite hard limit of open files, but refuses a limit above OPEN_MAX, which is 10240.
 _OPEN_FILES = 10_240 if sys.platform == "darwin" else 65_536

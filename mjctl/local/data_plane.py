@@ -1,7 +1,7 @@
 """Creates the data plane of a local region (tables, queues, topics, identity, keys) in the region's emulated AWS.
 
-`create` creates missing parts, corrects different settings and keeps parts that match the definition, so that it can be
-repeated at any time. The result of `create`, the manifest of names, URLs, ARNs and ids, contains no secret and is
+`create` creates missing parts, corrects different settings and keeps parts that match the definition, so `create` can
+be repeated at any time. The result of `create`, the manifest of names, URLs, ARNs and ids, contains no secret and is
 published in `run/data-plane.json`. `differences` changes nothing, and reports the differences that `create` would
 repair.
 """
@@ -50,9 +50,11 @@ class DataPlaneSpec:
         endpoint: The address of the emulated AWS.
         region: The name of the region.
         key: The access key of the emulated AWS.
-        ca_file: The certificate of the authority that issued the certificate of an `https` endpoint, or None.
-        published: The manifest of the last `create`, or {}. A KMS key in the manifest stays the key of the region's
-            data, even if the key has lost its alias. A dead-letter queue in the manifest keeps its name.
+        ca_file: The certificate of the authority that issued the certificate of an `https` endpoint; None for an `http`
+            endpoint.
+        published: The manifest of the last `create`, or {} before the first `create`. A KMS key in the manifest stays
+            the key of the region's data, even if the key has lost its alias. A dead-letter queue in the manifest keeps
+            its name.
     """
 
     definition: Path
@@ -222,7 +224,7 @@ class _Walk:
 
         Earlier versions of mjctl named the dead-letter queue of a local region `<name>-dead-letter`. A region that an
         earlier version deployed keeps the name `<name>-dead-letter` until the region is destroyed, because SQS cannot
-        rename a queue. A message that is sent to a queue of another name gets another id, with which `queue peek` would
+        rename a queue. A message that mjctl moved to a new queue would get another id, with which `queue peek` could
         not find the reason of the message's failure.
         """
         current, earlier = f"{name}-dlq", f"{name}-dead-letter"
@@ -318,7 +320,7 @@ class _Walk:
             "user_pool_id": pool_id,
             "client_id": self._app_client(pool_id, values),
             # The emulator's tokens name AWS's address as the issuer, but only the emulator serves the keys that verify
-            # them.
+            # the tokens.
             "issuer": f"https://cognito-idp.{self._spec.region}.amazonaws.com/{pool_id}",
             "jwks_url": f"{self._spec.endpoint}/{pool_id}/.well-known/jwks.json",
         }

@@ -38,12 +38,12 @@ def client_config(**options: Any) -> Any:
 
 
 def sign_everything(client: Any) -> Any:
-    """Make `client` sign every operation, also those that AWS accepts unsigned, e.g. Cognito's sign-up.
+    """Make `client` sign every operation, including operations that AWS accepts unsigned, e.g. sign-up.
 
     The emulator's guard recognises a caller by the access key id in the signature.
 
     Returns:
-        The same client.
+        `client` itself.
     """
     client.meta.events.register_first("choose-signer", _sign)
     return client

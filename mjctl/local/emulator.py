@@ -114,7 +114,7 @@ async def in_snapshot(work: Callable[[], None]) -> None:
     """Run `work` in a forked child process, with a snapshot of this process's memory.
 
     Copying 100,000 items of DynamoDB takes seconds. A copy in the emulator's own process would delay all requests until
-    its end. A cancelled call of `in_snapshot` kills the child process.
+    the copy is complete. A cancelled call of `in_snapshot` kills the child process.
 
     Raises:
         RuntimeError: the child process failed.
@@ -224,7 +224,7 @@ async def serve(port: int, key: AwsKey, application: Application | None = None, 
 
     async def until_stopped() -> None:
         await stopping.wait()
-        # Stop the task that saves changes before the server shuts down, because ministack saves its whole state at the
+        # Before the server shuts down, stop the task that saves changes, because ministack saves its whole state at the
         # shutdown.
         saving.cancel()
         await asyncio.gather(saving, return_exceptions=True)

@@ -1,7 +1,7 @@
 """Finds and stops processes of a region that run although their supervisor has ended.
 
-The environment variable MJCTL_REGION_DIR marks each process of a region. A list of processes in a file could be lost or
-out of date. No process of another program has the variable MJCTL_REGION_DIR by accident.
+The environment variable MJCTL_REGION_DIR marks each process of a region, because a list of processes in a file could be
+lost or out of date. No process of another program has the variable MJCTL_REGION_DIR by accident.
 """
 
 from __future__ import annotations
@@ -43,7 +43,7 @@ def mark(region_dir: Path) -> dict[str, str]:
 
 
 def find(region_dir: Path) -> list[Leftover]:
-    """List the running processes of the region, with the supervisor.
+    """List the running processes of the region, including the supervisor.
 
     The search takes about 0.1 ms per process of the machine.
     """

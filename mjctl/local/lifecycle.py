@@ -31,8 +31,8 @@ _SHOWN_LOG_BYTES = 16_384
 def start(spec: ProcessSpec) -> str:
     """Make the supervisor run the process `spec`, and wait until the process is ready.
 
-    A process of the same name with another owner or definition is stopped first. Terraform creates the new resource of
-    a process before it destroys the old resource, and two processes cannot share a port.
+    A process of the same name with another owner or definition is stopped first, because two processes cannot share a
+    port. Terraform destroys the old resource of a process only after it has created the new resource.
 
     Returns:
         A line for people that says what was done, e.g. `redis: ready on 127.0.0.1:20001 after 0.3 s`.
@@ -196,8 +196,8 @@ def _roll_record(layout: Layout) -> Path:
 def _refuse_after_failed_roll(spec: ProcessSpec) -> None:
     """Raise an error if an earlier replacement of this Terraform run failed, so that other servers keep running.
 
-    All provisioners of a Terraform run have the same parent process. The record of a failure names that parent process,
-    so that the next Terraform run tries the replacement again.
+    All provisioners of a Terraform run have the same parent process. The record of a failed replacement names that
+    parent process, so it does not stop replacements of a later Terraform run.
     """
     failed = read_json(_roll_record(spec.layout))
     if failed.get("run") == os.getppid():

@@ -1,6 +1,6 @@
 """Chooses the ports of a local region.
 
-A region keeps its ports, and no two regions of a user get the same port, also in different checkouts.
+A region keeps its ports, and no two regions of a user get the same port, not even in different checkouts.
 """
 
 from __future__ import annotations
@@ -129,7 +129,7 @@ def candidates(region_dir: Path) -> Iterator[int]:
 
 
 def _own_ports(layout: Layout) -> set[int]:
-    """Return the ports that programs of this region use now, also programs that a supervisor left when it ended."""
+    """Return the ports that the programs of this region use now, even if their supervisor has ended."""
     from mjctl.local import leftovers
     from mjctl.local.inventory import observe
 

@@ -63,8 +63,8 @@ def prepare(layout: Layout, port: int, *, tls: bool = False) -> tuple[str, ...]:
 
     Raises:
         DependencyError: PostgreSQL is not installed, or not in the version of the existing cluster.
-        UnreachableError: initdb or the server's single-user mode failed. The message has the last lines of the
-            command's output.
+        UnreachableError: initdb or the server's single-user mode failed. The error's message has the last lines of the
+            failed program's output.
     """
     folder = layout.data / "postgres"
     if (folder / "PG_VERSION").exists():
@@ -104,7 +104,7 @@ def _with_access(server: tuple[str, ...], folder: Path, access: str, **settings:
 
 
 def _make_cluster(binaries: Path, folder: Path, layout: Layout) -> None:
-    """Create the cluster in a temporary folder and rename it, so that an interrupted start leaves no part of it."""
+    """Create the cluster in a temporary folder and rename it: an interrupted start leaves no partial cluster."""
     unfinished = folder.with_name("postgres.unfinished")
     shutil.rmtree(unfinished, ignore_errors=True)
     _copy_template(binaries, unfinished)

@@ -136,7 +136,7 @@ def probe_all(
         addresses: The address of each process, by the process's name.
         timeout_seconds: The longest time that all probes together take.
         ca_file: The authority that must have issued the certificates; None for the system's authorities.
-        redis_password: The password of Redis.
+        redis_password: The password of Redis, which only an address with the path `/0` needs.
 
     Returns:
         By the process's name, None if the process is healthy, else the reason in a few words.
@@ -263,6 +263,7 @@ def _verdict(answer: bytes, good: tuple[bytes, ...]) -> str | None:
         return None
     if len(answer) < len(good[0]):
         return "closed the connection without an answer"
-    # A busy Redis accepts the password and then answers PING with an error, so remove the answer to the password.
+    # A busy Redis accepts the password and then answers PING with an error: leave the answer to the password out of the
+    # reason.
     line = answer.removeprefix(_PASSWORD_ACCEPTED).split(b"\r\n", 1)[0][:60].decode("ascii", "replace")
     return f"answered {line!r}"

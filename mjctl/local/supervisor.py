@@ -49,7 +49,7 @@ class ProcessInfo:
 
     @property
     def running(self) -> bool:
-        """Return whether the program has run for a second (`startsecs`), so that supervisord considers it started."""
+        """Return whether supervisord considers the program started: it has run for a second (`startsecs`)."""
         return self.state == "RUNNING"
 
 
@@ -75,8 +75,8 @@ class Incident:
 class SupervisorClient:
     """Calls the supervisor by XML-RPC over its private socket.
 
-    Every method raises UnreachableError if the supervisor does not answer, and NotFoundError for an unknown program,
-    except `process` and `remove`.
+    Every method raises UnreachableError if the supervisor does not answer or refuses the call. For an unknown program,
+    `process` returns None, `remove` does nothing, and every other method raises NotFoundError.
     """
 
     def __init__(self, socket_path: Path, *, scope: str, timeout_seconds: float = 60.0) -> None:
@@ -188,7 +188,7 @@ def incidents(run_dir: Path) -> list[Incident]:
 
 
 def _incident(line: str) -> Incident | None:
-    # Skip a line of the incidents that is incomplete, because the machine went down while the watchdog wrote it.
+    # Skip an incomplete line of the file of incidents: the machine went down while the watchdog wrote the line.
     try:
         values = json.loads(line)
         return Incident(**{**values, "at": datetime.fromisoformat(values["at"])})

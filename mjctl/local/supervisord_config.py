@@ -15,7 +15,7 @@ from mjctl.local.supervisor import WATCHDOG
 from mjctl.models.errors import ConfigError
 
 _LOG_BYTES = "10MB"
-# supervisord retries a process that cannot start, after growing pauses, so that 100000 retries never end in practice.
+# supervisord retries a process that cannot start, after growing pauses, so 100000 retries never end in practice.
 _START_RETRIES = 100_000
 
 

@@ -11,7 +11,7 @@ from mjctl.local.layout import Layout, private_runtime_dir
 
 
 def has_tls(binary: Path) -> bool:
-    """Return whether a server's program was linked with OpenSSL, so that it can terminate TLS."""
+    """Return whether a server's program was linked with OpenSSL and so can terminate TLS."""
     with binary.open("rb") as file, mmap.mmap(file.fileno(), 0, access=mmap.ACCESS_READ) as content:
         return content.find(b"SSL_CTX_new") >= 0
 

@@ -117,7 +117,7 @@ class Watchdog:
     def record(self, process: str, kind: str, pid: int | None, detail: str) -> None:
         """Append an incident to the region's file of incidents.
 
-        Each incident is a single write, so that the lines of two threads never mix.
+        Each incident is appended by a single write, so the lines of two threads never mix.
         """
         at = datetime.now(UTC).isoformat(timespec="milliseconds")
         line = json.dumps({"at": at, "process": process, "kind": kind, "pid": pid, "detail": detail}) + "\n"
@@ -128,7 +128,7 @@ class Watchdog:
 def poll_for_ever(watchdog: Watchdog) -> None:
     """Check the processes each second.
 
-    After any failure, end the watchdog's process, so that supervisord starts a new watchdog.
+    After any exception, `poll_for_ever` ends the watchdog's process, so that supervisord starts a new watchdog.
     """
     try:
         while True:

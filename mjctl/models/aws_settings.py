@@ -1,7 +1,7 @@
 """The section `aws` of an environment's file, which only the targets `aws` and `sandbox` read.
 
-A size that the environment's file omits has the default of the stack's Terraform variable. The defaults of sizes are
-written only in the Terraform variables.
+A size that the environment's file omits has the default of the stack's Terraform variable. In mjctl, only the
+descriptions of the fields name the defaults of sizes, and no code applies them.
 """
 
 from __future__ import annotations
@@ -44,18 +44,18 @@ class Subjects(_AwsSection):
 
     deploy: tuple[str, ...] = Field(
         min_length=1,
-        description="The values of `sub` that may assume the role for deploys, e.g. "
+        description="The CI jobs that may assume the role for deploys, by the claim `sub` of their OIDC tokens, e.g. "
         "`repo:studio/arena:environment:prod`.",
     )
     drill: tuple[str, ...] = Field(
         default=(),
-        description="The values of `sub` that may assume the role for backup drills. By default the pipeline runs no "
-        "drills.",
+        description="The CI jobs that may assume the role for backup drills, by the claim `sub` of their OIDC tokens. "
+        "By default the pipeline runs no drills.",
     )
     plan: tuple[str, ...] = Field(
         min_length=1,
-        description="The values of `sub` that may assume the role for plans, which only reads, e.g. "
-        "`repo:studio/arena:pull_request`.",
+        description="The CI jobs that may assume the read-only role for plans, by the claim `sub` of their OIDC "
+        "tokens, e.g. `repo:studio/arena:pull_request`.",
     )
 
 
@@ -74,8 +74,9 @@ class BackupCopies(_AwsSection):
 
     copy_region: RegionName | None = Field(
         default=None,
-        description="The region that keeps the copies of the managed backups. The default is the next region of the "
-        "environment's file. An environment of one region must set `copy_region` to another AWS region.",
+        description="The region that keeps the copies of the managed backups. By default the backups of each region "
+        "are copied to the next region of the environment's file. An environment of one region must set `copy_region` "
+        "to another AWS region.",
     )
     lock: bool = Field(
         default=True,
@@ -102,8 +103,8 @@ class Capacity(_AwsSection):
     An Aurora capacity unit (ACU) has about 2 GiB of memory.
     """
 
-    min: float = Field(ge=0.5, description="The smallest capacity in ACU.")
-    max: float = Field(ge=1, description="The largest capacity in ACU.")
+    min: float = Field(ge=0.5, description="The smallest capacity in Aurora capacity units (ACU).")
+    max: float = Field(ge=1, description="The largest capacity in Aurora capacity units (ACU).")
 
 
 class DatabaseSize(_AwsSection):
@@ -114,7 +115,8 @@ class DatabaseSize(_AwsSection):
     )
     capacity: Capacity | None = Field(
         default=None,
-        description="The limits of Aurora Serverless. Set `capacity` only with `instance_class: db.serverless`.",
+        description="The limits of an Aurora Serverless instance. Set `capacity` only with "
+        "`instance_class: db.serverless`.",
     )
     instance_class: str | None = Field(
         default=None, description="The class of the Aurora instances, by default `db.r7g.large`."
@@ -138,8 +140,8 @@ class TaskSize(_AwsSection):
     max_tasks_per_zone: int | None = Field(
         default=None,
         ge=1,
-        description="The largest number of tasks in each zone to which the service may scale. The default limit is "
-        "ten times `game.servers_per_zone`.",
+        description="The largest number of tasks that the service may run in each zone. The default limit is ten "
+        "times `game.servers_per_zone`.",
     )
 
 
@@ -163,8 +165,8 @@ class AwsSettings(_AwsSection):
     domain: Domain = Field(description="The domain of the environment.")
     primary_region: RegionName | None = Field(
         default=None,
-        description="The region that contains the foundation and the database's writer. The default primary region is "
-        "the first region of the file.",
+        description="The region that contains the foundation, and the database's writer unless `mjctl failover` "
+        "moved the writer. The default primary region is the first region of the file.",
     )
     state_bucket: str | None = Field(
         default=None,
@@ -173,8 +175,8 @@ class AwsSettings(_AwsSection):
     )
     protect: bool | None = Field(
         default=None,
-        description="Make AWS refuse the deletion of data stores and buckets that hold objects. The default of "
-        "`protect` is true for the target aws and false for sandbox.",
+        description="Make AWS refuse to delete data stores, and buckets that contain objects. The default of `protect` "
+        "is true for the target aws and false for sandbox.",
     )
     routing: Literal["accelerator", "latency"] = Field(
         default="accelerator",

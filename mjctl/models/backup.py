@@ -92,10 +92,10 @@ class WrappedKey(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
 class Manifest(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     """Describes the content of a backup.
 
-    The manifest is written last, so that a backup without a manifest is incomplete.
+    The manifest is written last, so a backup without a manifest is incomplete.
 
     Attributes:
-        format: The version of the format, `FORMAT`.
+        format: The version of the backup's format, `FORMAT`.
         backup_id: The id of the backup.
         project: The project of the environment.
         environment: The environment of the region.
@@ -302,7 +302,8 @@ class Comparison:
             number of all items of the restored table.
         equal: True if the durable records of the restored part equal the durable records of the backup.
         seconds: The duration of the comparison.
-        sampled: The number of items that a drill of a managed backup compared with the live table, else 0.
+        sampled: The number of items that a drill of a managed backup compared with the live table; 0 if the drill
+            compared none, and for a portable backup.
         same: The number of sampled items that equal the items of the live table; 0 if nothing was sampled.
     """
 
@@ -354,7 +355,7 @@ class DrillReport:
         removed: True if the scratch copy was removed completely.
         error: The reason why the drill stopped early, or None.
         seconds: The seconds that each phase of the drill took, by the phase's name.
-        not_proven: The parts that the drill did not compare: `database`, `cache`, `table/matches: REASON`.
+        not_proven: The parts that the drill did not compare, e.g. `database`, `cache` or `table/matches: REASON`.
     """
 
     backup_id: str

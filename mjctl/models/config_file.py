@@ -1,4 +1,4 @@
-"""Reads `configs/<name>.yaml`. An error names the file, the line and the field."""
+"""Reads `configs/<name>.yaml`. An error of `load_environment` names the file, the line and the field."""
 
 from __future__ import annotations
 

@@ -1,6 +1,6 @@
 """The contract: the typed output of a region's stack, and the only knowledge that mjctl has of the deployed region.
 
-The contract says how each part is reached and not how the part was created, so that a command works in the same way for
+The contract says how each part is reached and not how the part was created, so a command works in the same way for
 every target. The contract contains no secrets. A field `secret` is a reference: `file:/path/to.json`, the ARN of a
 secret in Secrets Manager, or `iam:GROUP` for a cache to which programs log in by IAM.
 """
@@ -156,7 +156,7 @@ class Process(_Part):
     Attributes:
         name: The name of the process's program in the supervisor.
         role: The kind of the process, e.g. `cache` or `game-server`.
-        zone: The zone of a game server, else None.
+        zone: The zone of a game server, or None for another process.
         health: The address at which mjctl tests the health of the process.
     """
 
@@ -164,7 +164,8 @@ class Process(_Part):
     role: Literal["cache", "database", "aws", "api", "worker", "game-server"]
     zone: str | None = None
     health: str = Field(
-        description="An HTTP address that answers with status 200 if the process is healthy, or a tcp:// address."
+        description="An HTTP address that answers with status 200 if the process is healthy, or the tcp:// address of "
+        "Redis or PostgreSQL."
     )
 
 
@@ -176,12 +177,12 @@ class Fleet(_Part):
         supervisor_socket: The path of the supervisor's socket of a local region, else None.
         run_dir: The folder for the runtime files of a local region, else None.
         processes: The processes of a local region, else empty.
-        servers: The game servers of a local region. The set of game servers on ECS and EKS changes, so mjctl lists
-            these servers by the API of ECS or EKS.
-        cluster: The name of the ECS cluster, else None.
-        service: The name of the ECS service, else None.
-        task_definition: The ARN of the ECS task definition, else None.
-        log_group: The CloudWatch log group of the game servers, else None.
+        servers: The game servers of a local region. The set of game servers on ECS changes, so mjctl lists those
+            servers by the API of ECS.
+        cluster: The name of the ECS cluster, or None without ECS.
+        service: The name of the ECS service, or None without ECS.
+        task_definition: The ARN of the ECS task definition, or None without ECS.
+        log_group: The CloudWatch log group of the game servers, or None in a local region.
     """
 
     kind: Literal["supervisor", "ecs", "eks"]
@@ -257,7 +258,7 @@ class Contract(_Part):
         target: The target of the environment.
         region: The name of the region.
         zones: The availability zones of the region.
-        ca_file: The path of the private authority's certificate, or None.
+        ca_file: The path of the private authority's certificate, or None if the region has no private authority.
         aws: How the AWS APIs are reached.
         endpoints: The addresses for players.
         cache: How Redis is reached.
@@ -269,7 +270,7 @@ class Contract(_Part):
         keys: The ARNs of the KMS keys, by purpose.
         fleet: Where the game servers run.
         backup: Where backups are stored.
-        managed: The resources that AWS operates, or None.
+        managed: The resources that AWS operates, or None in a local region.
     """
 
     version: Literal[1]
@@ -296,7 +297,7 @@ class Contract(_Part):
     backup: Backup
     managed: Managed | None = Field(
         default=None,
-        description="The resources that AWS operates. Absent in a local region, where processes replace the resources "
+        description="The resources that AWS operates; absent in a local region, where processes replace the resources "
         "of AWS.",
     )
 

@@ -88,7 +88,8 @@ class Change:
         resource_type: The type as Terraform reports it, e.g. `aws_kms_key`. The resource type is not parsed from the
             address, because a key of `for_each` in an address may contain any character.
         attributes: The changed attributes, with secrets masked.
-        forced_by: The paths of the attributes that cannot be changed in place, so that the resource is replaced.
+        forced_by: The paths of the attributes that cannot be changed in place and so force the replacement of the
+            resource.
     """
 
     address: str
@@ -182,7 +183,7 @@ class UnitResult:
     def forget(self) -> int:
         """Return the number of resources that continue to exist and that Terraform no longer manages.
 
-        Terraform's summary of a plan does not count these resources.
+        Terraform's summary of a plan does not count forgotten resources.
         """
         return sum(change.action == "forget" for change in self.changes)
 
@@ -235,7 +236,7 @@ def exit_code(results: Sequence[UnitResult]) -> ExitCode:
     - UNHEALTHY if a region failed its health gate.
     - OK if no unit failed.
     - PARTIAL if some units failed and others succeeded.
-    - The code of the error if all units failed with the same code.
+    - The code of the error if the errors of all failed units have the same code.
     - FAILED otherwise.
     """
     if any(result.outcome is UnitOutcome.INTERRUPTED for result in results):

@@ -17,8 +17,8 @@ class Drained:
 
     Attributes:
         by: The operator: `user@host`, or on AWS the caller's ARN.
-        at: The time in ISO 8601.
-        message: The reason, or None.
+        at: The start of the drain in ISO 8601.
+        message: The operator's reason for the drain, or None.
     """
 
     by: str

@@ -24,7 +24,7 @@ ShortName = Annotated[
 ZoneName = Annotated[str, text_like(r"^[a-z]{2}(-[a-z]+)+-[0-9][a-z]$", "the name of a zone, e.g. eu-west-1a")]
 
 
-# The names of the two units that exist once in an environment of target `aws` or `sandbox`. Every other unit is a
+# The names of the two units that exist once in an environment of target `aws` or `sandbox`; every other unit is a
 # region.
 FOUNDATION = "foundation"
 EDGE = "edge"
@@ -146,8 +146,8 @@ class Retention(Section):
     daily: int = Field(
         default=7,
         ge=0,
-        description="The number of days (UTC) for which the newest backup of the day is kept. A day without a backup "
-        "does not count, and neither does a week or a month.",
+        description="The number of days (UTC) for which the newest backup of the day is kept. A day, week or month "
+        "without a backup is not counted.",
     )
     weekly: int = Field(
         default=5, ge=0, description="The number of ISO weeks (UTC) for which the newest backup of the week is kept."
@@ -169,8 +169,9 @@ class BackupSettings(Section):
         default=86_400,
         ge=60,
         description="The age in seconds that the newest backup should not exceed, because a loss of the region loses "
-        "all newer data. `mjctl health` warns if the newest backup is older than `recovery_point_seconds`, and fails "
-        "if the backup is more than twice as old. In a local region, `mjctl health` warns and does not fail.",
+        "all data that is newer than the backup. `mjctl health` warns if the newest backup is older than "
+        "`recovery_point_seconds`, and fails if the backup is more than twice as old. In a local region, `mjctl "
+        "health` only warns of an old backup.",
     )
     cache_namespaces: tuple[str, ...] = Field(
         default=("*", "!leaderboard", "!profile"),

@@ -4,7 +4,7 @@ The digests, the kept copies and the shared archives of releases use the lists o
 
 A part of a release (game server, Terraform code, web client) is every regular file below the part's folder, without
 the excluded files. Files that neither Terraform nor Python reads are excluded: tests, documents, caches, hidden files,
-states and plans. An excluded file is not copied into the release, so that no code of the release can depend on it.
+states and plans. An excluded file is not copied into the release, so no code of the release can depend on it.
 Permissions and empty folders do not change a digest.
 """
 

@@ -141,14 +141,14 @@ def _events(path: Path, text: str) -> Iterator[yaml.Event]:
                 return
             event = loader.get_event()  # type: ignore[no-untyped-call]
         except (ValueError, OverflowError) as error:
-            # PyYAML raises these exceptions for an escape above the last character of Unicode, such as \\UFFFFFFFF.
+            # PyYAML raises ValueError or OverflowError for an escape above Unicode's last character, e.g. \UFFFFFFFF.
             line = loader.get_mark().line + 1
             raise ConfigError(f"a value cannot be read: {error}", where=f"{path}:{line}") from None
         yield event
 
 
 def _check(path: Path, node: yaml.Node, seen: set[int]) -> None:
-    """Check each node of a tree once. `seen` has the ids of the nodes that were checked before an alias led to them."""
+    """Check each node of a tree once: several aliases can lead to one node. `seen` has the ids of the checked nodes."""
     if id(node) in seen:
         return
     seen.add(id(node))
