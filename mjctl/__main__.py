@@ -25,8 +25,7 @@ def main() -> None:
     try:
         code = run(sys.argv[1:])
     except KeyboardInterrupt:
-        # Ctrl-C came before the command began, for example while Python imported modules, or after the command had
-        # ended.
+        # Ctrl-C came after the command had ended, or before it began, for example while Python imported modules.
         print("error: interrupted", file=sys.stderr)  # noqa: T201
         code = ExitCode.INTERRUPTED
     failure = streams.finish()
@@ -40,8 +39,8 @@ def main() -> None:
 def _as_ctrl_c(*_: object) -> None:
     """Handle SIGTERM, which a CI pipeline sends to stop a job, like Ctrl-C.
 
-    A shell starts background jobs with SIGINT ignored. If SIGINT is ignored, first install Python's default handler,
-    which raises KeyboardInterrupt.
+    A shell script starts its background jobs with SIGINT ignored. If SIGINT is ignored, first install Python's default
+    handler, which raises KeyboardInterrupt.
     """
     if signal.getsignal(signal.SIGINT) is signal.SIG_IGN:
         signal.signal(signal.SIGINT, signal.default_int_handler)
@@ -72,7 +71,7 @@ def run(argv: list[str]) -> int:
     begin()
     code: int = ExitCode.OK
     try:
-        # Typer catches a KeyboardInterrupt, and the call returns 130 instead of raising the exception.
+        # Typer catches a KeyboardInterrupt and returns 130 instead, so raise the exception again.
         if tree()(hoist(argv), prog_name="mjctl", standalone_mode=False) == ExitCode.INTERRUPTED:
             raise KeyboardInterrupt
     except Exit as ended:
@@ -139,7 +138,7 @@ def _internal(argv: list[str], error: Exception) -> int:
 
 
 def _wants_json(argv: list[str]) -> bool:
-    """Return whether --output requests JSON, or MJCTL_OUTPUT if the command line has no --output.
+    """Return whether --output requests JSON, or, if --output is absent, whether MJCTL_OUTPUT does.
 
     This function reads `argv` itself, because the parser may have rejected the command line.
     """

@@ -73,7 +73,7 @@ class Run:
         """Return a callback that shows the changes and asks for approval.
 
         Args:
-            question: The question, to which the names of the units are appended.
+            question: The question to the operator. The names of the units are appended to the question.
             auto_approve: Approve the changes without showing them and without a question (--auto-approve).
         """
 

@@ -3,7 +3,7 @@
 The module of a command defines the options that only this command has.
 
 `mjctl.cli.group` derives the environment variable of each option from the option's name. An option sets `envvar` only
-if its environment variable has another name.
+if its environment variable has a name other than the derived name.
 """
 
 from __future__ import annotations
@@ -86,8 +86,8 @@ OutputOption = Annotated[
         rich_help_panel=_REPORTS,
     ),
 ]
-# Every command that asks for confirmation accepts --yes and --auto-approve, because the error without a terminal
-# recommends --yes for all of these commands.
+# Every command that asks for confirmation accepts --yes and --auto-approve, because without a terminal each
+# of these commands fails and recommends --yes.
 YesOption = Annotated[
     bool,
     typer.Option(
@@ -126,7 +126,7 @@ MessageOption = Annotated[
         "--message",
         "-m",
         metavar="TEXT",
-        help="Reason for this run. The history keeps the reason, and runs that wait for the locked region show it.",
+        help="Reason for this run. The history keeps the reason, and other runs show it while they wait for this run.",
         rich_help_panel=_RUN,
     ),
 ]
@@ -163,7 +163,8 @@ SoakOption = Annotated[
         min=0,
         max=86_400,
         metavar="SECONDS",
-        help="Seconds for which the gate observes a changed region. The gate checks the region at least once.",
+        help="Seconds for which the gate observes a changed region. Even with 0, the gate checks the region at least "
+        "once.",
         rich_help_panel=GATE,
     ),
 ]

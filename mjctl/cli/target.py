@@ -61,7 +61,7 @@ class Target:
         Raises:
             ConfigError: the environment's file is invalid.
             NotFoundError: the environment or a region does not exist, or no region is deployed.
-            UsageError: --region and --all-regions were both given, or neither although `must_be_named`.
+            UsageError: --region and --all-regions were both given, or `must_be_named` is true and neither was given.
             UnreachableError, PermissionDeniedError: a Terraform state in the state bucket cannot be read.
         """
         self.session: Session = open_session(output)
@@ -77,7 +77,7 @@ class Target:
         self.read_contracts()
 
     def read_contracts(self) -> None:
-        """Read the contracts of the regions. A later call reads addresses and ports that a deploy has changed since.
+        """Read the contracts of the regions. Call `read_contracts` again after a deploy, which may change addresses.
 
         Raises:
             NotFoundError: a selected region is not deployed, or no region is deployed.

@@ -48,7 +48,7 @@ def failover(
         bool,
         typer.Option(
             "--with-writer",
-            help="With --restore: move the database's writer back to the region first, without loss of data.",
+            help="With --restore: first move the database's writer back to the region, without loss of data.",
         ),
     ] = False,
     dry_run: Annotated[
@@ -65,16 +65,18 @@ def failover(
 ) -> None:
     """Send players out of a region; --restore brings them back.
 
-    First the command probes the other regions. On the target `local`, a log-in and a match must succeed in each other
-    region. On AWS, the probe runs checks of `mjctl health` that need no log-in. Then the command asks for confirmation.
+    The command asks for confirmation. Without --restore, the command first probes the other regions. On the target
+    `local`, another region can take players only if a log-in and a match succeed in it. On AWS, the probe runs checks
+    of `mjctl health` that need no log-in.
 
-    On the target `local`, the API of the region that players leave refuses new matches and names the other regions. On
-    the target `local`, accounts and results are not moved to another region. Running matches are played to their end on
-    every target.
+    On the target `local`, the API of the region that players leave refuses new matches and names the regions that
+    can take players. On the target `local`, accounts and results are not moved to another region. Running matches are
+    played to their end on every target.
 
-    On AWS, if the region has the writer of the global database, the writer first moves to another region. The
-    database's writer moves without loss of data unless --allow-data-loss is given. On AWS, DNS then excludes the
-    region, which takes effect within minutes. If the database's writer cannot move, DNS does not exclude the region.
+    On AWS, DNS excludes the region, which takes effect within minutes. If the region has the writer of the global
+    database, the writer moves to another region before DNS excludes the region. The database's writer moves without
+    loss of data unless --allow-data-loss is given. If the database's writer cannot move, DNS does not exclude the
+    region.
 
     Exit code 3 if the probes after the failover fail. If a step fails, the exit code is the code of the step's error.
 

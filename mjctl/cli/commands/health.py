@@ -106,8 +106,8 @@ def health(
     A check that cannot observe its part is skipped and does not count as passed. A region is unhealthy if all its
     checks were skipped, or if its last deploy was interrupted (check `deployment`).
 
-    The report lists failed checks and warnings first. If the report of --watch is longer than the screen, --watch hides
-    the checks that passed.
+    The report lists failed checks and warnings first. If the report does not fit into the terminal, --watch hides the
+    checks that passed.
 
     Example: mjctl health --region us-east-1 --only 'server/*' --only match
     """
@@ -125,7 +125,7 @@ def health(
             "--watch cannot be combined with --junit or --fail-on, because --watch has no final result",
             hint="leave out --watch to write a JUnit report or to get an exit code",
         )
-    # This call only refuses an invalid --threshold, before mjctl reads Terraform states.
+    # Refuse an invalid --threshold now, before mjctl reads Terraform states.
     Thresholds().with_overrides(threshold or ())
     target = Target(
         env, region, OutputFormat.JSON if output is HealthOutput.JSON else OutputFormat.TEXT, all_regions=all_regions
@@ -220,8 +220,8 @@ def _watch(target: Target, only: list[str], bounds: Thresholds, interval: float,
                     report = _check(target, only, bounds, quiet=True)
                     view = render(report, problems=problems) if live is None else screen(report, out, problems=problems)
                 except MjctlError as error:
-                    # The error may be temporary, for example while a deploy replaces the region, so the next round
-                    # tries again.
+                    # The next round of checks tries again, because an error can be temporary, for example while a
+                    # deploy replaces the region.
                     view = styled(("cannot run the checks", "red bold"), f": {error}")
                 if live is not None:
                     live.update(view, refresh=True)

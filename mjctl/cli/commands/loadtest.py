@@ -58,9 +58,9 @@ def loadtest(
 
     The bots have internal accounts, which count in no statistics. A match starts only if it can end within --duration.
 
-    Afterwards the command checks the stored results. PostgreSQL and DynamoDB must contain every match as ended, and
-    PostgreSQL also every player of the match. The standing of each player must be the sum of the player's matches. Exit
-    code 14 if a result is missing or wrong.
+    After the play, the command checks the stored results. PostgreSQL and DynamoDB must contain every match as ended,
+    and PostgreSQL also every player of the match. The standing of each player must be the sum of the player's matches.
+    Exit code 14 if a result is missing or wrong.
 
     Ctrl-C ends the play, and the command reports the results so far.
 

@@ -103,7 +103,7 @@ def redrive(
             "-n",
             metavar="COUNT",
             min=1,
-            help="Number of messages to send at most in each region. Default: all.",
+            help="Largest number of dead-letter messages to send again in each region. Default: all.",
         ),
     ] = None,
     per_second: Annotated[
@@ -112,7 +112,7 @@ def redrive(
             "--per-second",
             metavar="NUMBER",
             min=0.1,
-            help="Messages to send in a second at most in each region, so that the worker can keep up.",
+            help="Largest number of messages to send in a second in each region, so that the worker can keep up.",
         ),
     ] = 50.0,
     dry_run: DryRunOption = False,

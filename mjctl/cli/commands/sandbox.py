@@ -243,7 +243,7 @@ def _variables(environment: Environment, sandbox: RunningSandbox) -> dict[str, s
 
     account = account_at(environment, sandbox.endpoints)
     region = environment.primary_region
-    # Terraform's AWS provider reads AWS_REGION, and boto3 reads AWS_DEFAULT_REGION.
+    # Terraform's AWS provider reads the region from AWS_REGION, and boto3 reads it from AWS_DEFAULT_REGION.
     return {**dict(account.variables), "AWS_REGION": region, "AWS_DEFAULT_REGION": region}
 
 

@@ -35,7 +35,7 @@ OptionalServerArguments = Annotated[
     list[str] | None,
     typer.Argument(
         metavar="SERVER",
-        help="Names of servers, as `mjctl servers list` shows them. Without names: all servers of each region.",
+        help="Names of servers, as `mjctl servers list` shows them. Without names: all servers of the chosen regions.",
     ),
 ]
 

@@ -94,8 +94,8 @@ def _failovers(run: Run, statuses: Sequence[UnitStatus]) -> dict[str, RegionOutc
     """Read which regions send their players to other regions after `mjctl failover`.
 
     Returns:
-        unit -> the regions to which the unit's players are sent, or () on AWS, where DNS chooses the regions. None for
-        a region that takes players or is not deployed, and for foundation and edge.
+        unit -> the regions to which the unit's players are sent, or () on AWS, where DNS chooses the regions. The
+        value is None for a region that takes players or is not deployed, and for foundation and edge.
     """
     import asyncio
 
@@ -171,7 +171,7 @@ def unlock(
             "--id",
             metavar="LOCK_ID",
             envvar="MJCTL_LOCK_ID",
-            help="Id of the lock, as the error about the lock shows it. --id is required for a lock that another "
+            help="Id of the lock, from the error that reports the lock. --id is required for a lock that another "
             "machine holds.",
         ),
     ] = None,

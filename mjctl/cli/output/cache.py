@@ -103,8 +103,8 @@ def _largest(outcomes: list[RegionOutcome[CacheStats]]) -> DataTable:
     for outcome in outcomes:
         if (stats := outcome.value) is None:
             continue
-        # The sample may not contain the largest keys. `larger_share` is the largest share of all keys that may be
-        # larger than the first key of `largest`.
+        # The largest keys can be missing from the sample. At a confidence of 95 %, at most the share `larger_share` of
+        # all keys is larger than the first key of `largest`.
         larger = f"at most {math.ceil(stats.larger_share * stats.total_keys)} keys are larger"
         for number, key in enumerate(stats.largest):
             figures = "exact" if not stats.estimated else larger if number == 0 else ""
@@ -149,14 +149,14 @@ def value_fields(cached: CachedValue) -> dict[str, object]:
 
 
 def pattern_lines(outcomes: list[RegionOutcome[PatternResult]]) -> Text:
-    """Return a line for each region: how many keys were invalidated, and how quickly Redis answered meanwhile."""
+    """Return a line for each region: how many keys were invalidated, and how quickly Redis answered a PING."""
 
     def describe(result: PatternResult) -> str:
         if result.dry_run:
             return f"{counted(result.matched, 'key')} would be invalidated"
         return (
             f"{counted(result.removed, 'key')} invalidated in {result.seconds:.2f} s; "
-            f"latency of another client meanwhile: p50 {result.probe_p50_ms:.2f} ms, p99 {result.probe_p99_ms:.2f} ms"
+            f"latency of a PING meanwhile: p50 {result.probe_p50_ms:.2f} ms, p99 {result.probe_p99_ms:.2f} ms"
         )
 
     return lines(outcomes, describe)

@@ -45,7 +45,7 @@ _INCARNATION_WORDS = {
     "certificates": "its certificate is renewed",
     "epoch": "missing or damaged on this machine",
 }
-# Path of the attributes that define a local process. The output leaves out the path, so that the attribute
+# Path of the attributes that define a local process. The output leaves out the path: the attribute
 # `triggers_replace.definition.port` is shown as `port`.
 _DEFINITION = "triggers_replace.definition."
 _SHORT_DIGEST = 7

@@ -12,7 +12,8 @@ from rich.text import Text
 
 from mjctl.cli.output.printable import printable
 
-# The width of the output to a log or a pipe, so that no line is folded: a folded line would break grep and copying.
+# The width of the output to a log or a pipe: so large that no line is folded, because a folded line would break grep
+# and copying.
 _WIDTH_OFF_A_TERMINAL = 10_000
 _WIDEST = 10_000
 # The smallest width of a table in characters. A narrower terminal wraps the lines of the table.

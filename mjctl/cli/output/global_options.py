@@ -1,4 +1,4 @@
-"""The options that every command accepts, anywhere on its line: --no-color, --quiet, --verbose and --log-file."""
+"""The options that every command accepts, before or after its name: --no-color, --quiet, --verbose and --log-file."""
 
 from __future__ import annotations
 

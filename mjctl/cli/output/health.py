@@ -35,9 +35,9 @@ def render(report: HealthReport, *, problems: bool = False) -> Group:
 
 
 def screen(report: HealthReport, console: SafeConsole, *, problems: bool = False) -> Group:
-    """Return the report for a screen that cuts off lower lines: the verdict first, then the regions, the worst first.
+    """Return the report for a terminal that cuts off lower lines: the verdict first, then the regions, the worst first.
 
-    The checks that passed are left out if the report would not fit on the screen.
+    The checks that passed are left out if the report would not fit into the terminal.
     """
     from rich.console import Group
 

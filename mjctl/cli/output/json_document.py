@@ -59,7 +59,7 @@ def json_text(data: object) -> str:
 
 
 def json_for_people(data: object, encoding: str) -> str:
-    """Return the JSON of `data` for a terminal: unsafe characters are escapes, and all other characters stay.
+    """Return the JSON of `data` for a terminal: unsafe characters become escapes, and all other characters stay.
 
     Args:
         encoding: Encoding of the stream. If the encoding is not a UTF encoding, the result is ASCII.

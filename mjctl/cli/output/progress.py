@@ -99,7 +99,7 @@ class Progress:
         return lambda count: self.advance(task, count)
 
     def gauge(self, label: str) -> Callable[[float, float | None], None]:
-        """Add a task. Returns a callback that sets the number of completed steps and the total, or None if unknown."""
+        """Add a task. Returns a callback that sets the number of completed steps and the total (None if unknown)."""
         task = self.add_task(label)
         return lambda completed, total: self.update(task, completed=completed, total=total)
 

@@ -98,8 +98,7 @@ def provisioner_text(event: ProvisionerLine) -> str:
     if not event.text or event.text.startswith("local-exec: Executing:"):
         return ""
     if event.text.lstrip().startswith("| "):
-        # A line that begins with `| ` is skipped, because it is from the end of a process's log, which the error
-        # message repeats.
+        # Skip a line of a process's log, which begins with `| `, because the error message shows the line too.
         return ""
     return event.text if event.text.startswith(f"{name}: ") else f"{name}: {event.text}"
 

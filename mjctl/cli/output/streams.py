@@ -1,4 +1,4 @@
-"""Standard streams that cannot break a command, even if they are closed, are full or lack a character."""
+"""Standard streams that cannot break a command, even if a stream is closed or cannot encode a character."""
 
 from __future__ import annotations
 
@@ -97,7 +97,7 @@ def protect_standard_streams() -> StandardStreams:
     """Replace stdout and stderr by streams that cannot break a command.
 
     A standard descriptor that the caller has closed is opened on the null device. Without the null device, the next
-    file that this process opens, such as a state, could become its stdout.
+    file that this process opens, such as a Terraform state, could become its stdout.
     """
     for descriptor in (0, 1, 2):
         try:

@@ -326,7 +326,7 @@ def human_age(instant: datetime | str | None, now: datetime | None = None) -> st
         if size < limit:
             amount = f"{int(size // divisor)} {unit}"
             return f"{amount} ago" if seconds >= 0 else f"in {amount}"
-    raise AssertionError("the last limit is infinite")
+    raise AssertionError("every age is below the last limit, which is infinite")
 
 
 def counted(count: int, thing: str) -> str:

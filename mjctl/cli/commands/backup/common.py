@@ -18,9 +18,9 @@ def kinds_of(only: Sequence[str] | None) -> list[Kind]:
 
 
 def records(progress: Progress, label: str) -> Callable[[str, int], None]:
-    """Add a task that counts records to the progress display.
+    """Show in the progress display how many records are done.
 
-    The task has no total, because counting the records in advance would read all data twice.
+    The display has no total, because counting the records in advance would read all data twice.
 
     Returns:
         A callback `(part, count)` that adds `count` to the shown number of records. `part`, the name of a table, for

@@ -42,7 +42,7 @@ def drill(
     all_regions: EveryRegionOption = False,
     output: OutputOption = OutputFormat.TEXT,
 ) -> None:
-    """Restore a backup into a scratch copy, check it and remove it.
+    """Restore a backup into a scratch copy, check and remove the copy.
 
     The command does not change the region's own data stores, and asks for no confirmation. Exit code 14 if the restored
     copy differs from the backup, fails a check or cannot be compared.

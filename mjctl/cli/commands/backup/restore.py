@@ -65,7 +65,8 @@ def restore(
             "--point-in-time",
             metavar="TIME",
             formats=["%Y-%m-%dT%H:%M:%SZ", "%Y-%m-%dT%H:%M:%S%z"],
-            help="Restore the data as it was at TIME, such as 2026-01-31T06:30:00Z. Needs --kind managed and --into.",
+            help="Restore the data as it was at TIME, such as 2026-01-31T06:30:00Z. --point-in-time needs "
+            "--kind managed and --into.",
         ),
     ] = None,
     dry_run: DryRunOption = False,

@@ -227,7 +227,7 @@ def _invalidate_pattern(
 
 
 class _Sweeps:
-    """Shows how far each region's flush or pattern invalidation is, and keeps the newest token for --resume."""
+    """Shows the progress of a flush or of an invalidation by pattern, and keeps the newest tokens for --resume."""
 
     def __init__(self, target: Target, word: str) -> None:
         self._target = target
@@ -243,7 +243,7 @@ class _Sweeps:
         self._display.stop()
 
     def of(self, region: str) -> Callable[[SweepProgress], None]:
-        """Return a callback that shows the progress of the work in `region`, and keeps its newest token."""
+        """Return a callback that shows the progress in `region`, and keeps the newest token for --resume."""
         show = self._display.gauge(f"{self._word} {region}")
 
         def on_progress(progress: SweepProgress) -> None:

@@ -34,7 +34,7 @@ class BackupFields(JsonDocument):
     completed_at: str
     created_by: str = Field(description="name and version of the program that wrote the backup")
     database: dict[str, Any] | str | None = Field(
-        description="facts about the database, such as the migration of its schema"
+        description="facts about the database, such as the version of PostgreSQL"
     )
     records: dict[str, int] = Field(description="kind of data store -> number of records")
     raw_bytes: int = Field(description="bytes of the records before compression and encryption")

@@ -17,7 +17,7 @@ class NamespaceStatsDocument(JsonDocument):
 
     name: str
     generation: int | None = Field(
-        description="number that grows each time the namespace is invalidated; null without such a number"
+        description="number that grows with each invalidation of the namespace; null if Redis does not contain it"
     )
     keys: int = Field(description="number of keys of the namespace that can be read")
     stale_keys: int = Field(description="number of invalidated keys that still take memory")
@@ -56,7 +56,8 @@ class RegionCacheStatsDocument(JsonDocument):
     foreign_keys: int = Field(description=_FOREIGN_KEYS)
     foreign_namespaces: int = Field(description=_FOREIGN_NAMESPACES)
     larger_share: float = Field(
-        description="largest share of all keys, 0 to 1, that may be larger than the first key of `largest`"
+        description="upper bound, 0 to 1, of the share of keys that are larger than the first key of `largest`, at a "
+        "confidence of 95 %; 0: exact"
     )
 
 
@@ -196,16 +197,14 @@ class InvalidatedPatternDocument(JsonDocument):
     removed: int = Field(description="number of keys that were invalidated")
     seconds: float
     probe_p50_ms: float = Field(
-        description="median round trip of a PING of another client during the invalidation, in milliseconds"
+        description="median time until Redis answered a PING during the invalidation, in milliseconds"
     )
     probe_p99_ms: float = Field(
-        description="99th percentile of the round trip of a PING of another client, in milliseconds"
+        description="99th percentile of the time until Redis answered a PING during the invalidation, in milliseconds"
     )
     total: int = Field(description="number of keys to examine: every key in Redis, once for each namespace")
     resume_token: str | None = Field(description="token for --resume; null if the invalidation is complete")
-    rest_seconds: float = Field(
-        description="seconds to wait before --resume, so that the limit of keys in a second is kept"
-    )
+    rest_seconds: float = Field(description="seconds to wait before --resume, so that --max-keys-per-second is kept")
     foreign_namespaces: int = Field(description=_FOREIGN_NAMESPACES)
 
 

@@ -51,7 +51,7 @@ class Envelope(JsonDocument):
     schema_: str = Field(alias="schema", description="name and version of the document: docs/schemas/<name>.json")
     command: str | None = Field(description="the command, such as `cache stats`; null if the command line has none")
     environment: str | None = Field(
-        description="name of the environment; null for a command that reads no environment, or all environments"
+        description="name of the environment; null for a command that reads either no environment or all of them"
     )
     regions: tuple[JsonDocument, ...] = Field(
         description="an entry for each region; empty for a command that has no regions"

@@ -88,7 +88,7 @@ class UnitDocument(JsonDocument):
     waits_for: tuple[str, ...] = Field(description="units that must be applied before this unit can be planned")
     ignored: tuple[ChangeDocument, ...] = Field(description="drift that drift.ignore of the environment's file lists")
     notes: tuple[str, ...] = Field(
-        description="sentences for people about missing or drained parts of the unit, and their repair by an apply"
+        description="lines for people, for example about missing parts or about servers that a deploy starts again"
     )
     health: VerdictDocument | None = Field(
         description="the verdict of the health gate; null if no gate observed the unit"
