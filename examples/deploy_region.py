@@ -12,7 +12,7 @@ from mjctl.models.workspace import Workspace
 workspace = Workspace.discover()
 environment = load_environment(workspace, sys.argv[2] if len(sys.argv) > 2 else "local")
 session = DeploySession(workspace, environment, message="examples/deploy_region.py")
-# mjctl refuses a plan that would lose data before it calls `approve`. If `approve` returns False, `deploy` applies
+# Before mjctl calls `approve`, it refuses a plan that would lose data. If `approve` returns False, `deploy` applies
 # nothing.
 result = session.deploy([sys.argv[1]], approve=lambda planned: all(len(unit.changes) < 100 for unit in planned))
 for unit in result.results:

@@ -112,7 +112,9 @@ async def invalidate_key(cache: Access, namespace: str, key: str, *, dry_run: bo
 
 
 async def invalidate_namespace(cache: Access, namespace: str, *, dry_run: bool) -> NamespaceResult:
-    """Invalidate all keys of a namespace in one step. Redis frees the memory of invalidated keys when they expire.
+    """Invalidate all keys of a namespace in one step.
+
+    Redis frees the memory of an invalidated key at the end of the key's time to live.
 
     Args:
         dry_run: True to count the keys and remove none.
@@ -140,8 +142,8 @@ async def flush(cache: Access, *, dry_run: bool, on_progress: OnProgress | None 
 def _advice(contract: Contract, name: str) -> str:
     """Return advice on how to remove a key that another program has written.
 
-    Keys that control the cache (`cache-...`) have no name of the form `<namespace>:<key>`, so that only redis-cli can
-    remove such a key.
+    Keys that control the cache (`cache-...`) have no name of the form `<namespace>:<key>`, so only redis-cli can remove
+    such a key.
     """
     if name.startswith("cache-"):
         return f"find the program that writes to this Redis; `redis-cli del '{name}'` removes the key"

@@ -20,7 +20,7 @@ class KeyListing:
     Attributes:
         keys: the keys.
         truncated: whether more keys match the pattern than the listing contains.
-        foreign_namespaces: number of entries in the cache's set of namespaces that were skipped, because they are no
+        foreign_namespaces: number of entries that were skipped in the cache's set of namespaces, because they are no
             valid namespaces.
     """
 
@@ -41,8 +41,8 @@ class CachedValue:
     Attributes:
         key: the key.
         exists: whether the key exists, with any value, including null.
-        value: the decoded value of the key.
-        ttl_seconds: remaining time to live of the key in seconds.
+        value: the decoded value of the key; None if the key does not exist.
+        ttl_seconds: remaining time to live of the key in seconds; None if the key does not exist.
     """
 
     key: str
@@ -75,7 +75,7 @@ class FlushResult:
 
     Attributes:
         keys: number of keys that were removed, or that would be removed in a dry run.
-        foreign_namespaces: number of entries in the cache's set of namespaces that were skipped, because they are no
+        foreign_namespaces: number of entries that were skipped in the cache's set of namespaces, because they are no
             valid namespaces.
     """
 
@@ -118,7 +118,7 @@ class Access(Protocol):
 
 
 def matches_everything(pattern: str) -> bool:
-    """Return True if a pattern consists of wildcards only, so that it can match every key."""
+    """Return True if a pattern consists of wildcards only, and therefore can match every key."""
     return not re.sub(r"\[[^]]*\]", "?", pattern).strip("*?:")
 
 

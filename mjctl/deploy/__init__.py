@@ -3,13 +3,13 @@
 A unit is a region, or a stack that exists once in an environment: `foundation` and `edge` on AWS. The list below names
 the modules of this package in the order in which a deploy uses them, which is also a good order to read the modules.
 
-1. `session` is the entry point. A program creates a `DeploySession` and calls one of its methods: plan, deploy, drift,
-   rollback, scale, destroy, bootstrap. The deploy commands of `mjctl.cli` also use a `DeploySession`.
+1. `session` is the entry point of the package. A program creates a `DeploySession` and calls one of its methods: plan,
+   deploy, drift, rollback, scale, destroy, bootstrap. The deploy commands of `mjctl.cli` also use a `DeploySession`.
 2. `operation` locks all units or none. An operation runs Terraform in an event loop, asks for approval, and records
    the run in the `history`.
-3. `planner` computes the desired state of a unit. `desired_state` computes it for the target `local`, and `production`
-   for the stacks on AWS. `inputs` and `aws_inputs` compute the Terraform variables. `observation` finds missing parts
-   of a region on this machine.
+3. `planner` computes the desired state of a unit. The module `desired_state` computes the desired state for the target
+   `local`, and `production` for the stacks on AWS. `inputs` and `aws_inputs` compute the Terraform variables.
+   `observation` finds missing parts of a region on this machine.
 4. `releases` keeps the code that a plan uses. `store` copies the code of the working tree into folders that are named
    by the digest of the code, so that running processes never depend on the checkout. `saved_plans` keeps plans between
    `plan --out` and `deploy --plans`. `web_client` publishes the web client to the bucket of the edge.

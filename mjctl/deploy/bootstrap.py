@@ -105,8 +105,8 @@ def prepare(workspace: Workspace, environment: Environment) -> Bootstrap:
         _lay_out(workspace, code)
         if moved:
             (stack.source_dir / _OVERRIDE).write_text(_IN_THE_BUCKET, encoding="utf-8")
-            # A run of `bootstrap` that was killed just after the move of the state may have left a copy of the state on
-            # this machine.
+            # Remove the copy of the state that a run of `bootstrap` leaves on this machine if it is killed just after
+            # the move of the state.
             _remove_local_state(stack)
         else:
             (stack.source_dir / _IMPORTS).write_text(_imports(environment.project, account), encoding="utf-8")

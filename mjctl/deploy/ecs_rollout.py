@@ -1,7 +1,7 @@
 """Detects a rollout that ECS has rolled back.
 
 If the tasks of a new task definition fail, the circuit breaker of ECS returns the service to the old task definition.
-After such a rollback the service is steady, so that Terraform reports success.
+After a rollback by ECS the service is steady, so Terraform reports success although the new tasks have failed.
 """
 
 from __future__ import annotations

@@ -107,7 +107,7 @@ def locked(
         on_wait: Receives a line about the run that holds a lock, when this run starts to wait for the lock.
 
     Raises:
-        LockedError: Another run has locked one of the units, so that no unit was changed.
+        LockedError: Another run has locked one of the units, so no unit was changed.
     """
     with ExitStack() as held:
         for stack in stacks:
@@ -185,8 +185,7 @@ class Deployment:
 
         Raises:
             NotFoundError: `folder` has no plan of one of the units.
-            ConflictError: A saved plan does not fit the desired state of its unit, so that no plan of any unit is
-                returned.
+            ConflictError: A saved plan does not fit the desired state of its unit, so no plan of any unit is returned.
         """
         await self._init(states)
         saved = [
@@ -248,7 +247,7 @@ class Deployment:
                 folder.keep_variables(stack, desired.variables)
             result = _planned_result(desired, plan, time.monotonic() - started)
         except Exception as error:
-            # Terraform may have written the plan file already, and a plan file contains secrets.
+            # Remove the plan file, which Terraform may have written already, because a plan file contains secrets.
             (saved or operations.own_plan(stack)).remove()
             return PlannedUnit(desired, None, self.finish(_failed(stack, error, started)))
         if destroy:
@@ -278,7 +277,7 @@ class Deployment:
         desired, plan = planned.desired, planned.plan
         stack = desired.stack
         if plan is None:
-            # The unit has no plan, so nothing is applied and the list of the unit's releases stays correct.
+            # A unit without a plan is not applied, so do not record a release for the unit.
             return planned.result
         started = time.monotonic()
         try:

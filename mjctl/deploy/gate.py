@@ -10,8 +10,8 @@ An observation runs every health check of the region once. The results of the ch
 
 The gate calls an observation good if at most `max_failures` checks failed, at least one critical check ran, and AWS
 throttled no critical check. An observation that is neither good nor bad proves nothing, and the gate observes the
-region again. The gate finds a region unhealthy if two observations in a row are bad, or if five observations in a row
-prove nothing.
+region again. The gate finds a region unhealthy after two bad observations without a good observation between them, or
+after five observations in a row that prove nothing.
 """
 
 from __future__ import annotations
@@ -26,7 +26,8 @@ from mjctl.models.deployment import GateVerdict
 from mjctl.models.errors import Interrupted
 from mjctl.terraform.runner import Cancellation
 
-# Reject a region only after two consecutive bad observations, so that a single transient error does not stop a rollout.
+# Reject a region only after two bad observations without a good one between them, so that a single transient error does
+# not stop a rollout.
 _BAD_IN_A_ROW = 2
 # The pause doubles after each observation that proves nothing, so that five observations give AWS half a minute to stop
 # throttling.

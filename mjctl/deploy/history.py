@@ -26,7 +26,7 @@ from mjctl.models.workspace import Workspace
 from mjctl.terraform.stack import environment_files
 
 _FOLDER = "history/"
-# On AWS the history needs one request to S3 for each run, so read only the newest runs.
+# On AWS each run in the history is an object in S3 and costs a request, so read only the newest runs.
 _RUNS_READ = 500
 _READERS = 16
 
@@ -64,7 +64,7 @@ class Record:
         message: The operator's reason for the run, or None.
         revision: The revision that the run deployed, or None if the run deployed none.
         commit: The git commit of the deployed revision, or None if the commit is unknown.
-        names: The units of the run.
+        names: The names of the units that the run changes.
         regions: The result of each unit, or () for a run that is active or was killed.
         exit_code: The exit code of the command, or None for a run that is active or was killed.
         seconds: The duration of the run in seconds, or None for a run that is active or was killed.

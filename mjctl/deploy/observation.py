@@ -1,7 +1,7 @@
 """Finds the parts of a local region that are missing or changed since its last apply.
 
-Terraform's built-in provider does not read whether a process or a file still exists, so that mjctl compares every part
-of a local region itself.
+Terraform's built-in provider does not read whether a process or a file still exists, so mjctl compares every part of a
+local region itself.
 """
 
 from __future__ import annotations
@@ -35,7 +35,7 @@ WEB_CLIENT = "web-client"
 PARTS = (SUPERVISOR, DATA_PLANE, DATA_PLANE_REPAIR, SCHEMA, WEB_CLIENT)
 """The parts of every region that are not processes."""
 
-# If an emulator or a database has ended, the supervisor restarts it within a few seconds.
+# Wait longer than the few seconds in which the supervisor restarts an emulator or a database that has ended.
 _ANSWER_SECONDS = 15.0
 _PAUSE_SECONDS = 0.25
 
@@ -131,7 +131,7 @@ def ended_drains(stack: Stack, changes: Collection[Change]) -> tuple[str, ...]:
 
 
 def _is_drained(seen: inventory.Inventory, name: str, drained: Collection[str]) -> bool:
-    """Return True if an operator has drained and stopped the server `name`, so that it does not count as missing."""
+    """Return True if an operator has drained and stopped the server `name`, so the server does not count as missing."""
     process = seen.process(name)
     return name in drained and process is not None and process.state == "STOPPED"
 
@@ -145,8 +145,8 @@ def repairable(missing: Collection[str], names: Collection[str]) -> frozenset[st
     """
     known = set(missing)
     if DATA_PLANE_REPAIR in known and DATA_PLANE_REPAIR not in names:
-        # Terraform code of an earlier version of mjctl cannot repair a part of the data plane, so mark the whole data
-        # plane as missing.
+        # Terraform code of an earlier version of mjctl cannot repair single parts of the data plane, so mark the whole
+        # data plane as missing.
         known.add(DATA_PLANE)
     return frozenset(known)
 
@@ -218,7 +218,7 @@ def _data_plane_differences(stack: Stack, contract: Contract) -> tuple[Differenc
         prefix=f"{contract.project}-{contract.environment}",
         endpoint=str(contract.aws.endpoint_url),
         region=contract.region,
-        # An emulated AWS that an earlier version of mjctl has started accepts any key.
+        # An emulated AWS that an earlier version of mjctl has started has no key file and accepts any access key.
         key=read_aws_key(layout.aws_key) or AwsKey("any", "any"),
         ca_file=contract.ca_file,
         published=read_json(layout.data_plane),

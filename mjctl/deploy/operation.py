@@ -112,7 +112,7 @@ class Operation:
         """Lock the units of all `stacks`, or none of them.
 
         Raises:
-            LockedError: Another run has locked one of the units, so that no unit was changed.
+            LockedError: Another run has locked one of the units, so no unit was changed.
         """
         return locked(
             stacks, self.command, message=self.message, wait_seconds=self.lock_timeout_seconds, on_wait=self.say

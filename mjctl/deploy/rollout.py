@@ -176,7 +176,7 @@ class Rollout:
         return VerificationError(
             f"the region was rolled back to {revision} and is still {verdict}",
             where=f"region {result.unit}",
-            hint="the new code is not the only cause; "
+            hint="the new code is not the only cause of the failed checks; "
             f"`mjctl health --env {self._planner.stack(result.unit).environment} --region {result.unit}` shows every "
             "check",
         )

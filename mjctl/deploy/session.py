@@ -55,7 +55,7 @@ class DeploySession:
     """Deploys, rolls back, scales and destroys the units of one environment.
 
     Attributes:
-        workspace: The project and the folder of the local state.
+        workspace: The checkout, and mjctl's home folder on this machine.
         environment: The environment whose units the session changes.
         store: The releases of the environment.
     """
@@ -74,7 +74,7 @@ class DeploySession:
         """Prepare a session. The session reads and locks nothing until a program calls one of its methods.
 
         Args:
-            workspace: The project and the folder of the local state.
+            workspace: The checkout, and mjctl's home folder on this machine.
             environment: The environment whose units the session changes.
             message: The operator's reason for the run, for the history and for other runs that wait for a locked unit.
             lock_timeout_seconds: The time to wait for a unit that another run has locked.
@@ -125,7 +125,7 @@ class DeploySession:
             ConflictError: `folder` is given, and a unit cannot be planned before another unit is applied.
         """
         self._check_regions(regions)
-        # A plan that no folder keeps is never applied, so that its release needs no pushed image of the game server.
+        # A plan that no folder keeps is never applied, so its release needs no pushed image of the game server.
         planner = self.planner if folder is not None else self._make_planner(only_planned=True)
         operation = self._operation("plan")
         units = planner.units(regions)
@@ -145,8 +145,8 @@ class DeploySession:
 
         Args:
             regions: The names of the regions.
-            named: True if the operator has named the regions, so that a region that is not deployed is an error and not
-                a result with the outcome NOT_DEPLOYED.
+            named: True to raise an error for a region that is not deployed, because the operator has named the regions.
+                False to return the outcome NOT_DEPLOYED for a region that is not deployed.
 
         Raises:
             NotFoundError: A named region is not deployed, or no region is deployed.
@@ -225,7 +225,7 @@ class DeploySession:
             to: The revision to return to, or its first characters. By default each region returns to its newest earlier
                 revision that the gate has not found unhealthy.
             gate: Checks the health of each changed region.
-            named: True if the operator has named the regions, so that a region that is not deployed is an error.
+            named: True if the operator has named the regions, so a region that is not deployed is an error.
 
         Raises:
             NotFoundError: A region is not deployed, or has no earlier revision that fits `to`.
@@ -250,7 +250,7 @@ class DeploySession:
             regions: The names of the regions.
             servers_per_zone: The number of game servers in each zone, or None for the number in the environment's file.
             approve: Receives the planned changes and returns True to apply them.
-            named: True if the operator has named the regions, so that a region that is not deployed is an error.
+            named: True if the operator has named the regions, so a region that is not deployed is an error.
 
         Raises:
             NotFoundError: A region is not deployed.
@@ -315,8 +315,8 @@ class DeploySession:
 
         Raises:
             UsageError: The environment keeps its Terraform states on this machine and needs no bucket.
-            MjctlError: The plan was not approved, or the creation of the bucket or the move of its state is not
-                complete. The next run of `bootstrap` continues the work.
+            MjctlError: The plan was not approved, or the creation of the bucket or the move of the state of `bootstrap`
+                is not complete. The next run of `bootstrap` continues the work.
         """
         from mjctl.deploy.bootstrap import import_existing, move_state, prepare
 
@@ -422,7 +422,7 @@ class DeploySession:
         return deployed, absent
 
     def _shared(self, regions: Sequence[str]) -> tuple[str, ...]:
-        """Return the deployed units among `foundation` and `edge` if `regions` are all regions, and else ()."""
+        """Return the deployed units among `foundation` and `edge`, or () if `regions` are not all regions."""
         if set(regions) != set(self.environment.regions):
             return ()
         return tuple(contracts.shared_contracts(self.workspace, self.environment))
@@ -453,6 +453,6 @@ def _results(planned: Sequence[PlannedUnit]) -> tuple[UnitResult, ...]:
 
 
 def _as_rolled_back(result: UnitResult) -> UnitResult:
-    """Return `result` with the outcome ROLLED_BACK if the region has the earlier revision now, and else unchanged."""
+    """Return `result`, with the outcome ROLLED_BACK if the region has the earlier revision now."""
     went_through = result.outcome in (UnitOutcome.APPLIED, UnitOutcome.UNCHANGED)
     return replace(result, outcome=UnitOutcome.ROLLED_BACK) if went_through else result

@@ -96,7 +96,7 @@ class StagedRollout:
             rollout: Applies the regions in waves, with the gate.
             release: The release to deploy.
             environment: The environment of the units.
-            approved: Whether a unit whose given plan does not fit any more fails, instead of being planned again.
+            approved: True to fail a unit whose given plan does not fit any more, False to plan that unit again.
         """
         self._deployment = deployment
         self._planner = planner

@@ -87,8 +87,8 @@ def _state(stack: Stack, releases: UnitReleases, applied: bool, missing: tuple[s
         return "partial"
     if not stack.exists():
         return "absent"
-    # Decide by the outputs of a remote state and not by variables on this machine, because another machine may have
-    # deployed the unit.
+    # Read from the outputs of a remote state, and not from variables on this machine, whether the unit is deployed,
+    # because another machine may have deployed the unit.
     complete = "contract" in stack.outputs() if stack.remote is not None else applied
     if not complete:
         return "partial"

@@ -61,7 +61,7 @@ class ProductionTeardown:
     """Destroys regions of a production environment, or the whole environment.
 
     Attributes:
-        states: The planner that computes the state in which a unit is destroyed.
+        states: The planner that computes the code and the variables with which a unit is destroyed.
         release: The release of the working tree.
         leaving: The regions to destroy.
         remaining: The deployed regions that stay.

@@ -32,8 +32,9 @@ async def drain(
 ) -> list[ServerChange]:
     """Hand over the matches of the named servers, one server after another, and stop the servers.
 
-    A drained server stays out of service until `restart` names it or a deploy replaces it. `mjctl servers list` and
-    `mjctl health` show the operator, the time and the reason of the drain.
+    A drained local server stays out of service until `restart` starts it or a deploy replaces it. ECS replaces the task
+    of a drained server. `mjctl servers list` and `mjctl health` show the operator, the time and the reason of the
+    drain.
 
     Args:
         contract: The contract of the region.
@@ -44,8 +45,7 @@ async def drain(
     Raises:
         NotFoundError: The region does not have one of the named servers.
         ConflictError: No other server of the region is ready to receive the matches.
-        ConfigError: The fleet of the region has no supervisor and does not run on ECS, so that mjctl cannot stop
-            servers.
+        ConfigError: The fleet of the region has no supervisor and does not run on ECS, so mjctl cannot stop servers.
         UnreachableError: The supervisor or the ops function does not answer, or a server on ECS does not hand over its
             matches in time.
     """
@@ -82,10 +82,9 @@ async def restart(contract: Contract, names: Sequence[str], say: Say) -> list[Se
     Raises:
         NotFoundError: The region does not have one of the named servers.
         ConflictError: No other server of the region is ready to receive the matches.
-        ConfigError: The fleet of the region has no supervisor and does not run on ECS, so that mjctl cannot restart
-            servers.
-        UnreachableError: The supervisor or the ops function does not answer, or a server is not ready in time, so that
-            the remaining servers are not restarted.
+        ConfigError: The fleet of the region has no supervisor and does not run on ECS, so mjctl cannot restart servers.
+        UnreachableError: The supervisor or the ops function does not answer, or a server is not ready in time, so the
+            remaining servers are not restarted.
     """
     if contract.fleet.kind == "ecs":
         return await ecs.restart(contract, names, say)

@@ -68,7 +68,7 @@ async def drain(
 ) -> list[ServerChange]:
     """Hand over the matches of the named servers, one server after another.
 
-    A draining server fails the load balancer's health check, so that ECS replaces its task.
+    A draining server fails the load balancer's health check, so ECS replaces the server's task.
 
     Args:
         contract: The contract of the region.
@@ -153,7 +153,7 @@ async def _hand_over(
             f"--region {contract.region}` shows the state of each server",
         )
     if server.entry is None:
-        # An ECS task whose game server has no registry entry runs no matches.
+        # A game server without a registry entry runs no matches, so there is nothing to hand over.
         return server, 0
     matches = int(server.entry["matches"])
     say(f"{name}: handing over {matches} match{'es' if matches != 1 else ''}")

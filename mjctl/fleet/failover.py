@@ -49,7 +49,8 @@ class Traffic:
 def probes_of(contract: Contract) -> tuple[str, ...]:
     """Return the names of the health checks that tell whether a region can take players.
 
-    On AWS no check of this list logs in or plays, because DNS may send the requests of the check to another region.
+    On AWS the list has no check that logs in or plays, because DNS may send the requests of such a check to another
+    region.
     """
     return _PLAYED if contract.managed is None else _OBSERVED
 
@@ -140,7 +141,7 @@ async def close_region(contract: Contract, elsewhere: Sequence[Contract]) -> Non
             because DNS chooses the other region.
 
     Raises:
-        UnreachableError: The Redis of the local region, or AWS, does not answer, so that the region is not closed.
+        UnreachableError: The Redis of the local region, or AWS, does not answer, so the region is not closed.
     """
     if contract.managed is not None:
         await dns.set_excluded(contract, contract.managed, excluded=True)

@@ -3,9 +3,9 @@
 A program can call this module without a console.
 
 The writer moves before the players. If the writer cannot move, a failover does not move players. If players moved first
-and the move of the writer then failed, players would be in regions that cannot write until DNS caches expire.
+and the move of the writer then failed, DNS caches would keep players in regions that cannot write.
 
-The methods of Failover block, so that a coroutine calls a method of Failover through `asyncio.to_thread`.
+The methods of Failover block, so a coroutine calls a method of Failover through `asyncio.to_thread`.
 """
 
 from __future__ import annotations
@@ -65,7 +65,7 @@ class Failover:
         Args:
             to_region: The region to which the database's writer would move; by default the region of the copy with the
                 smallest lag.
-            lossy: True if the region is lost, so that the data stores of the region may not answer.
+            lossy: True if the region is lost, so the data stores of the region may not answer.
 
         Raises:
             ConflictError: No other region can take players, or the database's writer cannot move.
@@ -102,7 +102,7 @@ class Failover:
             approve: Receives the plan and returns True to carry it out.
             to_region: The region to which the database's writer moves; by default the region of the copy with the
                 smallest lag.
-            lossy: True if the region is lost, so that another region gets the writer without the rows that are not yet
+            lossy: True if the region is lost, so another region gets the writer without the rows that are not yet
                 copied.
             wait_seconds: The longest time in seconds to wait until the running matches of the region have ended.
 
@@ -283,8 +283,8 @@ class Failover:
             The step `writer` with its outcome, and the error of a failed move or None.
 
         Raises:
-            Interrupted: The command was stopped during the move of the writer, which AWS completes if mjctl has
-                requested it.
+            Interrupted: The command was stopped during the move of the writer, which AWS completes if mjctl has already
+                requested the move.
         """
         try:
             await failover_writer.move(target, writer.database, writer.to, lossy=writer.lossy, say=self._say)

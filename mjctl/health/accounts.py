@@ -21,7 +21,7 @@ class ProbeAccount:
         password: the password.
         display_name: the name of the probe player that other players see.
         internal: whether the user pool lists the account as an internal account. A file of an older version of mjctl
-            has no field `internal`, so that a new account replaces it.
+            has no field `internal`, so a new account replaces the file's account.
     """
 
     user_pool_id: str
@@ -51,7 +51,7 @@ def new_account(number: int, user_pool_id: str) -> ProbeAccount:
     unique = secrets.token_hex(6)
     return ProbeAccount(
         user_pool_id=user_pool_id,
-        # RFC 2606 reserves the domain example.com, so that no mail to a probe player reaches a person.
+        # RFC 2606 reserves the domain example.com, so no mail to a probe player reaches a person.
         email=f"mjctl-probe-{number}-{unique}@example.com",
         password=f"{secrets.token_urlsafe(24)}aA1",
         display_name=f"probe-{number}",

@@ -16,8 +16,8 @@ def log_command(contract: Contract, part: str) -> str:
 
     Args:
         part: for a local region the name of a process: redis, postgres, aws, api, worker or a game server. For a region
-            on AWS the purpose of a function (api, auth, persistence, ops), `worker` for `persistence`, or any other
-            name for the game servers.
+            on AWS the purpose of a function (api, auth, persistence, ops), or `worker` for `persistence`; any other
+            name stands for the game servers.
     """
     if contract.fleet.run_dir is not None:
         log = Path(contract.fleet.run_dir).parent / "logs" / f"{part}.log"

@@ -100,7 +100,7 @@ class Finding:
         summary: what the check measured, in one line.
         hint: what an operator should do; None for a check that passed.
         evidence: the measurements, as values for JSON.
-        throttled: whether AWS throttled the check, so that the check says nothing about the checked part.
+        throttled: whether AWS throttled the check, which therefore says nothing about the checked part.
     """
 
     status: CheckStatus
@@ -157,7 +157,7 @@ class RegionContext:
         http: the HTTP session for the requests of the checks.
         thresholds: the values from which on a measurement warns or fails.
         private_dir: folder (mode 0700) with the accounts of the probe players (files of mode 0600).
-        stack: the exit stack that closes at the end of the run what checks have opened, e.g. the probe players'
+        stack: the exit stack, which closes the objects of the checks at the end of the run, e.g. the probe players'
             clients.
     """
 
@@ -179,7 +179,7 @@ class RegionContext:
         self._threads = ThreadPoolExecutor(max_workers=4, thread_name_prefix=f"health-{contract.region}")
 
     async def shared(self, key: str, make: Callable[[], Awaitable[T]]) -> T:
-        """Return the value of `make()`, which is computed only once in a run for all checks that use the same `key`.
+        """Return the value of `make()`, which a run of `mjctl health` computes once for all checks with the same `key`.
 
         The time limit of a check does not stop `make`, because other checks may wait for the same value.
         """

@@ -14,7 +14,7 @@ _FILE = "health-readings.json"
 def since_last(private_dir: Path, name: str, value: int) -> int | None:
     """Return how much a counter has grown since the last run of `mjctl health`, and store `value` for the next run.
 
-    A counter that is smaller than in the last run was reset by a restart of its service, so that it has grown by
+    A counter that is smaller than in the last run was reset by a restart of its service, so the counter has grown by
     `value`.
 
     Args:

@@ -24,8 +24,8 @@ from mjctl.models.errors import MjctlError, NotFoundError
 # "timeout".
 _AWS_TIMEOUT_SECONDS = 2.5
 # Maximum number of concurrent checks in each region. The time limit of a check includes the time in which other checks
-# use the processor, so that too many concurrent checks would let each other time out. The maximum applies to each
-# region alone, so that a region that hangs does not delay the checks of other regions.
+# use the processor, so too many concurrent checks would let each other time out. The maximum applies to each region
+# alone, so that a region that hangs does not delay the checks of other regions.
 _CHECKS_AT_A_TIME = 16
 
 
@@ -80,7 +80,7 @@ async def run_health(
 def _import_libraries() -> None:
     """Import the libraries that the checks use, before the first check starts.
 
-    An import blocks the event loop, so that an import during a check would count as latency of the other checks.
+    An import blocks the event loop, so an import during a check would count as latency of the other checks.
     """
     import aiohttp
     import asyncpg
@@ -157,7 +157,7 @@ async def run_check(check: Check, context: RegionContext) -> CheckResult:
         # A bug in one check must not hide the findings of the other checks.
         finding = failed(
             f"the check itself failed: {type(error).__name__}: {error}",
-            hint="the failed check is a bug in mjctl: please report the bug with the output of this command",
+            hint="the check failed because of a bug in mjctl: please report the bug with the output of this command",
             error=type(error).__name__,
         )
     return _result(check, context.contract.region, finding, time.perf_counter() - started)
@@ -166,13 +166,13 @@ async def run_check(check: Check, context: RegionContext) -> CheckResult:
 def _as_finding(error: MjctlError, contract: Contract, scope: str) -> Finding:
     """Turn an error into a finding of the health report.
 
-    The health report names the environment and the region, so that the finding does not repeat their names. Advice to
-    run `mjctl health` is replaced, because the operator is already reading the report of `mjctl health`.
+    The health report names the environment and the region, so the finding does not repeat these names. Advice to run
+    `mjctl health` is replaced, because the operator is already reading the report of `mjctl health`.
     """
     place = (error.where or "").removeprefix(f"{contract.environment}, {contract.region}").removeprefix(", ")
     hint = error.hint
     if isinstance(error, ThrottledError):
-        # AWS throttled the check, so that it does not show whether the checked part is healthy or broken.
+        # AWS throttled the check, so it does not show whether the checked part is healthy or broken.
         finding = warned(f"not checked: {error.what}", hint=hint or "look again in a minute")
         return replace(finding, throttled=True)
     if hint is None or "mjctl health" in hint:

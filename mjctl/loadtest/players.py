@@ -24,7 +24,7 @@ _CALL_TIMEOUT_SECONDS = 10.0
 # Seconds by which a match may take longer than the length of its mode, because bots must join and the match may move to
 # another server.
 _MATCH_GRACE_SECONDS = 15.0
-# Seconds between two attempts of a call or match, so that the bots do not overload a region that is full or limits the
+# Seconds that bots wait after a failed call or match, so that they do not overload a region that is full or limits the
 # rate of calls.
 _RETRY_SECONDS = 1.0
 _TOO_MANY_REQUESTS = 429

@@ -19,8 +19,8 @@ async def verify(contract: Contract, tally: LoadTally, *, settle_seconds: float)
     """Read PostgreSQL and DynamoDB until both contain all matches of the load test, for `settle_seconds` at most.
 
     PostgreSQL and DynamoDB must contain each match that a bot has started, or after an interruption each match whose
-    end a bot has seen. The bots are new players without earlier matches, so that their standings show whether a match
-    was counted twice.
+    end a bot has seen. The bots are new players without earlier matches, so their standings show whether a match was
+    counted twice.
 
     Raises:
         UnreachableError: PostgreSQL or DynamoDB does not answer.

@@ -29,7 +29,7 @@ def health_gate(
     The health checks `login` and `match` log in and play a real match.
 
     Args:
-        workspace: The project and the folder of the local state.
+        workspace: The checkout, and mjctl's home folder on this machine.
         environment: The environment of the regions.
         soak_seconds: The time in seconds for which the gate observes a region, with at least one observation.
         max_failures: The number of health checks that may fail in an observation that counts as good.

@@ -34,7 +34,7 @@ class DeadLetter:
         deliveries: how often a reader has received the message, including each `mjctl queue peek`.
         size_bytes: size of the message's body in bytes.
         last_error: why the worker could not process the message the last time; None if the reason is not known. The
-            worker records the reason in the region's cache. mjctl cannot read a private cache on AWS, where only the
+            worker records the reason in the region's cache. On AWS mjctl cannot read the private cache, and only the
             worker's log has the reason.
         failed_at: Unix time at which the worker could not process the message the last time, or None.
         body: the text of the message as it was sent, which may contain players' names.

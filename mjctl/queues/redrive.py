@@ -89,7 +89,7 @@ async def redrive(
     queue = find_queue(contract, name)
     with RegionClients(contract) as clients:
         # Handle at most `goal` messages, because a message that fails again returns to the dead-letter queue during the
-        # redrive, and would be sent without end.
+        # redrive, and the redrive would send it again without end.
         dead = (await queue_depth(clients, queue.dead_letter.url)).total
         goal = dead if limit is None else min(dead, limit)
         if dry_run:

@@ -88,7 +88,7 @@ class Planner(ABC):
         """
 
     def for_last_apply(self, unit: str) -> DesiredState:
-        """Return the desired state of the unit's last apply, from which a plan shows the drift since that apply.
+        """Return the desired state of the unit's last apply; a plan to this state shows the drift since the last apply.
 
         Raises:
             NotFoundError: No deploy of the unit was ever completed, or the code of the last deploy is not kept any
@@ -98,7 +98,7 @@ class Planner(ABC):
         variables = stack.applied_variables()
         if variables is None:
             raise NotFoundError(
-                f"no deploy of {unit} was ever completed, so that there is no earlier state to use",
+                f"no deploy of {unit} was ever completed, so there is no earlier state to use",
                 where=stack.where,
                 hint=f"deploy {unit} first: `mjctl deploy --env {stack.environment} "
                 + (f"--region {unit}`" if unit in self._environment.regions else "--all-regions`"),
@@ -151,12 +151,12 @@ class LocalPlanner(Planner):
         return DesiredState(stack, variables, release, _notes(observation))
 
     def for_last_apply(self, unit: str) -> DesiredState:
-        """Return the desired state of the region's last apply, which repairs the parts that are missing now.
+        """Return the desired state of the region's last apply, with new epochs for the parts that are missing now.
 
         Raises:
             NotFoundError: No deploy of the region was ever completed, or the code of the last deploy is not kept any
                 more.
-            UnreachableError: A data store does not answer, so that its drift is unknown.
+            UnreachableError: A data store does not answer, so its drift is unknown.
         """
         desired = super().for_last_apply(unit)
         observation = observe(desired.stack)

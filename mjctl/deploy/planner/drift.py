@@ -1,4 +1,4 @@
-"""Removes the drift that an operator expects from the result of a drift check."""
+"""Removes expected drift from the result of a drift check."""
 
 from __future__ import annotations
 

@@ -87,8 +87,8 @@ def on_this_machine(
     }
     return {
         **variables,
-        # The Terraform code of an earlier release has no variable `servers`, and computes the names of the servers
-        # itself.
+        # Do not add the variable `servers` to the variables of an earlier release whose Terraform code computes the
+        # names of the servers itself.
         **({"servers": servers} if "servers" in variables else {}),
         "ports": ports.allocate(stack.folder, region, names, pinned),
         "epochs": epochs(
@@ -101,7 +101,7 @@ def servers_per_zone(stack: Stack) -> int | None:
     """Return the number of game servers in each zone that `mjctl servers scale` has set for the region.
 
     Returns:
-        None if `mjctl servers scale` has set no number, so that the number in the environment's file is valid.
+        None if `mjctl servers scale` has set no number, so the number in the environment's file applies.
     """
     value = _decoded(stack.unit_files.read(_SCALE)).get("servers_per_zone")
     return int(value) if value is not None else None

@@ -51,8 +51,8 @@ def violations(changes: Iterable[Change]) -> tuple[Violation, ...]:
 def _lost_replicas(attributes: Sequence[AttributeChange]) -> Iterator[str]:
     """Yield a sentence for each region that loses its copy of a table, or one sentence if the plan hides the regions.
 
-    The function compares the `replica` blocks of two plans by region and not by index, because Terraform may give a
-    block that stays another index.
+    The function compares the `replica` blocks before and after the change by region and not by index, because Terraform
+    may give another index to a block that stays.
     """
     blocks = [item for item in attributes if item.path.split("[", 1)[0].split(".", 1)[0] == _REPLICA]
     if any(item.before is not None and isinstance(item.after, Hidden) and not _is_inner(item) for item in blocks):

@@ -37,10 +37,10 @@ class ProductionPlanner(Planner):
         """Open the AWS account of the environment and check the credentials.
 
         Args:
-            workspace: The project and the folder of the local state.
+            workspace: The checkout, and mjctl's home folder on this machine.
             environment: The environment of the units.
             store: The releases of the environment.
-            only_planned: True if the plans will not be applied, so that the game server's image need not be pushed yet.
+            only_planned: True if the plans will not be applied, and therefore need no pushed image of the game server.
 
         Raises:
             UnreachableError: The sandbox is not up, or AWS does not answer.
@@ -130,7 +130,7 @@ class ProductionPlanner(Planner):
         )
 
     def without(self, release: Release, leaving: Sequence[str]) -> DesiredState:
-        """Return the desired state of the edge in which it sends no players to the regions `leaving`."""
+        """Return the desired state of an edge that sends no players to the regions `leaving`."""
         desired = self.for_release(EDGE, release)
         regions = {name: part for name, part in desired.variables["regions"].items() if name not in leaving}
         return replace(desired, variables={**desired.variables, "regions": regions})
@@ -180,7 +180,6 @@ class ProductionPlanner(Planner):
 def _relative_path(stack: Stack, archive: Path) -> str:
     """Return the archive's path relative to the folder where Terraform runs.
 
-    The relative path is the same on every machine. With an absolute path, Terraform would plan a change on each
-    machine.
+    An absolute path differs between machines, and Terraform would plan a change on each machine.
     """
     return os.path.relpath(archive, stack.source_dir)

@@ -63,12 +63,12 @@ def package_of(
     """Return the artifacts of `release`, and build the functions' archive if it does not exist.
 
     Args:
-        workspace: The project and the folder of the local state.
+        workspace: The checkout, and mjctl's home folder on this machine.
         environment: The environment of the release.
         store: The releases of the environment.
         release: The release.
         foundation: The output `contract` of the stack foundation.
-        only_planned: True if the plan will not be applied, so that an image that is not pushed yet gets a placeholder
+        only_planned: True if the plan will not be applied, so an image that is not pushed yet gets a placeholder
             digest.
 
     Raises:

@@ -85,8 +85,8 @@ class PlanFolder:
             )
         made_with = read_json(self._variables(stack))
         differing = sorted(name for name in {*made_with, *wanted} if made_with.get(name) != wanted.get(name))
-        # If the variable `revision` differs, the game server's code has changed, and `verify` below raises a clearer
-        # error about the code.
+        # Raise no error here if the variable `revision` differs: the game server's code has changed, and `verify` below
+        # raises a clearer error about the code.
         if differing and "revision" not in differing:
             raise ConflictError(
                 f"the saved plan cannot be applied: these variables have other values now: {', '.join(differing)}",

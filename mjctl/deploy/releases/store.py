@@ -157,8 +157,8 @@ class ReleaseStore:
 
         def copy_game(folder: Path) -> None:
             _copy(game_files(packages()), folder, release.game, lambda kept: game_files(_folders(kept)))
-            # Compile the copied code and do not copy the checkout's __pycache__. Python checks a compiled file only by
-            # the source file's time and size, so that a copied __pycache__ could belong to other code.
+            # Compile the copied code and do not copy the checkout's __pycache__. Python compares only the time and the
+            # size of the source file with a compiled file, so a copied __pycache__ could belong to other code.
             compileall.compile_dir(folder, quiet=2)
 
         def copy_code(folder: Path) -> None:
@@ -283,7 +283,7 @@ class UnitReleases:
         self._files.write(_ATTEMPT, json.dumps({"revision": release.revision}))
 
     def interrupted_revision(self) -> str | None:
-        """Return the revision of the last apply if that apply was interrupted or has failed; else None."""
+        """Return the revision of the last apply if that apply was interrupted or has failed, or else None."""
         try:
             return str(json.loads(self._files.read(_ATTEMPT) or b"{}")["revision"])
         except (ValueError, KeyError):
@@ -293,7 +293,7 @@ class UnitReleases:
         """Record a completed apply of `release`, and keep the gate's verdict on an earlier apply of the revision."""
         entries = self.entries()
         if entries and entries[0].release == release and entries[0].variables == variables:
-            # The apply had the release and the variables of the last apply, so keep the time of the last apply.
+            # This apply repeats the last apply with the same release and variables, so keep the time of the last apply.
             self._files.remove(_ATTEMPT)
             return
         known = next((entry for entry in entries if entry.revision == release.revision), None)
@@ -390,7 +390,7 @@ def _appear(folder: Path, fill: Callable[[Path], None]) -> None:
         return
     with explained_disk_errors(str(folder)):
         # Create each parent folder with its own call, because `mkdir(parents=True)` ignores the mode for parents, and
-        # other users could read them.
+        # other users could then read the parents.
         for parent in (folder.parents[1], folder.parent):
             parent.mkdir(mode=0o700, exist_ok=True)
         temporary = Path(tempfile.mkdtemp(dir=folder.parent, prefix=".new-"))

@@ -40,7 +40,7 @@ class Publication:
 def client_files(folder: Path, environment: Environment) -> dict[str, WebFile]:
     """Return the files of the web client in `folder` by name, with the `config.json` of the environment.
 
-    The `config.json` names no address of an API, so that the page calls the API at its own origin.
+    The `config.json` names no address of an API, so the page calls the API at the page's own origin.
     """
     files = {path.name: WebFile.of(path.name, path.read_bytes()) for path in client_paths(folder)}
     modes = [Mode(name, mode.seats, mode.duration_seconds, mode.rules) for name, mode in environment.game.modes.items()]
@@ -55,7 +55,7 @@ def publish_at(edge: Stack, environment: Environment, folder: Path) -> Publicati
 
     Raises:
         UnreachableError, PermissionDeniedError: The bucket or the distribution refuses a request. A part of the web
-            client may be published, so publish again after the cause is fixed.
+            client may be published already, so publish the web client again after the cause of the refusal is fixed.
     """
     contract = edge.outputs().get("contract", {})
     if edge.account is None or "web_bucket" not in contract:
@@ -89,7 +89,7 @@ def publish(
 
     Raises:
         botocore.exceptions.ClientError: The bucket or the distribution refuses a request. Publish the web client again
-            after the cause is fixed.
+            after the cause of the refusal is fixed.
     """
     stored = _digests(s3, bucket)
     changed = sorted(

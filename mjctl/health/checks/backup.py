@@ -88,7 +88,7 @@ async def _missing(
     """Return the finding for data stores that have no usable backup.
 
     The finding is a warning while all data stores without a backup are younger than the recovery point objective. For
-    an older data store it is a failure, or a warning in a local region.
+    an older data store the finding is a failure, or a warning in a local region.
     """
     contract = context.contract
     usable = " that can be decrypted" if unusable else ""

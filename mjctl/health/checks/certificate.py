@@ -28,7 +28,7 @@ def checks(contract: Contract) -> Iterator[Check]:
 async def check_certificate(context: RegionContext) -> Finding:
     """Check that the certificate of a local region is valid and does not expire within 30 days.
 
-    All listeners of a local region use the same certificate, so that the check connects to only one listener.
+    All listeners of a local region use the same certificate, so the check connects to only one listener.
     """
     contract = context.contract
     address = urlsplit(contract.endpoints.api)

@@ -1,4 +1,7 @@
-"""Reports a partly deployed region. Parts that an interrupted deploy did not create have no check that could fail."""
+"""Reports a partly deployed region.
+
+A part that an interrupted deploy did not create has no check, so no other check can report the missing part.
+"""
 
 from __future__ import annotations
 

@@ -115,7 +115,7 @@ async def check_cdn(context: RegionContext) -> Finding:
     }
     if not distribution["Enabled"]:
         return failed(
-            f"the distribution {distribution['Id']} is disabled, so that {domain} does not answer",
+            f"the distribution {distribution['Id']} is disabled, so {domain} does not answer",
             hint=deploy,
             **evidence,
         )

@@ -121,7 +121,8 @@ def _server(server_id: str, ops_url: str) -> CheckFunction:
             return failed(
                 f"not ready: {why_not_ready(ready)}",
                 hint="if the check `redis` fails, follow the advice of that check: the server then becomes ready "
-                f"automatically. Otherwise the server's log shows why: {log_command(context.contract, server_id)}",
+                "automatically. If `redis` passes, the server's log shows why the server is not ready: "
+                f"{log_command(context.contract, server_id)}",
                 **body,
             )
         lateness, bounds = float(body.get("tick_lateness_p99_ms") or 0), context.thresholds
@@ -176,8 +177,8 @@ async def check_api(context: RegionContext) -> Finding:
     if answer.status != 200:
         return failed(
             f"the HTTP API answers with HTTP status {answer.status}",
-            hint="if the check `function/api` or `database` fails, follow the advice of that check. If both pass, "
-            f"the log of the function `api` shows the cause: {log_command(contract, 'api')}",
+            hint="if the check `function/api` or `database` fails, follow the advice of that check. If neither "
+            f"of these checks fails, the log of the function `api` shows the cause: {log_command(contract, 'api')}",
             url=url,
             answer=answer.body,
         )
@@ -202,7 +203,8 @@ async def _ready(context: RegionContext, part: str, name: str, base_url: str) ->
         return failed(
             f"not ready: {why_not_ready(answer)}",
             hint=f"if the check of a dependency fails, follow the advice of that check: {part} then becomes ready "
-            f"automatically. Otherwise the log of {part} shows why: {log_command(context.contract, name)}",
+            f"automatically. If no such check fails, the log of {part} shows why {part} is not ready: "
+            f"{log_command(context.contract, name)}",
             url=f"{base_url}/readyz",
             answer=answer.body,
         )

@@ -10,8 +10,8 @@ from mjctl.health.model import AWS_CHECK_SECONDS, Check, CheckFunction, Finding,
 from mjctl.models.check import Severity
 from mjctl.models.contract import Contract
 
-# Players wait for the answers of the functions `api` and `auth`, but the events for the function `persistence` can wait
-# in a queue.
+# Only the checks of the functions `api` and `auth` are critical, because players wait for the answers of these
+# functions. The events for the function `persistence` can wait in a queue.
 _FUNCTION_SEVERITY = {"api": Severity.CRITICAL, "auth": Severity.CRITICAL, "ops": Severity.MINOR}
 
 
@@ -95,7 +95,7 @@ async def check_alarms(context: RegionContext) -> Finding:
     evidence = {"alarms": len(states), "ringing": ringing, "insufficient_data": silent}
     if not states:
         return failed(
-            f"no alarm named {prefix}* exists, so that no operator would learn of a fault",
+            f"no alarm named {prefix}* exists, so no operator would learn of a fault",
             hint=f"`mjctl deploy --env {context.contract.environment} --region {context.contract.region}` creates the "
             "alarms",
             **evidence,

@@ -47,7 +47,7 @@ async def check_identity(context: RegionContext) -> Finding:
     usable = [key.get("kid") for key in keys if key.get("kty") == "RSA"]
     if answer.status != 200 or not usable:
         return failed(
-            f"the key set has no usable key (HTTP {answer.status}), so that no token can be verified",
+            f"the key set has no usable key (HTTP {answer.status}), so no token can be verified",
             hint=f"players cannot log in until {part.jwks_url} publishes keys. If the user pool was deleted, "
             f"`mjctl deploy --env {context.contract.environment} --region {context.contract.region}` creates a new "
             "pool",
@@ -67,7 +67,7 @@ def _key(key: str) -> CheckFunction:
         state = answer["KeyMetadata"].get("KeyState", "Unknown")
         if state != "Enabled":
             return failed(
-                f"the key is {state}, so that data under this key cannot be read",
+                f"the key is {state}, so data under this key cannot be read",
                 hint=_usable_again(context.contract, context.contract.keys[key], state),
                 state=state,
             )

@@ -144,7 +144,7 @@ async def check_cache(context: RegionContext) -> Finding:
 def _unsafe(group: dict[str, Any], members: list[str], zones: list[str]) -> list[str]:
     problems = []
     if len(members) < 2:
-        problems.append("no replica, so that the loss of this node ends all running matches")
+        problems.append("no replica, so the loss of this node ends all running matches")
     elif len(zones) == 1:
         problems.append("all nodes are in the same zone")
     if group.get("AutomaticFailover") not in ("enabled", "enabling"):
@@ -225,7 +225,7 @@ async def check_database(context: RegionContext) -> Finding:
 
 
 async def check_database_regions(context: RegionContext) -> Finding:
-    """Check that the region belongs to the global cluster and that only one region writes, and the replication lag."""
+    """Check that the region belongs to the global cluster, that only one region writes, and that the lag is small."""
     managed = _managed(context)
     answer = await context.clients.call_all(
         "rds", "describe_global_clusters", GlobalClusterIdentifier=managed.database_global_cluster
@@ -246,7 +246,7 @@ async def check_database_regions(context: RegionContext) -> Finding:
     )
     if not own:
         return failed(
-            "this region's cluster does not belong to the global cluster, so that this region has no copy of the data",
+            "this region's cluster does not belong to the global cluster, so this region has no copy of the data",
             hint=hint,
             **evidence,
         )
@@ -292,7 +292,8 @@ async def check_database_secret(context: RegionContext) -> Finding:
     if "Failed" in late.values():
         return failed(
             f"the secret could not be replicated to {', '.join(late)}",
-            hint="the regions probably have another secret of the same name: remove the other secret",
+            hint="a region in which the replication failed probably has another secret of the same name: remove the "
+            "other secret",
             **evidence,
         )
     if late:

@@ -77,7 +77,7 @@ def _topic(key: str) -> CheckFunction:
         fed = [name for name, queue in contract.queues.items() if queue.arn in endpoints]
         if not fed:
             return failed(
-                "no queue is subscribed to this topic, so that events of the game are lost",
+                "no queue is subscribed to this topic, so events of the game are lost",
                 hint=f"`mjctl deploy --env {contract.environment} --region {contract.region}` subscribes the queue "
                 "again",
                 subscriptions=len(subscriptions),

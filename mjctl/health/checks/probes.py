@@ -101,8 +101,8 @@ async def check_match(context: RegionContext) -> Finding:
         return failed(
             f"the match was played, but {_PERSIST_TIMEOUT_SECONDS:g} s later its state is "
             f"{record.database_state or 'absent'} in PostgreSQL and {record.table_state or 'absent'} in DynamoDB",
-            hint="if the check `worker`, `queue` or `dead-letters` fails, follow the advice of that check. Otherwise "
-            "look again: the result may still be in the queue",
+            hint="if the check `worker`, `queue` or `dead-letters` fails, follow the advice of that check. If none "
+            "of them fails, look again: the match's result may still be in the queue",
             **evidence,
         )
     if (not private and dict(record.database_scores) != scores) or dict(record.table_scores) != scores:
@@ -117,11 +117,12 @@ async def check_match(context: RegionContext) -> Finding:
             "the result is stored, but the API still returns the player's profile without this match",
             hint="the cache has an old profile: `mjctl cache invalidate --namespace profile "
             f"--env {context.contract.environment} --region {context.contract.region}` removes all profiles from the "
-            f"cache; the log of the worker shows why the worker did not: {log_command(context.contract, 'worker')}",
+            "cache; the log of the worker shows why the old profile was not removed: "
+            f"{log_command(context.contract, 'worker')}",
             **evidence,
         )
     samples = sorted(sample for report in reports for sample in report.latency_ms)
-    # If the rules module has no pilot, the probe players send no inputs, so that no latency of inputs can be measured.
+    # If the rules module has no pilot, the probe players send no inputs, so no latency of inputs can be measured.
     latency = "without inputs, "
     if samples:
         evidence["latency_p50_ms"] = round(samples[len(samples) // 2], 2)
@@ -168,7 +169,7 @@ async def _await_profile(context: RegionContext, player: GameClient, *, more_tha
 
 
 async def _player(context: RegionContext, number: int) -> GameClient:
-    """Return the client of probe player `number`, logged in. The checks `login` and `match` share these clients."""
+    """Return the client of probe player `number`, logged in, which the checks `login` and `match` share."""
     return await context.shared(f"player-{number}", lambda: _log_in(context, number))
 
 
