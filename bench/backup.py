@@ -47,7 +47,7 @@ class Home:
         self.folder = folder
 
     def mjctl(self, *arguments: str) -> str:
-        """Run a command of mjctl, and return its output. Exits if the command fails."""
+        """Run a command of mjctl, and return its output. Ends the benchmark if the command fails."""
         done = subprocess.run(
             [sys.executable, "-m", "mjctl", *arguments],
             env={**os.environ, "MJCTL_HOME": str(self.folder)},
@@ -134,7 +134,7 @@ def main() -> None:
         "--count",
         type=int,
         default=100_000,
-        help="number of rows, number of items and number of keys that the region gets",
+        help="number of PostgreSQL rows that the region gets, and equally many DynamoDB items and cache keys",
     )
     parser.add_argument("--rounds", type=int, default=3, help="how often each command is measured")
     arguments = parser.parse_args()

@@ -6,9 +6,9 @@ The benchmark starts its own Redis, with the options of the local target, and me
    `redis-cli --scan | xargs redis-cli unlink` in turn. During the removal a client measures the latency of its reads.
 2. The invalidation of a namespace of 1,000 keys and of a namespace of 1,000,000 keys.
 3. The time and the CPU time of a read from Redis and of a read from the near-cache.
-4. Consistency. A writer process invalidates values in every way. Three reader processes do at least 1,000,000 reads
-   from Redis, and again through the near-cache. The benchmark counts stale reads: reads that returned a value from
-   before an invalidation that had already ended.
+4. Consistency. A writer process invalidates values in every way that the cache offers. Three reader processes do at
+   least 1,000,000 reads from Redis, and then 1,000,000 reads through the near-cache. The benchmark counts stale
+   reads: reads that returned a value from before an invalidation that had already ended.
 
 The last line of the output is a JSON object with medians, ratios and versions. A run takes about five minutes on two
 quiet cores.
@@ -94,7 +94,7 @@ def fill(redis: SyncRedis, namespace: str, prefix: str, count: int) -> None:
 
 
 def settle(redis: SyncRedis) -> None:
-    """Wait for the rewrite of the append-only file after a fill, which keeps a core busy for some seconds."""
+    """Wait until Redis has rewritten its append-only file after a fill, because the rewrite keeps a core busy."""
     while True:
         info: Any = redis.info("persistence")
         if not info["aof_rewrite_in_progress"] and not info["aof_rewrite_scheduled"]:
@@ -278,7 +278,7 @@ def main() -> None:
     parser.add_argument(
         "--rounds", type=int, default=5, help="how often each of the two ways to remove keys by pattern is measured"
     )
-    parser.add_argument("--reads", type=int, default=1_000_000, help="least number of reads of the consistency test")
+    parser.add_argument("--reads", type=int, default=1_000_000, help="minimum number of reads in the consistency test")
     for hidden in ("--role", "--key", "--port"):
         parser.add_argument(hidden, help=argparse.SUPPRESS)
     arguments = parser.parse_args()

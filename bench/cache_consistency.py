@@ -76,7 +76,7 @@ async def read(port: int, truth: memoryview, near: bool, seed: int) -> dict[str,
 
 
 async def write(port: int, truth: memoryview, near: bool, seed: int) -> dict[str, int]:
-    """Change and invalidate values in every way until the processes must stop, and count the changes for each way."""
+    """Change and invalidate values in five ways until the processes must stop, and count the changes of each way."""
     generator = random.Random(seed)
     kinds = {"invalidate": 0, "invalidate_many": 0, "set": 0, "pattern": 0, "namespace": 0}
     async with Redis(port=port) as redis:

@@ -2,9 +2,9 @@
 
 The flooder is a separate process without an access token. The flooder sends as fast as its socket accepts data, and
 connects again after the server has closed its connection. Each kind of flood in `_WAYS` lasts `--seconds`. Another
-process requests `/healthz` up to 200 times a second. The slowest answer is a limit for the longest stall of the
-server's event loop. `frames_offered_per_second` counts the frames that the kernel accepted from the flooder. The server
-reads fewer frames, because its limits stop the flooder. The last line of the output is a JSON object.
+process requests `/healthz` up to 200 times a second. The time of the slowest answer shows how long the server's
+event loop stalled at most. `frames_offered_per_second` counts the frames that the kernel accepted from the flooder. The
+server reads fewer frames, because its limits stop the flooder. The last line of the output is a JSON object.
 
 The exit code is 1 if the server did not survive, or if the well-behaved client lost its connection.
 """
@@ -64,8 +64,8 @@ def flood(port: int, frame: bytes, seconds: float) -> dict[str, int]:
             sock = socket.create_connection(("127.0.0.1", port), timeout=2.0)
             connections += 1
             if not frame:
-                # The client opens a WebSocket, but never joins a match and never closes the connection, so that the
-                # server must close it.
+                # The flooder opens a WebSocket without joining a match. The flooder keeps its last 2,001 connections
+                # open, so the server must close them.
                 sock.sendall(_HANDSHAKE)
                 held = [*held[-2000:], sock]
                 continue

@@ -1,7 +1,7 @@
 """Fuzzes the protocol's decoders and a match's inputs, then attacks a live server (`make fuzz`).
 
 1. atheris (libFuzzer) passes bytes to every decoder, and the decoded messages to a match of each bundled game.
-   libFuzzer runs for `--seconds` with at most 512 MB. It measures the coverage of this project's Python, but not of
+   libFuzzer runs for `--seconds` with at most 512 MB. The measured coverage includes this project's Python, but not
    msgspec's C code.
 2. A hostile client attacks a real server from a separate process, in the ways that `BadClient.hammer` lists, while
    another client plays normally (the good client). The result has the good client's latency from input to frame and its
@@ -125,8 +125,8 @@ def _instrument(atheris: Any, kind: type) -> None:
 def _seeds() -> Sequence[bytes]:
     messages = [Hello("m", "t", "Ada", "r"), Input(1, Move(0.5, -1.0)), Input(2, [4]), Ping(1), Say("gg \u202e")]
     encoded = [codec.encode(message) for codec in (MSGPACK, JSON) for message in messages]
-    # Append the bytes from which FuzzedDataProvider takes lengths and choices, because it reads these numbers from the
-    # end of the data.
+    # Append the bytes from which FuzzedDataProvider takes lengths and choices, because FuzzedDataProvider
+    # reads lengths and choices from the end of the data.
     return [part + bytes([len(part) - 1, 0, 1]) for part in encoded]
 
 
@@ -334,7 +334,7 @@ def main() -> int:
         "--live-seconds",
         type=float,
         default=30.0,
-        help="seconds of each measurement, without and with the hostile client",
+        help="seconds of each of the two measurements: without and with the hostile client",
     )
     parser.add_argument("--target", type=Path, help=argparse.SUPPRESS)
     parser.add_argument("--bad", action="store_true", help=argparse.SUPPRESS)

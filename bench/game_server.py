@@ -1,15 +1,15 @@
 """Measures how many players a core sustains, with this project's game server and with Colyseus 0.18 (`make
 bench-game`).
 
-This project's game server runs compiled, as in its image. The game server checks access tokens and inputs, and rate
-limits, leases, snapshots, events and metrics are on. `--uncompiled` runs this project's game server as plain Python, as
-target `local` does. Colyseus runs the game `arena` only; docs/benchmarks.md describes the transport and the flags of
-Colyseus. The measured server has a core for itself. The load generator, Redis and the emulated AWS share another core.
+This project's game server runs compiled, as in its image. Its rate limits, leases, snapshots, events, metrics and
+checks of access tokens and inputs are on. `--uncompiled` runs this project's game server as plain Python, as target
+`local` does. Colyseus runs the game `arena` only; docs/benchmarks.md describes the transport and the flags of Colyseus.
+The measured server has a core for itself. The load generator, Redis and the emulated AWS share another core.
 
 For each server and room size the benchmark measures joins per second, CPU per client-second and memory per connection
 at a common number of players. Then the benchmark searches the most players with a p99 latency below 100 ms and at least
-19.5 ticks a second (game/search.py). The two servers take turns in each repetition. The last line of the output is a
-JSON object.
+19.5 ticks a second (game/search.py). The order of the two servers changes with each repetition. The last line of the
+output is a JSON object.
 
 A run takes about 12 minutes, with `--quick` about 2 minutes.
 """
@@ -104,7 +104,7 @@ def measure(plan: Plan, repetitions: int, setup: Setup) -> dict[str, list[Result
     """Measure both servers `repetitions` times. Returns the results by the server's name."""
     results: dict[str, list[Result]] = {"ours": [], "colyseus": []}
     for repetition in range(repetitions):
-        # Let the two servers take turns at the first place, so that a change of the machine over time affects both
+        # Measure the two servers in alternating order, so that a change of the machine's speed over time affects both
         # servers alike.
         order: Sequence[type[OurServer | Colyseus]] = (OurServer, Colyseus)
         for kind in order if repetition % 2 == 0 else reversed(order):

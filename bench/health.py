@@ -35,7 +35,7 @@ CHECKS = (
 def serve(ports: Any, target: tuple[str, int], delay_seconds: float) -> None:
     """Run a TCP proxy that delays the data of clients by `delay_seconds`.
 
-    With a delay of 0 the proxy forwards no data.
+    A delay of 0 stands for a region that hangs: the proxy then forwards no data.
     """
 
     async def pipe(reader: asyncio.StreamReader, writer: asyncio.StreamWriter, delay: float) -> None:

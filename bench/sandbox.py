@@ -38,7 +38,10 @@ class Sandbox:
         self.regions = tuple(load_environment(Workspace(self._project, self._home), "sandbox").regions)
 
     def mjctl(self, *arguments: str) -> tuple[float, dict[str, Any]]:
-        """Run a command of mjctl, and return its seconds and its JSON document. Exits if the command fails."""
+        """Run a command of mjctl, and return its seconds and its JSON document.
+
+        Ends the benchmark if the command fails.
+        """
         started = time.monotonic()
         done = subprocess.run(
             [sys.executable, "-m", "mjctl", *arguments, "--env", "sandbox", "--output", "json"],

@@ -5,7 +5,7 @@ The benchmark deploys a local region in a temporary folder. Groups of bots play 
 owner of a match is killed (SIGKILL) or stopped (SIGSTOP). A stopped server continues after the take-over, unless the
 watchdog has killed it first. After these attacks, all servers are restarted in turn while 200 players play. A queue on
 the events topic receives all events, each with the id of the server that wrote the event. The last line of the output
-is a JSON object. A run takes about 9 minutes; `--runs` and `--players` shorten it.
+is a JSON object. A run takes about 9 minutes; smaller `--runs` and `--players` shorten the run.
 """
 
 from __future__ import annotations
@@ -130,9 +130,10 @@ def _back(seat: PlayerConnection, reconnects_before: int) -> bool:
 
 
 async def _wake(region: Region, process: int, owner: str, matches: Sequence[str], attacks: Attacks) -> None:
-    """Continue the stopped owner.
+    """Continue the stopped owner `owner`.
 
-    Check that other servers keep the leases of its matches, and that no snapshot becomes older.
+    Check that other servers keep the leases of the stopped owner's matches, and that no snapshot returns to an earlier
+    tick.
     """
     await asyncio.sleep(random.uniform(0.0, 3.0))
     try:
@@ -159,8 +160,8 @@ async def under_attack(region: Region, groups: Sequence[Group], runs: int, playe
     playing = []
     for group in groups:
         playing.append(asyncio.create_task(group.play_until(stop, played)))
-        # Start the groups' matches at different times. The matches then end at different times, so that there is always
-        # a match to attack.
+        # Start the groups' matches at different times. The matches then end at different times, so there is always a
+        # match to attack.
         await asyncio.sleep(2.0)
     outcomes = {}
     for number in (signal.SIGKILL, signal.SIGSTOP):
@@ -244,7 +245,7 @@ def main() -> None:
     """Run the benchmark, and print its results."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument(
-        "--runs", type=int, default=50, help="number of attacks with SIGKILL, and number of attacks with SIGSTOP"
+        "--runs", type=int, default=50, help="number of attacks with each of the signals SIGKILL and SIGSTOP"
     )
     parser.add_argument(
         "--players", type=int, default=200, help="number of players during the rolling restart, a multiple of 10"

@@ -1,7 +1,7 @@
 """Reads the links and the anchors of Markdown files.
 
-A link inside a code block or a code span does not count. The anchor of a heading follows GitHub's rule. The second
-heading with an equal text gets the suffix `-1`.
+A link inside a code block or a code span does not count. The anchor of a heading follows GitHub's rule: the anchor
+of the second heading with an equal text gets the suffix `-1`.
 """
 
 from __future__ import annotations

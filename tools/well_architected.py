@@ -430,7 +430,7 @@ def _denies_plain_http(policy: Resource) -> bool:
 
 @rule
 def keys_rotate_and_are_replicated(plans: Plans, report: Report) -> None:
-    """Require rotation, a week before deletion, and a replica of each key in each region [field practice]."""
+    """Require rotation, at least a week before deletion, and a replica of each key in each region [field practice]."""
     for key in every(plans, "aws_kms_key"):
         report.expect(key.get("enable_key_rotation"), key, "does not rotate")
     for key in every(plans, "aws_kms_key", "aws_kms_replica_key"):

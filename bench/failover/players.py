@@ -93,7 +93,7 @@ class Group:
 
 
 async def sign_up(contract: Contract, count: int, played: Played, stack: AsyncExitStack) -> list[GameClient]:
-    """Sign up and log in `count` bots. `stack` closes the bots' clients."""
+    """Sign up and log in `count` bots. The exit stack `stack` closes the bots' clients at its end."""
     gate = asyncio.Semaphore(8)
 
     async def one(number: int) -> GameClient:

@@ -3,7 +3,7 @@
 The search starts with the same number of players for every server, and raises the number by a quarter until a number
 fails. Then the search halves the gap between the last number that passed and the first number that failed, until the
 gap is small. A number of players passes if one of two windows keeps the limits for latency and tick rate. A single
-disturbance of the machine therefore does not decide.
+disturbance of the machine therefore does not decide the result.
 """
 
 from __future__ import annotations

@@ -42,7 +42,7 @@ class OurServer:
 
     Args:
         services: Redis, the emulated AWS and the issuer of tokens.
-        folder: folder for logs, which may contain the compiled game server.
+        folder: folder for logs, and for the compiled game server if the benchmark has compiled it.
         room_size: players in a room.
         core: core of the server.
         limits: True to keep the server's default limits of players and of connections from one address.
@@ -133,7 +133,7 @@ class OurServer:
         return int(json.loads(self._get("/status")[1])["matches"])
 
     def close(self) -> None:
-        """Kill the server. A drain would not help, because no other server can take over the matches."""
+        """Kill the server without a drain, because no other server could take the matches over."""
         self.process.kill()
         self.process.wait()
 

@@ -28,9 +28,9 @@ _DEFINITION = Path(__file__).parents[2] / "terraform" / "modules" / "data_plane"
 
 
 class Issuer:
-    """Signs access tokens like a user pool, and serves the keys.
+    """Signs access tokens like a user pool, and serves the public keys for their verification.
 
-    A real sign-up of thousands of players would take too long.
+    The benchmark uses no real user pool, because the sign-up of thousands of players would take too long.
 
     Attributes:
         url: address of the issuer, which is the claim `iss` of the tokens.
@@ -124,7 +124,7 @@ class Services:
         self._stack.close()
 
     def reset(self) -> None:
-        """Delete all keys in Redis and all messages in the queue. No process of the benchmark reads the queue."""
+        """Delete all keys in Redis, and all messages in the queue, which no process of the benchmark reads."""
         import boto3
         from redis import Redis
 

@@ -56,8 +56,8 @@ async def scan(redis: RedisClient, namespace: str) -> AsyncGenerator[list[bytes]
             pipeline.execute_command("PEXPIRETIME", physical)
         answers = await pipeline.execute(raise_on_error=False)
         for error in answers:
-            # Redis answers WRONGTYPE if a key in the namespace holds a hash or a list. The game's cache writes only
-            # strings, so another program wrote such a key, and the backup skips the key.
+            # Redis answers WRONGTYPE if a key in the namespace holds a Redis hash or list. The backup skips a key
+            # with a hash or list, because another program wrote the key: the game's cache writes only strings.
             if isinstance(error, Exception) and not str(error).startswith("WRONGTYPE"):
                 raise error
         yield [
@@ -122,7 +122,10 @@ def encode_record(key: bytes, payload: bytes, ends: int) -> bytes:
 
 
 def decode_record(record: bytes) -> tuple[bytes, bytes, int | None]:
-    """Return the key, the payload and the expiry of a record. The expiry is in milliseconds since 1970, or None."""
+    """Return the key, the payload and the expiry of a record.
+
+    The expiry is in milliseconds since 1970, or None if the key does not expire.
+    """
     return msgspec.msgpack.decode(record, type=tuple[bytes, bytes, int | None])
 
 

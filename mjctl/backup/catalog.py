@@ -27,8 +27,8 @@ _READS_AT_A_TIME = 16
 async def read_catalog(store: ObjectStore) -> list[BackupEntry]:
     """List all backups in the store, the oldest first. Objects that belong to no backup are ignored.
 
-    The function reads the content of the manifests only, and the names and sizes of all other objects. `verify` checks
-    the signature of a manifest, because the check needs the backup's key.
+    The function reads the content of the manifests only, and the names and sizes of all other objects. The function
+    does not check a manifest's signature, because the check needs the backup's key; `verify` checks the signature.
     """
     folders = _folders(await store.list())
     gate = asyncio.Semaphore(_READS_AT_A_TIME)
@@ -148,7 +148,7 @@ def parse_manifest(data: bytes) -> SignedManifest:
     except (msgspec.DecodeError, UnicodeDecodeError) as error:
         raise ValueError(f"{MANIFEST_NAME} cannot be read: {error}") from None
     if signed.manifest.format != FORMAT:
-        raise ValueError(f"{MANIFEST_NAME} has format {signed.manifest.format!r}, this version reads {FORMAT}")
+        raise ValueError(f"{MANIFEST_NAME} has format {signed.manifest.format!r}, this version of mjctl reads {FORMAT}")
     # Reject a manifest whose bytes differ from the output of `encode_manifest`. The signature covers only the decoded
     # values, and would not detect changed white space, changed escapes or another order of keys.
     if encode_manifest(signed) != data:

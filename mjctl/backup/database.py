@@ -1,7 +1,7 @@
 """Reads PostgreSQL in one snapshot and writes PostgreSQL in one transaction. A record is a line of COPY's text format.
 
-The backup uses COPY and not pg_dump. COPY needs no client program of the server's version, and mjctl can stream the
-output of COPY into chunks. The schema is not part of a backup, because the game's migrations define the schema. A
+The backup uses COPY and not pg_dump, because pg_dump would have to be installed in the server's version. mjctl streams
+the output of COPY into chunks. The schema is not part of a backup, because the game's migrations define the schema. A
 backup can be restored only into a database at the backup's migration. A scratch copy is migrated to the backup's
 migration before it is filled.
 """
@@ -166,7 +166,7 @@ class Snapshot:
 class _Lines:
     """Splits the output of COPY into lines.
 
-    COPY writes a line feed inside a value as `\\n`, so that each line is a row.
+    COPY writes a line feed inside a value as `\\n`, so each line of the output is a row.
     """
 
     def __init__(self, emit: Callable[[list[bytes]], Awaitable[None]]) -> None:

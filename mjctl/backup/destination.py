@@ -75,15 +75,15 @@ class Destination:
 
     @property
     def database_contract(self) -> Contract:
-        """Return the region's contract, with the database that a restore writes to."""
+        """Return a copy of the region's contract that names the database that a restore writes to."""
         return database.beside(self.contract, self.database)
 
     def namespace(self, manifest: Manifest, part: Part) -> str:
         """Return the name of the cache namespace into which `part` is restored."""
         if self.scratch is None:
             return part.name
-        # Use a number instead of the namespace's name in the copy, because the name with the copy's prefix could be too
-        # long.
+        # In a scratch copy, use a number instead of the namespace's name, because the name with the copy's prefix could
+        # be too long.
         number = [item.name for item in manifest.parts if item.kind is Kind.CACHE].index(part.name)
         return f"{_namespace_prefix(self.scratch)}{number}"
 

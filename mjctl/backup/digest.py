@@ -1,6 +1,6 @@
 """Computes a digest of many records.
 
-The digest does not depend on their order, because stores return records in any order.
+The digest must not depend on the order of the records, because stores return records in any order.
 """
 
 from __future__ import annotations

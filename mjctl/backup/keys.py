@@ -90,10 +90,10 @@ class BackupKeys:
 
 
 async def new_keys(unlocker: Unlocker, backup_id: str) -> BackupKeys:
-    """Create the root key of a new backup with KMS, and encrypt the root key with the region's data key.
+    """Create the root key of a new backup with KMS, and encrypt the root key with the region's KMS key `data`.
 
     Raises:
-        ConfigError: the region's contract names no data key.
+        ConfigError: the region's contract names no KMS key `data`.
     """
     contract = unlocker.contract
     answer = await unlocker.clients.call(
@@ -170,7 +170,7 @@ def _wrapped(contract: Contract, ciphertext: bytes) -> WrappedKey:
 def _context(backup_id: str, project: str, environment: str) -> dict[str, str]:
     """Return the encryption context of a backup's root key.
 
-    KMS decrypts a root key only with the encryption context that encrypted it. CloudTrail logs the context, so that an
+    KMS decrypts a root key only with the encryption context that encrypted it. CloudTrail logs the context, so an
     auditor can see which role opened which backup.
     """
     return {"purpose": "backup", "backup": backup_id, "project": project, "environment": environment}

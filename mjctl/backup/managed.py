@@ -352,8 +352,8 @@ def _as_counted(expected: int | None, live: int, restored: int) -> bool:
     tolerance of one percent allows for items that were added and removed between backup and drill.
 
     Args:
-        expected: number of items that mjctl counted shortly before the backup; None if the backup does not record a
-            number.
+        expected: number of items that mjctl counted shortly before the backup; None if the backup does not record it:
+            the copy must then have `live` items.
         live: number of items in the live table now.
         restored: number of items in the copy.
     """

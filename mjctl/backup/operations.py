@@ -125,16 +125,16 @@ async def unreadable_without(
 
     Args:
         destroyed: the contracts of the regions that will be destroyed with their keys, by region.
-        remaining: the other deployed regions, by name. A backup that a key of a remaining region can decrypt stays
-            readable.
+        remaining: the contracts of the other deployed regions, by region. A backup that a key of a remaining region can
+            decrypt stays readable.
         location: folder or URL of the store; None for the store in each region's contract.
 
     Returns:
         For each destroyed region the backups in its store that become unreadable, the oldest first.
     """
     kept = [contract.keys[DATA_KEY] for contract in remaining.values() if DATA_KEY in contract.keys]
-    # `mjctl backup create --copy-to REGION` stores a second copy of the backup in REGION, which the key of REGION can
-    # decrypt.
+    # `mjctl backup create --copy-to REGION` stores a copy of the backup in REGION, and the KMS key of REGION can
+    # decrypt the copy.
     copied = {
         entry.backup_id for contract in remaining.values() for entry in await catalog(contract, location) if entry.opens
     }

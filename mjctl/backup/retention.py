@@ -27,8 +27,8 @@ def plan(
     damage. An incomplete backup is removed if the process that wrote the backup has stopped.
 
     Args:
-        knows_writers: True if the entries' `in_use` shows whether a process is writing the backup. If False, an
-            incomplete backup is removed when its last object is older than `abandoned_after`.
+        knows_writers: True if the entries' `in_use` shows whether a process is writing the backup; False to remove
+            an incomplete backup when its last object is older than `abandoned_after`.
         now: the current time; None for the clock of this machine.
     """
     moment = now or datetime.now(UTC)

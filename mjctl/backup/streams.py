@@ -13,7 +13,8 @@ _AHEAD = 4
 async def stream(produce: Callable[[Callable[[T], Awaitable[None]]], Awaitable[None]]) -> AsyncGenerator[T, None]:
     """Yield the items that `produce(emit)` emits. Up to four emitted items wait for the consumer.
 
-    The iterator raises an error of `produce`. `produce` is cancelled when the consumer closes the iterator.
+    If `produce` raises an error, the iterator raises the error too. `produce` is cancelled when the consumer
+    closes the iterator.
     """
     queue: asyncio.Queue[T] = asyncio.Queue(_AHEAD)
     producing = asyncio.ensure_future(produce(queue.put))
@@ -37,7 +38,9 @@ async def stream(produce: Callable[[Callable[[T], Awaitable[None]]], Awaitable[N
 
 
 async def to_its_end(work: Coroutine[Any, Any, T]) -> T:
-    """Await `work` to its end, even if the caller is cancelled. Raise the caller's cancellation only after `work`.
+    """Await `work` to its end, even if the caller is cancelled.
+
+    The function raises the caller's cancellation only after `work` has ended.
 
     A write to an object store runs in a thread, and a cancellation does not stop a thread. Code that removes the
     written objects after a cancellation must wait for the thread, or the thread would store an object after the

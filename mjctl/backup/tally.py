@@ -17,7 +17,7 @@ Expiry = Callable[[bytes], int | None]
 
 @dataclass(frozen=True)
 class RestoreMoment:
-    """Holds the time of a restore, so that a record counts as expired in the backup and in the restored store alike.
+    """Holds the time that decides, in the backup and in the restored store alike, whether a record has expired.
 
     Attributes:
         now_ms: when the restore began, in milliseconds since the epoch.
@@ -27,7 +27,7 @@ class RestoreMoment:
 
     @property
     def horizon_ms(self) -> int:
-        """Return the time (milliseconds since the epoch) up to which the expiry of a record counts as `expiring`."""
+        """Return the latest expiry (milliseconds since the epoch) with which a record counts as `expiring`."""
         return self.now_ms + _HORIZON_MS
 
 

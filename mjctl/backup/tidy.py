@@ -31,7 +31,7 @@ async def tidy(work: Coroutine[Any, Any, T], what: str, *, leaves: str, say: Say
     receives SIGINT until `work` has ended. SIGTERM counts as SIGINT (`mjctl.__main__`).
 
     Args:
-        work: the clean-up. The clean-up must have its own time limits.
+        work: the clean-up. The clean-up must have its own time limits, because the operator cannot interrupt it.
         what: the clean-up in words, for example "removing the scratch copy drill-1".
         leaves: a sentence that says how to finish the clean-up after `kill -9`, for example "`mjctl backup discard
             drill-1` removes the copy".

@@ -34,8 +34,8 @@ def wrap(module: ModuleType, name: str, make: Callable[[Callable[..., Any]], Cal
     """Replace the function `name` of a module by `make(original)`, also in the module's tables of handlers.
 
     Raises:
-        AttributeError: the installed release of the emulator has no function `name` in the module. A developer must
-            adapt the correction.
+        AttributeError: the installed release of the emulator has no function `name` in the module, so a
+            developer must adapt the correction.
     """
     original = getattr(module, name)
     replacement = make(original)

@@ -34,8 +34,8 @@ if TYPE_CHECKING:
 
 NAMES = ("ministack", "moto")
 
-# Environment variable that marks a process as an emulator of this sandbox. A recorded pid alone may belong to another
-# process by now.
+# Environment variable that marks a process as an emulator of this sandbox. A recorded pid alone does not identify an
+# emulator, because the pid may belong to another process by now.
 _MARK = "MJCTL_SANDBOX"
 _START_SECONDS = 60.0
 # Time limit for the end of an emulator after SIGTERM: ministack needs time to save its whole state.
@@ -188,7 +188,7 @@ def start(folder: Path, *, account_id: str = ACCOUNT_ID) -> Started:
 def stop(folder: Path) -> tuple[str, ...]:
     """Stop the emulators of a sandbox, and return the names of the emulators that ran.
 
-    The emulators save their states.
+    The emulators save their states before they end.
     """
     if not folder.is_dir():
         return ()

@@ -18,7 +18,7 @@ from mjctl.models.errors import DependencyError, UnreachableError
 from mjctl.sandbox.serve import ACCOUNT_ID
 
 # The AWS services for which moto answers, because moto emulates them better. ministack answers for all other services.
-# A name is the end of a variable AWS_ENDPOINT_URL_<SERVICE>.
+# A service is written here as in the name of the environment variable AWS_ENDPOINT_URL_<SERVICE>.
 MOTO_SERVICES = ("APPLICATION_AUTO_SCALING", "CLOUDWATCH", "ECR", "SHIELD", "WAFV2")
 
 # boto3's name of a service -> the service's name in the variable AWS_ENDPOINT_URL_<SERVICE>, if the two names have
@@ -43,9 +43,9 @@ def endpoint_variables(urls: Mapping[str, str]) -> dict[str, str]:
 class Emulators:
     """Runs the emulators as child processes on free ports of 127.0.0.1, during the block of a context manager.
 
-    The emulators keep their states in memory only, so that the end of the block loses the states. To enter the block
-    raises DependencyError if an emulator is not installed, and UnreachableError, which names the log, if an emulator
-    does not answer in time.
+    The emulators keep their states in memory only, so the states are lost at the end of the block. The entry into the
+    block raises DependencyError if an emulator is not installed, and UnreachableError, which names the log, if an
+    emulator does not answer in time.
     """
 
     def __init__(self, folder: Path, *, names: Sequence[str] = ("ministack", "moto"), corrected: bool = True) -> None:
@@ -118,7 +118,7 @@ class Emulators:
         return emulated.sign_everything(client)
 
     def stop(self) -> None:
-        """Stop the emulators. Further calls of `stop` do nothing."""
+        """Stop the emulators. A second call of `stop` does nothing."""
         for process in self._processes.values():
             process.terminate()
         for process in self._processes.values():

@@ -393,7 +393,7 @@ CORRECTIONS = (
     _of("db-cluster-log-exports", "RDS does not return the logs that a cluster exports", _cluster_log_exports),
     _of(
         "db-instance-filter",
-        "RDS DescribeDBInstances ignores the filter dbi-resource-id, so that a wait for a deletion never ends",
+        "RDS DescribeDBInstances ignores the filter dbi-resource-id, so a wait for a deletion never ends",
         _instance_by_resource_id,
     ),
     _of("db-performance-insights-key", "RDS does not return Performance Insights' KMS key", _performance_insights_key),

@@ -97,7 +97,7 @@ class MotoState:
 class _Pickler(pickle.Pickler):
     """Writes moto's state.
 
-    A lock becomes a new lock, and a backend of a service outside of `SERVICES` is written as a reference.
+    A load creates a new lock for each saved lock. A backend of a service outside of `SERVICES` is saved as a reference.
     """
 
     def reducer_override(self, value: Any) -> Any:

@@ -119,7 +119,9 @@ def main(arguments: list[str]) -> None:
     parser.add_argument("--detach", type=Path, metavar="LOG", help="run as a daemon that writes to this file")
     parser.add_argument("--key", type=Path, required=True, metavar="FILE", help="the access key that callers must use")
     parser.add_argument("--state", type=Path, metavar="FOLDER", help="keep the state in this folder")
-    parser.add_argument("--uncorrected", action="store_true", help="run without corrections, for their tests")
+    parser.add_argument(
+        "--uncorrected", action="store_true", help="run without corrections, for tests of the corrections"
+    )
     chosen = parser.parse_args(arguments)
     if chosen.detach:
         _detach(chosen.detach)

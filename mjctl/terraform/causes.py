@@ -28,7 +28,7 @@ def cause(diagnostics: Iterable[Diagnostic]) -> str:
     """Return the cause of a failure of Terraform in one line, or "" if the diagnostics contain no cause.
 
     If a local process ended with an exception, the provisioner's error contains the end of the process's log. The
-    exception in that log is then the cause, and the provisioner's error is only a consequence.
+    exception in the process's log is then the cause, and the provisioner's error is only a consequence.
     """
     errors = [diagnostic for diagnostic in diagnostics if diagnostic.severity == "error"]
     for error in errors:

@@ -78,8 +78,8 @@ def _attributes(change: Mapping[str, Any]) -> tuple[AttributeChange, ...]:
     before = dict(_leaves(_masked(change.get("before"), marks)))
     after = dict(_leaves(_masked(change.get("after"), marks)))
     for path in _unknown(change.get("after_unknown")):
-        # If the new value is unknown, its parts are unknown too. Report one change of the whole value, and not the
-        # removal of each old part.
+        # For an unknown new value, report one change of the whole value, and not the removal of each part of the old
+        # value.
         parts = [known for known in before if known.startswith((f"{path}.", f"{path}["))]
         for part in parts:
             del before[part]
@@ -146,8 +146,8 @@ def _masked_by(value: Any, sensitive: Any) -> Any:
     if isinstance(value, list) and isinstance(sensitive, list):
         marks = [*sensitive, *[None] * (len(value) - len(sensitive))]
         return [_masked_by(inner, mark) for inner, mark in zip(value, marks, strict=False)]
-    # Mask the whole value if it is a secret, or if its shape differs from the shape of `sensitive`, so that no part is
-    # known to be public.
+    # Mask the whole value if it is a secret. Also mask a value whose shape differs from the shape of `sensitive`,
+    # because no part of such a value is known to be public.
     return _Secret(value)
 
 
@@ -179,8 +179,8 @@ def _joined(path: str, key: object) -> str:
     if isinstance(key, int):
         return f"{path}[{key}]"
     if not _PLAIN_KEY.fullmatch(str(key)):
-        # Write an unusual key as JSON. JSON escapes line breaks and quotes, so that the key cannot hide the rest of the
-        # path.
+        # Write an unusual key as JSON, which escapes line breaks and quotes, so that the key cannot hide the rest of
+        # the path.
         return f"{path}[{json.dumps(key)}]"
     return f"{path}.{key}" if path else str(key)
 

@@ -139,5 +139,5 @@ def _checked(argv: tuple[str, ...], source: str) -> Engine:
 
 
 def _without_settings() -> dict[str, str]:
-    """Return the shell's environment without TF_ variables, because some TF_ variables prevent `terraform version`."""
+    """Return the shell's environment without TF_ variables, because some of them make `terraform version` fail."""
     return {name: value for name, value in os.environ.items() if not name.startswith("TF_")}

@@ -24,7 +24,7 @@ class PlanResult:
     """Holds the result of `terraform plan` for a stack.
 
     Attributes:
-        changes: The planned changes of resources. No change means that the deployed resources agree with the code.
+        changes: The planned changes of resources. Without a change, the deployed resources agree with the code.
         summary: The numbers of resources to create, update and delete.
         saved: The plan file with its seal, which `apply` applies.
         pending: True if the plan changes a resource or anything else, e.g. an output.
@@ -134,8 +134,8 @@ async def apply(runner: Runner, stack: Stack, saved: SavedPlan, on_event: OnEven
     """Verify a saved plan, apply the plan and remove the plan file.
 
     Raises:
-        ConflictError: the state has changed since the plan was made, or the plan was made for another stack. No
-            resource was changed.
+        ConflictError: the state has changed since the plan was made, or the plan was made for another stack;
+            `apply` has changed no resource.
         TerraformError: Terraform failed.
         LockedError: another run holds the state's lock.
         PermissionDeniedError: AWS refused Terraform's credentials.

@@ -1,9 +1,9 @@
 """Saved plans and their seals.
 
 A plan file of Terraform contains the identity of the state, but not the region. An apply of the plan file in the data
-folder of another region would change the state of the first region. So mjctl writes a seal next to each plan file, and
-checks the seal before the apply. A plan file contains unencrypted variables, so mjctl keeps the file in a private
-folder and removes the file after the apply.
+folder of another region would change the state of the region for which the plan was made. Therefore mjctl writes a seal
+next to each plan file, and checks the seal before the apply. A plan file contains unencrypted variables, so mjctl keeps
+the file in a private folder and removes the file after the apply.
 """
 
 from __future__ import annotations

@@ -37,8 +37,11 @@ def find_mirror() -> Path | None:
 def cli_configuration(mirror: Path | None) -> str:
     """Return a Terraform CLI configuration that installs the AWS provider from `mirror` only, or from the registry.
 
-    Without this configuration Terraform would ask the registry too, and a machine with a mirror often has no access to
-    the registry.
+    Terraform's default configuration would ask the registry in addition to the mirror, and a machine with a mirror
+    often has no access to the registry.
+
+    Args:
+        mirror: The folder of the mirror; None to install the AWS provider from the registry.
     """
     if mirror is None:
         return "provider_installation {\n  direct {}\n}\n"

@@ -110,8 +110,8 @@ class RemoteLock:
         if stored is None:
             etag = self.write(body, IfNoneMatch="*")
         elif stored.content == body:
-            # The lock's object in S3 has the content of this run: S3's answer to the first write was lost, and boto3
-            # repeated the write.
+            # The lock's object in S3 has this run's content, so this run holds the lock. S3's answer to the first write
+            # was lost, and S3 refused boto3's repeated write.
             etag = stored.etag
         elif stored.age_seconds > DEAD_AFTER_SECONDS:
             etag = self.write(body, IfMatch=stored.etag)
@@ -167,7 +167,7 @@ class RemoteLock:
 
 
 class _StoredLock:
-    """Describes the lock's object in the bucket. `age_seconds` compares two times of S3's clock."""
+    """Describes the lock's object in the bucket. `age_seconds` is independent of this machine's clock."""
 
     def __init__(self, content: bytes, answer: Mapping[str, Any]) -> None:
         self.content = content
@@ -184,7 +184,8 @@ class _StoredLock:
 class _Renewal(threading.Thread):
     """Renews a lock in the state bucket every 30 seconds, until `stop` is called or another run holds the lock.
 
-    The thread does not take a lost lock back. Terraform's own lock still protects the state.
+    The thread does not take a lost lock back. After the loss of the unit's lock, Terraform's own
+    lock still protects the state.
     """
 
     def __init__(self, lock: RemoteLock, body: bytes, etag: str, on_lost: Callable[[], None] | None) -> None:

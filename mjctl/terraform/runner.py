@@ -197,7 +197,7 @@ def child_environment(stack: Stack) -> dict[str, str]:
     """Return the environment of a Terraform process: the shell's, without variables that change a command's meaning.
 
     For a local region, Terraform does not receive the shell's settings of Terraform, AWS and proxies. For an emulated
-    account, Terraform receives the proxies and the settings that choose the source of the AWS provider.
+    account, Terraform receives the shell's settings of proxies and of the source of the AWS provider.
     """
     account = stack.account
     kept = {name: value for name, value in os.environ.items() if _is_kept(name, account)}

@@ -98,7 +98,7 @@ class Stack:
     def parallelism(self) -> int:
         """Return the number of operations that Terraform runs at the same time.
 
-        The number is higher for an emulated AWS, because an emulator does not throttle requests.
+        On an emulated AWS, Terraform runs more operations at a time, because an emulator does not throttle requests.
         """
         return 30 if self.account and self.account.emulated else 20
 

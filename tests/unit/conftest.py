@@ -1,7 +1,7 @@
 """Configures Hypothesis for every unit test.
 
-A property has no time limit, because the machine may be busy. The examples are the same in every run, so that a failure
-comes from the change under test. `make fuzz` tries new examples.
+A property-based test has no time limit, because the machine may be busy. The examples are the same in every run, so
+that a failure comes from the change under test. `make fuzz` tries new examples.
 """
 
 from __future__ import annotations

@@ -1,7 +1,7 @@
 """Lists the mutants. A mutant breaks one line of the product, and names the tests of which at least one must then fail.
 
 `make mutants` runs the mutants. `make mutants` ends with an error if the text `old` of a mutant no longer occurs in its
-file. A change of a line that a mutant replaces must change the mutant too.
+file. A developer who changes a line that a mutant replaces must change the mutant too.
 """
 
 from __future__ import annotations
@@ -25,7 +25,7 @@ class Mutant:
         new: The text that replaces `old` and breaks the product.
         tests: Test files or ids of tests, of which at least one must fail with the mutant.
         equivalent: The reason why no test can detect the mutant, or "" if a test can detect the mutant. `make mutants`
-            does not run a mutant with such a reason.
+            does not run a mutant that has a reason in `equivalent`.
     """
 
     name: str

@@ -60,7 +60,7 @@ def main(arguments: Sequence[str]) -> int:
     """
     parser = argparse.ArgumentParser(prog="make mutants", description=__doc__)
     parser.add_argument("names", nargs="*", help="names of the mutants to run; by default all mutants")
-    parser.add_argument("--no-baseline", action="store_true", help="do not first run the tests without a mutant")
+    parser.add_argument("--no-baseline", action="store_true", help="skip the first test run, which has no mutant")
     options = parser.parse_args(arguments)
     unknown = set(options.names) - {mutant.name for mutant in MUTANTS}
     if unknown:

@@ -90,7 +90,7 @@ def _parts(path: str, schema: dict[str, Any], definitions: dict[str, Any]) -> It
 
 
 def _references(schema: dict[str, Any]) -> Iterator[tuple[str, str]]:
-    """Yield the JSON Schema definitions of a key's value, each with its suffix of the path: `.NAME` in a map."""
+    """Yield the JSON Schema definitions of a key's value, each with the suffix of its path: `.NAME` in a map."""
     if "$ref" in schema:
         yield "", schema["$ref"].rsplit("/", 1)[-1]
     for option in [*schema.get("anyOf", []), *schema.get("allOf", [])]:

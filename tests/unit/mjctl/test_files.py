@@ -156,7 +156,7 @@ def test_a_lock_excludes_another_holder_until_the_block_ends(tmp_path: Path) -> 
 def test_only_this_module_creates_private_files() -> None:
     """Check that no other module creates files with O_CREAT or mkstemp, because its files would have other guarantees.
 
-    `serve.py` needs a descriptor for the output of a daemon, before any Python stream exists.
+    `serve.py` is an exception: a daemon needs a descriptor for its output before any Python stream exists.
     """
     allowed = {"files.py", "sandbox/serve.py"}
     root = Path(mjctl.__file__).parent

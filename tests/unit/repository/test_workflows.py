@@ -122,8 +122,8 @@ def test_a_workflow_assumes_a_role_that_the_environment_grants(path: Path) -> No
     for environment, variable in chosen.items():
         parts = re.fullmatch(r"\$\{\{ vars\.MJCTL_(PLAN|DEPLOY|DRILL)_ROLE(?:_(\w+))? \}\}", variable)
         assert parts, variable
-        # The name of a variable of the repository ends with the environment's name, but a variable of a GitHub
-        # environment does not.
+        # The name of a GitHub variable of the repository ends with the environment's name, but the name of a variable
+        # of a GitHub environment does not.
         assert (parts[2] or "").lower() == ("" if "environment" in job else environment)
         config = yaml.safe_load((PROJECT / "configs" / f"{environment}.yaml").read_text())
         subjects = config["aws"]["pipeline"]["subjects"]

@@ -17,7 +17,7 @@ _POST = b"POST /echo HTTP/1.1\r\nHost: test\r\nContent-Length: 5\r\n\r\n"
 
 @pytest.fixture
 async def port(monkeypatch: pytest.MonkeyPatch) -> AsyncIterator[int]:
-    """Yield the port of an application with short limits."""
+    """Yield the port of an application with short time limits."""
     monkeypatch.setattr(hosting, "_BODY_SECONDS", 0.2)
     monkeypatch.setattr(hosting, "_IDLE_SECONDS", 0.4)
     monkeypatch.setattr(hosting, "_LINGER_SECONDS", 0.2)

@@ -21,7 +21,7 @@ PLAYER = "0d8f1f9e-1111-4222-8333-444455556666"
 
 
 class UserPool:
-    """Signs tokens, and serves its keys on `url`."""
+    """Signs tokens, and serves the public keys for their verification on `url`."""
 
     def __init__(self) -> None:
         self.keys: dict[str, rsa.RSAPrivateKey] = {}

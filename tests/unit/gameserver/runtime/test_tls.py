@@ -1,4 +1,4 @@
-"""Tests of the TLS settings: the settings that are refused at the start, and the contexts that they produce."""
+"""Tests of the TLS settings: the settings that are refused at the start, and the contexts of valid settings."""
 
 from __future__ import annotations
 

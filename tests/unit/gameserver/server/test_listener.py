@@ -70,7 +70,8 @@ def test_a_closed_connection_does_not_count_and_its_descriptor_can_be_reused(
     pairs[2][0].detach()
     reused = socket.socket(fileno=pairs[1][0].fileno())
     try:
-        # The limit still counts an earlier connection with the descriptor of `reused`, whose end it has not noticed.
+        # The limit has not noticed the end of an earlier connection with the descriptor of `reused`, and still counts
+        # the earlier connection.
         assert limit.admits(reused, "c")
     finally:
         reused.detach()

@@ -93,7 +93,7 @@ def test_a_held_socket_waits_for_its_owner(pair: tuple[socket.socket, socket.soc
         loop.hold(ours.fileno())
         assert loop.remove_reader(ours)
         loop.release(ours.fileno())
-        # After `remove_reader` a socket is no longer held, so the loop calls the next reader of the descriptor.
+        # `remove_reader` also ends the hold on the descriptor, so the loop calls the next reader of the descriptor.
         loop.add_reader(ours, lambda: received.append(ours.recv(1)))
         theirs.send(b"d")
         while len(received) < 4:  # noqa: ASYNC110

@@ -72,7 +72,10 @@ def test_all_regions_are_cleaned_up_and_the_operator_sees_what_is_running() -> N
 
 
 def test_a_shield_alone_does_not_protect_the_clean_up() -> None:
-    """Test asyncio.shield instead of `tidy`. If a later Python makes the test fail, `tidy` can be removed."""
+    """Test asyncio.shield instead of `tidy`.
+
+    If the test fails with a later Python, asyncio.shield protects the clean-up, and `tidy` can be removed.
+    """
     assert _run("asyncio.shield").stdout == ""
 
 

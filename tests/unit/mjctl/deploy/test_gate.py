@@ -21,7 +21,7 @@ def _no_pause(monkeypatch: pytest.MonkeyPatch) -> None:
 
 
 def observing(statuses: Sequence[Sequence[CheckStatus]]) -> tuple[list[int], module.CheckRegion]:
-    """Return a list of the observations, and a function that returns `statuses` in order and repeats the last."""
+    """Return a list of the observations, and a function that returns `statuses` in order and then the last again."""
     observations: list[int] = []
 
     async def observe(region: str) -> list[CheckResult]:
@@ -82,7 +82,7 @@ async def test_a_good_observation_resets_the_count_of_bad_observations() -> None
 
 
 def checks(*kinds: str) -> list[CheckResult]:
-    """Return one result for each of `kinds`, which is `pass`, `skip`, `throttled` or `fail`; `!` means critical."""
+    """Return a result for each of `kinds`: `pass`, `skip`, `throttled` or `fail`; the suffix `!` means critical."""
     return [
         CheckResult(
             f"check-{number}",

@@ -47,7 +47,7 @@ def note_of(stack: Stack) -> Path:
 
 @contextmanager
 def held_by_another_process(stack: Stack) -> Iterator[None]:
-    """Lock the state file as Terraform does, in another process: a lock by fcntl does not stop its own process."""
+    """Lock the state file as Terraform does, in another process, because fcntl excludes only other processes."""
     script = (
         "import fcntl, sys; state = open(sys.argv[1], 'r+b'); fcntl.lockf(state, fcntl.LOCK_EX); "
         "print('held', flush=True); sys.stdin.read()"

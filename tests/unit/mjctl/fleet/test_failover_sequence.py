@@ -1,5 +1,5 @@
-"""A program runs a failover, and later the return to the first region, without a console: it approves a plan and reads
-a report."""
+"""Tests that a program can run a failover, and later the return to the first region: without a console, the program
+approves a plan and reads a report."""
 
 from __future__ import annotations
 

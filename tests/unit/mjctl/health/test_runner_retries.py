@@ -42,7 +42,7 @@ async def api(*behaviours: str) -> AsyncIterator[tuple[str, list[str]]]:
                 linger = struct.pack("ii", 1, 0)
                 writer.get_extra_info("socket").setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, linger)
             elif behaviour == "hang":
-                await reader.read()  # The read returns when the client closes the connection.
+                await reader.read()  # Wait until the client closes the connection.
             else:
                 status = b"500 Oops" if behaviour == "broken" else b"200 OK"
                 writer.write(b"HTTP/1.1 " + status + b"\r\nContent-Length: 2\r\nConnection: close\r\n\r\n{}")

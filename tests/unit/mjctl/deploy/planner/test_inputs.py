@@ -16,7 +16,7 @@ def code() -> str:
 
 
 def test_the_names_of_game_servers_are_the_names_of_earlier_versions() -> None:
-    """Check the form `game-${zone}-${number}` of earlier versions, because a new name would replace the server."""
+    """Check the form `game-${zone}-${number}` of earlier versions, because Terraform would replace a renamed server."""
     assert game_servers(["us-east-1b", "us-east-1a"], 2) == {
         "game-us-east-1b-1": "us-east-1b",
         "game-us-east-1b-2": "us-east-1b",
