@@ -167,7 +167,7 @@ def emit_results(run: Run, result: RunResult) -> ExitCode:
     run.session.emit(results_view(results, contracts), regions=unit_entries(results, addresses), exit_code=int(code))
     if run.session.output is OutputFormat.TEXT:
         for line in trust_advice(contracts):
-            # The line contains a command, so it is not wrapped: an operator can copy it in one piece.
+            # Do not wrap the advice, so that an operator can copy its command in one piece.
             run.session.out.print(line, soft_wrap=True, markup=False, highlight=False)
     return code
 

@@ -7,7 +7,7 @@ from typing import Annotated
 
 import typer
 
-# The completion script sets this variable when it calls mjctl, so that mjctl prints completions and runs no command.
+# The environment variable with which a shell's completion script makes mjctl print completions and run no command.
 COMPLETE_VARIABLE = "_MJCTL_COMPLETE"
 
 

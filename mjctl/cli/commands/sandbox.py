@@ -26,7 +26,8 @@ if TYPE_CHECKING:
 EmulatorArgument = Annotated[
     str | None,
     typer.Argument(
-        metavar="EMULATOR", help="ministack or moto. Without EMULATOR, the command shows the logs of both emulators."
+        metavar="EMULATOR",
+        help="ministack or moto. Without EMULATOR, the command shows the logs of ministack and moto.",
     ),
 ]
 

@@ -191,7 +191,7 @@ def unlock(
     from mjctl.deploy.unlock import unlock_region
 
     run = open_run("unlock", env, output)
-    # The states of the units foundation and edge can be locked too, so --region accepts the names of these units here.
+    # The states of the units foundation and edge can be locked too, so `mjctl unlock --region` accepts their names.
     units = tuple(dict.fromkeys(region or ()))
     if not set(units) <= set(run.environment.units):
         units = chosen_regions(run.environment, region)

@@ -24,8 +24,8 @@ _DEFAULT_SIZE = (80, 24)
 class SafeConsole(Console):
     """Prints strings literally, and never writes a control character that comes from data.
 
-    The console does not insert line breaks into long lines. The terminal wraps a long line, so that an operator can
-    copy a long command in one piece.
+    The console inserts no line breaks into long lines, so that an operator can copy a long command in one piece. The
+    terminal wraps long lines.
     """
 
     def __init__(self, file: TextIO, *, no_color: bool = False, quiet: bool = False) -> None:
@@ -97,8 +97,8 @@ def _guarded(renderable: RenderableType) -> RenderableType:
 def _environment() -> Mapping[str, str]:
     """Return the environment variables that Rich may read.
 
-    COLUMNS and LINES are left out, because Rich fails on values that are no numbers, and accepts 0. `SafeConsole.size`
-    reads COLUMNS and LINES instead.
+    COLUMNS and LINES are left out, because Rich fails on values that are no numbers, and accepts the width 0.
+    `SafeConsole.size` reads COLUMNS and LINES instead.
     """
     kept = {name: value for name, value in os.environ.items() if name not in ("COLUMNS", "LINES")}
     # Without the variable TERM, assume that the terminal understands no escape sequences.

@@ -121,7 +121,7 @@ def _set(value: Set[Any]) -> list[Any]:
 
 def _map(value: Mapping[Any, Any]) -> dict[str, Any]:
     names: dict[str, Any] = {}
-    # Name the keys that are strings first, so that a string never gets the name of its type as a suffix.
+    # Keys that are strings come first, so that a string never gets the name of its type as a suffix.
     for key in sorted(value, key=lambda key: not isinstance(key, str)):
         name = _key(key)
         while name in names:

@@ -20,7 +20,7 @@ class AttributeDocument(JsonDocument):
     )
     before: object = Field(description="the old value; null if the attribute is new or the value is hidden")
     after: object = Field(description="the new value; null if the attribute is removed or the value is hidden")
-    sensitive: bool = Field(description="true if the old or the new value is secret, so that it is hidden")
+    sensitive: bool = Field(description="true if the old or the new value is hidden, because it is secret")
     before_hidden: bool = Field(description="true if there is an old value that is hidden")
     known_after_apply: bool = Field(description="true if the new value is known only after the apply")
 
