@@ -76,7 +76,7 @@ class Account:
     def check_identity(self) -> str:
         """Return the account of the operator's credentials, after checking that it is the environment's account.
 
-        The request to AWS is sent only once in a process.
+        Each process asks AWS once and keeps the answer.
 
         Raises:
             ConfigError: the credentials belong to another account.
@@ -94,7 +94,7 @@ class Account:
         return account_id
 
     def state_key_arn(self) -> str:
-        """Return the ARN of the state bucket's KMS key. The request to AWS is sent only once in a process.
+        """Return the ARN of the state bucket's KMS key. Each process asks AWS once and keeps the answer.
 
         Raises:
             NotFoundError: there is no state bucket, because `mjctl bootstrap` was not run yet.
@@ -105,7 +105,7 @@ class Account:
         return _key_of_bucket(self)
 
     def state_region(self) -> str:
-        """Return the region of the state bucket. The request to AWS is sent only once in a process.
+        """Return the region of the state bucket. Each process asks AWS once and keeps the answer.
 
         All environments of a project in an AWS account share the state bucket, so the bucket's region may differ from
         an environment's primary region.

@@ -80,7 +80,7 @@ class RegionClients:
             seconds at most.
         attempts: How often botocore tries a call at most, including the first try.
         repeat_closed: Repeat a call once, without a pause, if the connection was refused or closed, or if AWS answered
-            with a status of 500 or above. A call that timed out is not repeated because of `repeat_closed`. Callers set
+            with a status of 500 or above. `repeat_closed` does not repeat a call that timed out. Callers set
             `repeat_closed` if their time limit is too short for botocore's retries, which wait and also repeat calls
             that timed out.
     """

@@ -22,7 +22,7 @@ async def mark_internal(contract: Contract, clients: RegionClients, player_id: s
     """
     pool = contract.identity.user_pool_id
     # The id of a user pool begins with the region of the pool, e.g. `eu-west-1_AbCd`. All regions of an environment on
-    # AWS share the pool.
+    # AWS share one user pool.
     home = pool.partition("_")[0]
     try:
         await clients.call_in(

@@ -49,7 +49,7 @@ class OpsFunction:
             arguments: The arguments of the command, as JSON values.
 
         Raises:
-            PermissionDeniedError: there are no valid credentials, or they may not invoke the function.
+            PermissionDeniedError: there are no valid credentials, or their owner may not invoke the function.
             NotFoundError: the function does not exist.
             ConfigError: the contract names no ops function.
             UsageError: the function refuses an argument.

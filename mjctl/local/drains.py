@@ -20,7 +20,7 @@ def mark(run_dir: Path, server: str, drained: Drained) -> None:
 
 
 def clear(run_dir: Path, server: str) -> None:
-    """Remove the record of a server that is started or removed. A server without a record is no error."""
+    """Remove the record of a drained server that is started or removed. A server without a record is no error."""
     (run_dir / _FOLDER / f"{server}.json").unlink(missing_ok=True)
 
 

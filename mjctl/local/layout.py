@@ -123,7 +123,7 @@ class Layout:
 
     @property
     def tls_authority(self) -> Path:
-        """Return the certificate of the private authority, with which clients verify the servers.
+        """Return the file with the private authority's certificate, with which clients verify the servers.
 
         The authority's certificate is no secret.
         """
@@ -131,17 +131,17 @@ class Layout:
 
     @property
     def tls_authority_key(self) -> Path:
-        """Return the private key of the authority."""
+        """Return the file with the authority's private key."""
         return self.tls / "authority.key"
 
     @property
     def tls_certificate(self) -> Path:
-        """Return the certificate that every server of the region presents."""
+        """Return the file with the certificate that every server of the region presents."""
         return self.tls / "server.pem"
 
     @property
     def tls_key(self) -> Path:
-        """Return the private key of the servers' certificate."""
+        """Return the file with the private key of the servers' certificate."""
         return self.tls / "server.key"
 
     @property

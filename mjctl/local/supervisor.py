@@ -125,7 +125,7 @@ class SupervisorClient:
         """Make the supervisor send SIGKILL to a program and restart it.
 
         Only the parent of a process can be sure that a process id still belongs to that process, and the supervisor is
-        the parent.
+        the parent of its programs.
         """
         self._call("signalProcess", name, "KILL", ignore=_NOT_RUNNING)
 

@@ -99,7 +99,7 @@ class Watchdog:
             del self._health[spec.name]
 
     def handle_event(self, event: str, values: dict[str, str]) -> None:
-        """Record the unexpected end of a process.
+        """Record the end of a process, unless mjctl or the watchdog stopped the process.
 
         Args:
             event: The name of supervisord's event.

@@ -51,7 +51,7 @@ class Part(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
         name: The table's name in the contract, the relation as `schema.relation`, or the namespace of the cache.
         records: The number of the part's records.
         raw_bytes: The size of the part's records in bytes, before compression and encryption.
-        digest: A digest of the part's records that does not depend on their order (`mjctl.backup.digest`).
+        digest: A digest of the part's records, independent of the records' order (`mjctl.backup.digest`).
         schema: The definition that a scratch copy of the part needs. The keys of `schema` depend on the kind of the
             data store.
         chunks: The objects of the store that contain the part's records.

@@ -55,7 +55,8 @@ class Cache(_Part):
 
     Attributes:
         url: The address, `redis://...` or `rediss://...`.
-        secret: A reference to JSON with the password of Redis, `iam:GROUP` for a log-in by IAM, or None.
+        secret: A reference to JSON with the password of Redis, `iam:GROUP` for a log-in by IAM, or None without a
+            password.
         access: `direct` if this machine can connect to Redis, `ops_function` if only the ops function in the VPC can.
         ops_function_arn: The ARN of the ops function; None with direct access.
     """

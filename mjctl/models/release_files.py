@@ -102,7 +102,7 @@ def game_files(packages: Mapping[str, Path]) -> dict[str, Path]:
     }
     if not any(name.startswith(f"{GAME_PACKAGE}/") for name in files):
         raise NotFoundError(
-            "a release needs the game server, and its folder has no files",
+            "a release needs the game server, whose folder has no files",
             where=str(packages[GAME_PACKAGE]),
             hint=f"check out the folder {GAME_PACKAGE}/ again, or set MJCTL_PROJECT_DIR to a whole checkout",
         )
@@ -177,7 +177,7 @@ def rules_packages(rules: Iterable[str], project: Path, path: Sequence[str] | No
         folder = next((entry / top for entry in searched if _has_module(entry, name)), None)
         if folder is None:
             raise NotFoundError(
-                f"a mode names the rules {name!r}, and no folder contains this module for the release",
+                f"a mode uses the rules module {name!r}, and none of the searched folders contains the module",
                 where=f"{project} and the path of {sys.executable}",
                 hint=f"put the package {top}/ into {project}, install it into this Python as plain files, or put the "
                 f"module into {GAME_PACKAGE}/rules/",

@@ -181,6 +181,6 @@ class TestRules:
 
     def test_a_missing_module_of_rules_is_refused(self, project: Path) -> None:
         write(project / "studio" / "checkers.py")
-        with pytest.raises(NotFoundError, match=r"names the rules 'studio\.chess'") as refused:
+        with pytest.raises(NotFoundError, match=r"uses the rules module 'studio\.chess'") as refused:
             rules_packages(["studio.chess"], project, [])
         assert "put the package studio/ into" in str(refused.value.hint)

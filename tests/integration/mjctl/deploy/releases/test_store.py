@@ -96,7 +96,7 @@ def test_the_package_with_a_studios_rules_is_a_part_of_the_release(project: Any)
     write(root / "studio" / "chess.py", "rules = 1\n")
     assert project.store.of_working_tree().game != release.game
     shutil.rmtree(root / "studio")
-    with pytest.raises(NotFoundError, match=r"names the rules 'studio\.chess'"):
+    with pytest.raises(NotFoundError, match=r"uses the rules module 'studio\.chess'"):
         project.store.of_working_tree()
 
 
