@@ -176,7 +176,7 @@ def _remove_local_state(stack: Stack) -> None:
 def _lay_out(workspace: Workspace, code: Path) -> None:
     """Copy the stack `bootstrap` and its modules to `code`.
 
-    The copy is needed because Terraform reads the place of a state from the code, and the state of `bootstrap` moves.
+    mjctl changes the copy when the state of `bootstrap` moves, because Terraform reads the place of a state from code.
     """
     shutil.rmtree(code, ignore_errors=True)
     source = workspace.project_dir / "terraform"

@@ -36,8 +36,8 @@ class Traffic:
         region: The name of the region.
         players: The number of connected players.
         matches: The number of running matches.
-        closed_to: None if the region takes players. For a closed local region, the regions to which its API sends
-            players. For a closed region on AWS, (), because DNS chooses the other region.
+        closed_to: None if the region takes players. A closed local region has the regions to which its API sends
+            players. A closed region on AWS has (), because DNS chooses the other region.
     """
 
     region: str
@@ -75,8 +75,8 @@ async def closed_to(contract: Contract) -> tuple[str, ...] | None:
     """Read whether a region is closed, and to which regions the API of a closed local region sends players.
 
     Returns:
-        None if the region takes players. For a closed local region, the regions to which its API sends players. For a
-        closed region on AWS, (), because DNS chooses the other region.
+        None if the region takes players. The result for a closed local region is the regions to which its API sends
+        players. The result for a closed region on AWS is (), because DNS chooses the other region.
 
     Raises:
         UnreachableError: The Redis of the local region, or AWS, does not answer.

@@ -65,8 +65,8 @@ class FailoverPlan:
         region: The region that players leave, or to which players return.
         takers: The regions that take the players, or () for a return.
         writer: The planned move of the database's writer, or None if the writer stays.
-        database: The global database. None if the database has one region only, or if the plan is a failover that does
-            not move the writer.
+        database: The global database, or None if the database has one region only or if a failover does not move the
+            writer.
         lossy: True if the region is lost, so the database and the game servers of the region may not answer.
     """
 

@@ -34,8 +34,8 @@ class DeadLetter:
         deliveries: how often a reader has received the message, including each `mjctl queue peek`.
         size_bytes: size of the message's body in bytes.
         last_error: why the worker could not process the message the last time; None if the reason is not known. The
-            worker records the reason in the region's cache. On AWS mjctl cannot read the private cache, and only the
-            worker's log has the reason.
+            worker records the reason of a failure in the region's cache. On AWS mjctl cannot read the private cache, so
+            only the worker's log shows the reason.
         failed_at: Unix time at which the worker could not process the message the last time, or None.
         body: the text of the message as it was sent, which may contain players' names.
     """

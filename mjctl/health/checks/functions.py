@@ -11,7 +11,7 @@ from mjctl.models.check import Severity
 from mjctl.models.contract import Contract
 
 # Only the checks of the functions `api` and `auth` are critical, because players wait for the answers of these
-# functions. The events for the function `persistence` can wait in a queue.
+# functions. A failure of the function `persistence` is not critical, because the events can wait in a queue.
 _FUNCTION_SEVERITY = {"api": Severity.CRITICAL, "auth": Severity.CRITICAL, "ops": Severity.MINOR}
 
 
