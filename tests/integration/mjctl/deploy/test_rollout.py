@@ -116,7 +116,7 @@ async def test_a_deployed_region_does_not_depend_on_the_working_tree(project: An
 async def test_code_that_changes_during_a_deploy_is_refused(project: Any) -> None:
     release = project.store.of_working_tree()
     project.write("changed meanwhile")
-    with pytest.raises(ConflictError, match="has changed during the deploy"):
+    with pytest.raises(ConflictError, match="was changed during the deploy"):
         project.store.keep(release)
     assert not project.store.game_dir(release).exists()
 
