@@ -1,7 +1,7 @@
 """The section `aws` of an environment's file, which only the targets `aws` and `sandbox` read.
 
-A size that the environment's file omits has the default of the stack's Terraform variable. In mjctl, only the
-descriptions of the fields name the defaults of sizes, and no code applies them.
+A size that the environment's file omits has the default of the stack's Terraform variable, which the field's
+description repeats. Only `max_tasks_per_zone` has a default that mjctl calculates.
 """
 
 from __future__ import annotations
