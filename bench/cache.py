@@ -127,7 +127,7 @@ class LiveClient:
 def live(port: int, key: str) -> None:
     """Read a key again and again until standard input is closed, and print the latencies.
 
-    `LiveClient` runs this function.
+    `LiveClient` runs this function in a separate process.
     """
     question = b"*2\r\n$3\r\nGET\r\n$%d\r\n%s\r\n" % (len(key), key.encode())
     samples = []

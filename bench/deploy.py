@@ -1,7 +1,7 @@
 """Compares a deploy by mjctl with plain Terraform, for one, two and four local regions (`make bench-deploy`).
 
-mjctl and plain Terraform run the same Terraform binary. Each creates an equal stack from equal variables in a temporary
-folder, and destroys the stack again. The last line of the output is a JSON object with medians in seconds, ratios and
+With the same Terraform binary, mjctl and plain Terraform create equal stacks from equal variables in a temporary
+folder, and destroy the stacks again. The last line of the output is a JSON object with medians in seconds, ratios and
 versions.
 """
 

@@ -7,9 +7,9 @@ checks of access tokens and inputs are on. `--uncompiled` runs this project's ga
 The measured server has a core for itself. The load generator, Redis and the emulated AWS share another core.
 
 For each server and room size the benchmark measures joins per second, CPU per client-second and memory per connection
-at a common number of players. Then the benchmark searches the most players with a p99 latency below 100 ms and at least
-19.5 ticks a second (game/search.py). The order of the two servers changes with each repetition. The last line of the
-output is a JSON object.
+at a common number of players. Then the benchmark searches for the most players with a p99 latency below 100 ms and at
+least 19.5 ticks a second (game/search.py). The order of the two servers changes with each repetition. The last line of
+the output is a JSON object.
 
 A run takes about 12 minutes, with `--quick` about 2 minutes.
 """

@@ -1,4 +1,4 @@
-"""Searches the number of players that a server sustains, with the same procedure for every server.
+"""Searches for the number of players that a server sustains, with the same procedure for every server.
 
 The search starts with the same number of players for every server, and raises the number by a quarter until a number
 fails. Then the search halves the gap between the last number that passed and the first number that failed, until the
@@ -65,8 +65,8 @@ class Result:
         cpu_ms_per_client_second: CPU time of the server in ms for each player and second of the first window.
         at_first: the figures of the first window.
         evidence: counters of the server, which show that the server's features were on.
-        cut_short: True if the time limit ended the search before the gap was small enough, so that `sustained` may be
-            too low.
+        cut_short: True if the time limit ended the search before the gap was small enough; `sustained` may then be too
+            low.
         windows: the figures of all windows of the search.
     """
 
@@ -110,7 +110,7 @@ class Search:
         self._result = Result()
 
     def run(self) -> Result:
-        """Measure CPU and memory in the first window, and then search how many players the server sustains."""
+        """Measure CPU and memory in the first window, and then find out how many players the server sustains."""
         self._first()
         self._sustained()
         self._result.evidence = self._server.evidence()

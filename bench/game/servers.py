@@ -78,9 +78,8 @@ class OurServer:
             "PYTHONPATH": str(compiled_in(folder)),
         }
         if not limits:
-            # Raise the server's limit of players, because the benchmark searches the number of players that the server
-            # sustains. Switch off the limit of connections from one address, because all players of the benchmark have
-            # one address.
+            # Raise the server's limit of players, because the benchmark finds out how many players the server sustains.
+            # Switch off the limit of connections from one address, because all players have the same address.
             environment |= {"GAMESERVER_MAX_PLAYERS": "20000", "GAMESERVER_UNJOINED_PER_ADDRESS": "0"}
         log = folder / "ours.log"
         self.process = machine.start(

@@ -26,7 +26,7 @@ def lost_with(workspace: Workspace, environment: Environment, units: Sequence[st
     try:
         deployed = contracts.deployed_contracts(workspace, environment)
     except NotFoundError:
-        # No region is deployed, so no region has a key for backups.
+        # mjctl finds backups only by the contracts of deployed regions, and no region is deployed.
         return {}
     remaining = {name: contract for name, contract in deployed.items() if name not in units}
     location = environment.backup.store

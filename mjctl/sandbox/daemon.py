@@ -115,7 +115,7 @@ class Started:
 
 
 def running(folder: Path) -> RunningSandbox | None:
-    """Return the running sandbox of an environment, or None if one of the two emulators does not run.
+    """Return the running sandbox of an environment, or None if an emulator does not run or requires no access key.
 
     Args:
         folder: The environment's folder (`Workspace.environment_dir`).

@@ -117,7 +117,7 @@ def _caught_by(mutant: Mutant, copy: Path) -> str:
 
 
 def _pytest(copy: Path, tests: Iterable[str], *, stop: bool) -> tuple[int, str]:
-    """Run tests of the copy.
+    """Run tests in the copied checkout.
 
     The folder of the copied checkout is the first on the import path, so that the tests import the copied packages.
 

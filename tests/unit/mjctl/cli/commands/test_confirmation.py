@@ -113,7 +113,7 @@ def test_every_command_that_asks_accepts_yes_and_auto_approve() -> None:
 
 
 def test_no_variable_confirms_a_change_or_allows_data_loss(monkeypatch: pytest.MonkeyPatch) -> None:
-    """Check that a variable cannot confirm, because it would confirm every later command of a shell."""
+    """Check that no environment variable confirms, because it would confirm every later command of the shell."""
     decisive = {"--yes", "--auto-approve", "--allow-data-loss"}
     for word in ("YES", "AUTO_APPROVE", "ALLOW_DATA_LOSS", "FAILOVER_ALLOW_DATA_LOSS"):
         monkeypatch.setenv(f"MJCTL_{word}", "1")

@@ -1,4 +1,4 @@
-"""Tests of `mjctl health --watch`: it follows a region through a deploy, and refuses options about a final result."""
+"""Tests of `mjctl health --watch`: it follows a region through a deploy, and refuses options for a final result."""
 
 from __future__ import annotations
 
