@@ -70,7 +70,7 @@ data "aws_iam_policy_document" "state" {
 }
 
 data "aws_iam_policy_document" "deploy" {
-  # Waiver for the resource `*`: the comment at local.services has the reason.
+  # Waiver for the resource `*`: a create action accepts no ARN before the resource exists.
   statement {
     sid       = "WaivedStackServices"
     actions   = [for service in local.services : "${service}:*"]

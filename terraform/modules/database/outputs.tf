@@ -9,7 +9,7 @@ output "cluster_id" {
 }
 
 output "endpoint" {
-  description = "Host name for reads and writes. In a region without the writer, the host is a reader that forwards writes to the writer's region."
+  description = "Host name of the database for reads and writes. In a region without the writer, the host is a reader that forwards writes to the writer's region."
   value       = local.is_writer ? aws_rds_cluster.main.endpoint : aws_rds_cluster.main.reader_endpoint
 
   # The host name of an Aurora cluster accepts connections only after the cluster's first instance exists.

@@ -1,5 +1,5 @@
 output "name_servers" {
-  description = "Name servers to which the parent zone must delegate. The list is empty if `zone_id` was given."
+  description = "Name servers to which the parent zone must delegate. The list of name servers is empty if `zone_id` was given."
   value       = length(aws_route53_zone.main) == 1 ? aws_route53_zone.main[0].name_servers : []
 }
 

@@ -5,7 +5,7 @@ variable "aws_endpoint_url" {
 }
 
 variable "aws_secret" {
-  description = "Reference to the file with the key of an emulated AWS, for mjctl. If the reference is null, mjctl uses AWS itself."
+  description = "Reference to the file with the access key of an emulated AWS, for mjctl. If the reference is null, mjctl uses AWS itself."
   type        = string
   default     = null
 }
