@@ -7,7 +7,8 @@ data "aws_iam_policy_document" "trust" {
       identifiers = ["ecs-tasks.amazonaws.com"]
     }
 
-    # The condition prevents the confused deputy problem: ECS cannot use the role for a task of another account.
+    # The condition on `aws:SourceAccount` prevents the confused deputy problem: ECS cannot use the role for a task of
+    # another account.
     condition {
       test     = "StringEquals"
       variable = "aws:SourceAccount"
