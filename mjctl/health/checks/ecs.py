@@ -141,7 +141,7 @@ async def check_scaling(context: RegionContext) -> Finding:
     if service.desired >= high:
         return warned(
             f"{summary}: autoscaling has reached its maximum",
-            hint=f"raise aws.tasks.max_tasks_per_zone in the environment's file; then {_deploy(context.contract)}",
+            hint=f"raise aws.task.max_tasks_per_zone in the environment's file; then {_deploy(context.contract)}",
             **evidence,
         )
     if service.desired < low:
