@@ -44,7 +44,7 @@ variable "name" {
 }
 
 variable "routes" {
-  description = "Routes by `METHOD /path`. `target`: the function that answers, a key of `targets`. `authorized`: whether the route requires a player's token."
+  description = "Routes by `METHOD /path`. `target`: the key in `targets` of the function that answers the route. `authorized`: whether the route requires a player's token."
   type = map(object({
     authorized = bool
     target     = string
@@ -70,7 +70,7 @@ variable "targets" {
 }
 
 variable "throttle" {
-  description = "Limits for the requests of all players in the region together: requests per second, and the burst above that rate."
+  description = "Limits for the requests of all players in the region together: the requests per second, and the largest number of requests in a burst."
   type = object({
     burst                 = optional(number, 1000)
     rate_limit_per_second = optional(number, 500)

@@ -30,7 +30,7 @@ variable "functions" {
 
   validation {
     condition     = alltrue([for function in var.functions : function.reserved_concurrency >= 1])
-    error_message = "functions.*.reserved_concurrency must be at least 1, so that no function uses the whole concurrency of the account."
+    error_message = "functions.*.reserved_concurrency must be at least 1, because a function without a limit can use the whole concurrency of the account."
   }
 
   validation {
