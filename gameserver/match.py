@@ -140,7 +140,7 @@ class _Snapshot(_Version):
 
 @dataclass(frozen=True)
 class Clock:
-    """Holds the times of a match in ticks.
+    """Holds the tick rate of a match, and its length and the intervals of its frames in ticks.
 
     Attributes:
         tick_rate_hz: ticks in one second.
@@ -179,7 +179,7 @@ class Match:
 
     Attributes:
         spec: facts about the match.
-        clock: times of the match in ticks.
+        clock: the tick rate of the match, and its length and intervals in ticks.
         action_type: the type of a player's input.
         rules: the instance of the rules, which holds the state of the game.
         tick_number: number of ticks since the first player joined.

@@ -1,6 +1,6 @@
 """Checks at the start of a process that every mode can be played.
 
-Without this check, a fault of a game would only show in the game's first match.
+If the process did not check the modes at its start, a fault of a game would stay unnoticed until its first match.
 """
 
 from __future__ import annotations

@@ -57,7 +57,7 @@ end
 GET: Final = _READ_GENERATION % "false" + "return redis.call('GET', ARGV[1] .. g .. ':' .. ARGV[3])"
 
 # Reads the value of a key, and gives the caller's near-cache a lease for the namespace.
-# ARGV[4]: the token for the near-caches that the namespace gets if it has none.
+# ARGV[4]: the token that the namespace gets for its near-caches if it has none.
 # Result: {the encoded value or nil, the value's remaining time to live in ms, the namespace's token for the
 # near-caches}.
 GET_NEAR: Final = """

@@ -55,11 +55,11 @@ redis.call('ZREMRANGEBYSCORE', KEYS[1], '-inf', now - 60000)
 return redis.call('ZRANGE', KEYS[1], now - ARGV[1], '+inf', 'BYSCORE')
 """)
 
-# Keeps a free seat of a match for a player who is about to join.
-# Result: 1 if a seat is kept, 0 if the match has no free seat or does not exist.
+# Reserves a free seat of a match for a player who is about to join (a promise).
+# Result: 1 if the script has reserved a seat for the player, 0 if the match has no free seat or does not exist.
 #
 # KEYS: the hash of the match's seats, and the JSON of the match's `MatchSpec`.
-# ARGV: a new id for the kept seat, the time in ms for which the seat is kept, and the TTL of the hash of seats in s.
+# ARGV: a new id for the reserved seat, the length of the reservation in ms, and the TTL of the hash of seats in s.
 _PROMISE = Script("""
 local spec = redis.call('GET', KEYS[2])
 if not spec then return 0 end

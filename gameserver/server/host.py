@@ -370,7 +370,8 @@ class MatchHost:
         await asyncio.gather(*self._adopting.values(), return_exceptions=True)
         rooms = [room for room in self.rooms.values() if not room.closing]
         for start in range(0, len(rooms), _HAND_OVER_CHUNK):
-            # Only the matches of one chunk stop at a time. The other matches continue until their chunk is handed over.
+            # The server hands over at most `_HAND_OVER_CHUNK` matches at a time, and only these matches stop. The other
+            # matches continue until the server hands them over.
             chunk = rooms[start : start + _HAND_OVER_CHUNK]
             for room in chunk:
                 room.closing = True

@@ -183,7 +183,9 @@ async def verify(
             entries = [await find_backup(store, wanted, damaged=True)]
         if not entries:
             raise NotFoundError(
-                "there is no backup yet", where=store.location, hint="`mjctl backup create` makes a backup"
+                "there is no backup yet",
+                where=store.location,
+                hint="`mjctl backup create --region REGION` makes a backup",
             )
         unlocker = Unlocker(contract, clients)
         return [await verifying.verify(store, entry, [unlocker], on_progress=on_progress) for entry in entries]

@@ -312,7 +312,7 @@ async def _write_batch(clients: RegionClients, table: str, requests: Sequence[di
     raise UnreachableError(
         "DynamoDB throttles the writes",
         where=table,
-        hint="repeat the command later. The items that are already written stay in the table",
+        hint="repeat the same command later. The items that are already written stay in the table",
     )
 
 

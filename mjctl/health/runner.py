@@ -24,8 +24,8 @@ from mjctl.models.errors import MjctlError, NotFoundError
 # "timeout".
 _AWS_TIMEOUT_SECONDS = 2.5
 # Maximum number of concurrent checks in each region. The time limit of a check includes the time in which other checks
-# use the processor, so too many concurrent checks would let each other time out. The maximum applies to each region
-# alone, so that a region that hangs does not delay the checks of other regions.
+# use the processor, so too many concurrent checks would let each other time out. Each region has its own
+# maximum of concurrent checks, so that a region that hangs does not delay the checks of other regions.
 _CHECKS_AT_A_TIME = 16
 
 

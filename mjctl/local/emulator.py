@@ -184,7 +184,10 @@ def _copies(wanted: Mapping[str, Callable[[], Any]]) -> tuple[dict[str, Any], se
 
 
 def use_for_functions(key: AwsKey) -> None:
-    """Make the Lambda functions that ministack runs sign requests with `key` instead of the account id."""
+    """Give `key` to the Lambda functions of the emulator ministack, so that they sign their requests with the key.
+
+    ministack itself gives a function the account id as its access key id.
+    """
     from ministack.core import lambda_runtime
     from ministack.services import lambda_svc
 

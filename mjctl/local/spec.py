@@ -21,7 +21,8 @@ class ProcessSpec:
 
     Attributes:
         name: The program's name in the supervisor.
-        kind: The kind of program.
+        kind: The program of the process: `redis`, `postgres`, `aws` (the emulated AWS) or `gameserver` (a game server,
+            the API or the worker).
         owner: The id of the Terraform resource to which the process belongs. When Terraform replaces the resource, the
             process belongs to the new resource, and the destruction of the old resource must not stop the process.
         region_dir: The folder of the region.

@@ -53,7 +53,7 @@ def cli_configuration(mirror: Path | None) -> str:
 
 
 def provider_variables(environment: Mapping[str, str], home: Path) -> dict[str, str]:
-    """Return the environment variables about providers that a Terraform process needs in addition to `environment`.
+    """Return the variables for Terraform's providers that mjctl adds to the variables of a Terraform process.
 
     Args:
         environment: The environment variables that the Terraform process receives from the shell.

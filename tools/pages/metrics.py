@@ -29,7 +29,7 @@ CPU and file descriptors follow as `process_*`.
 """
 _HEALTH = """
 `mjctl health --output prometheus` prints the result of all checks in the same format. Write it into a file for the
-text file collector of the node exporter, or send it to a push gateway. A failed check that players notice is
+text file collector of the node exporter, or send the output to a push gateway. A failed check that players notice is
 `mjctl_health_check_status{severity="critical"} == 2`.
 """
 

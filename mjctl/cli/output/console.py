@@ -16,7 +16,7 @@ from mjctl.cli.output.printable import printable
 # and copying.
 _WIDTH_OFF_A_TERMINAL = 10_000
 _WIDEST = 10_000
-# The smallest width of a table in characters. A narrower terminal wraps the lines of the table.
+# The smallest terminal width, in characters, for which mjctl lays out its output. A narrower terminal wraps lines.
 _NARROWEST = 20
 _DEFAULT_SIZE = (80, 24)
 

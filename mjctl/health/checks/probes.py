@@ -24,8 +24,8 @@ if TYPE_CHECKING:
     from gameserver.client import ApiError, GameClient, MatchReport, MatchTicket
 
 _MODE = "probe"
-# Time limit of the check `match`. A match of the mode `probe` lasts at most 10 s. The rest of the time limit is for the
-# log-in, the start of the match and the wait for the stored result.
+# Time limit of the check `match`. A match of the mode `probe` takes at most 10 s of it. The other 10 s are for the log-in,
+# the start of the match and the wait for the stored result.
 _MATCH_TIMEOUT_SECONDS = 20.0
 _LOOK_INTERVAL_SECONDS = 0.1
 _PERSIST_TIMEOUT_SECONDS = 6.0

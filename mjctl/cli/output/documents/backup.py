@@ -215,7 +215,9 @@ class ComparisonDocument(JsonDocument):
     name: str
     target: str
     archived: int = Field(description="number of records of the part in the backup")
-    expired: int = Field(description="number of records whose time to live was over before the restore wrote them")
+    expired: int = Field(
+        description="number of records that had expired when the restore began, so it did not write them"
+    )
     expiring: int = Field(
         description="number of records that can expire during the comparison, so they are not compared"
     )

@@ -98,7 +98,8 @@ class Workers:
     def kill_one(self) -> None:
         """Kill the oldest worker, unless it is the only worker.
 
-        If the only worker were killed, no worker would process an event on a slow machine.
+        If the only worker were killed, no worker would process events until a new worker has started, which takes long
+        on a slow machine.
         """
         if len(self._alive) > 1:
             self._alive.pop(0).process.send_signal(signal.SIGKILL)
