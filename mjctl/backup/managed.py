@@ -347,9 +347,9 @@ async def _rehearse(clients: RegionClients, item: ManagedBackup, key: str, copy:
 def _as_counted(expected: int | None, live: int, restored: int) -> bool:
     """Return whether the number of items in a restored table is plausible.
 
-    If the live table's number of items has not changed since its backup, the copy must have exactly this number. Otherwise
-    the copy's number of items must be between the number before the backup and the number during the drill. A tolerance of one percent allows for items that were added and
-    removed between backup and drill.
+    If the live table's number of items has not changed since its backup, the copy must have exactly this number.
+    Otherwise the copy's number of items must be between the number before the backup and the number during the drill. A
+    tolerance of one percent allows for items that were added and removed between backup and drill.
 
     Args:
         expected: number of items that mjctl counted shortly before the backup; None if the backup does not record it:

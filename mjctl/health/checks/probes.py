@@ -24,7 +24,7 @@ if TYPE_CHECKING:
     from gameserver.client import ApiError, GameClient, MatchReport, MatchTicket
 
 _MODE = "probe"
-# Time limit of the check `match`. A match of the mode `probe` takes at most 10 s of it. The other 10 s are for the log-in,
+# Time limit of the check `match`. A match of the mode `probe` takes at most 10 s. The other 10 s are for the log-in,
 # the start of the match and the wait for the stored result.
 _MATCH_TIMEOUT_SECONDS = 20.0
 _LOOK_INTERVAL_SECONDS = 0.1
