@@ -56,7 +56,7 @@ class NamespaceResult:
     """Describes the invalidation of a namespace.
 
     Attributes:
-        namespace: the namespace.
+        namespace: the name of the namespace.
         keys: number of keys that were invalidated, or that would be invalidated without `dry_run`.
         generation: the new generation number of the namespace; None for a dry run and for a namespace that does not
             exist.

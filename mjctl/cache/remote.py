@@ -1,4 +1,7 @@
-"""Reads and changes a private cache by invocations of the ops function. A long search takes several invocations."""
+"""Reads and changes a private cache by invocations of the ops function.
+
+A search through many keys takes several invocations.
+"""
 
 from __future__ import annotations
 

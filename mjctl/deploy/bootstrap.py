@@ -176,7 +176,8 @@ def _remove_local_state(stack: Stack) -> None:
 def _lay_out(workspace: Workspace, code: Path) -> None:
     """Copy the stack `bootstrap` and its modules to `code`.
 
-    mjctl changes the copy when the state of `bootstrap` moves, because Terraform reads the place of a state from code.
+    mjctl changes the copied code when the state of `bootstrap` moves, because Terraform reads the place of a state from
+    the stack's code.
     """
     shutil.rmtree(code, ignore_errors=True)
     source = workspace.project_dir / "terraform"

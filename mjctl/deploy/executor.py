@@ -195,7 +195,7 @@ class Deployment:
         return [await self._load_unit(desired, plan) for desired, plan in zip(states, saved, strict=True)]
 
     async def apply(self, planned: Sequence[PlannedUnit]) -> list[UnitResult]:
-        """Apply the plans that `plan` or `load_saved` returned. A unit that fails does not stop the other units."""
+        """Apply all plans that `plan` or `load_saved` returned, even if the apply of one unit fails."""
         return await self._each(planned, self._apply)
 
     async def destroy(self, planned: Sequence[PlannedUnit]) -> list[UnitResult]:

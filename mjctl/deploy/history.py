@@ -86,7 +86,7 @@ class Record:
 class History:
     """Reads and writes the history of one environment.
 
-    The history of a local environment is one file. Each line of the file is appended by a single write, so that two
+    The history of a local environment is one file, and a single write appends each line of this file, so that two
     concurrent runs never mix their lines.
 
     Raises:
@@ -180,8 +180,8 @@ def _region_record(result: UnitResult) -> UnitRecord:
         revision=result.revision,
         refused=result.refused,
         seconds=round(result.seconds, 2),
-        # Record only the first line of the error, because Terraform's output can be long. The log of the unit has all
-        # lines of the error.
+        # Record only the first line of the error, because Terraform's output can be long, and the log of the unit has
+        # all lines of the error.
         error=result.error.what.splitlines()[0] if result.error else None,
     )
 

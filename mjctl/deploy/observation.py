@@ -229,7 +229,7 @@ def _data_plane_differences(stack: Stack, contract: Contract) -> tuple[Differenc
         raise UnreachableError(
             f"a request to the emulated AWS failed, so the data plane was not compared with the last deploy: {error}",
             where=f"{stack.where}, {spec.endpoint}",
-            hint=f"the log of the emulated AWS says why: {layout.log('aws')}",
+            hint=f"the log of the emulated AWS says why the request failed: {layout.log('aws')}",
         ) from error
 
 

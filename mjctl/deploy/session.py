@@ -145,8 +145,8 @@ class DeploySession:
 
         Args:
             regions: The names of the regions.
-            named: True to raise an error for a region that is not deployed, because the operator has named the regions.
-                False to return the outcome NOT_DEPLOYED for a region that is not deployed.
+            named: True if the operator has named the regions, so a region that is not deployed is an error. If `named`
+                is False, a region that is not deployed gets a result with the outcome NOT_DEPLOYED.
 
         Raises:
             NotFoundError: A named region is not deployed, or no region is deployed.
@@ -316,7 +316,7 @@ class DeploySession:
         Raises:
             UsageError: The environment keeps its Terraform states on this machine and needs no bucket.
             MjctlError: The plan was not approved, or the creation of the bucket or the move of the state of `bootstrap`
-                is not complete. The next run of `bootstrap` continues the work.
+                is not complete. The next run of `bootstrap` continues the creation or the move.
         """
         from mjctl.deploy.bootstrap import import_existing, move_state, prepare
 

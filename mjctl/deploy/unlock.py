@@ -41,7 +41,7 @@ async def unlock_region(workspace: Workspace, environment: Environment, unit: st
             f"another run works on {unit}: `{holder.get('purpose')}` by {holder.get('user')}@{holder.get('host')}, "
             f"pid {holder.get('pid')}",
             where=stack.where,
-            hint="wait until that run ends, or stop that run with Ctrl-C, which releases the lock too",
+            hint="wait until the other run ends, or stop the other run with Ctrl-C, which releases the lock too",
         )
     if stack.remote is not None:
         return _unlock_remote(stack, stack.remote, lock_id)
@@ -59,8 +59,8 @@ def _unlock_remote(stack: Stack, remote: RemoteState, lock_id: str | None) -> st
         raise LockedError(
             f"{holder} has locked the state since {note.get('Created', 'an unknown time')}, on another machine",
             where=stack.where,
-            hint=f"make sure that no Terraform runs on that machine, then: `mjctl unlock --env {stack.environment} "
-            f"--region {stack.unit} --id {noted_id}`",
+            hint=f"make sure that no Terraform of {holder} runs any more, then: "
+            f"`mjctl unlock --env {stack.environment} --region {stack.unit} --id {noted_id}`",
         )
     if lock_id is not None and lock_id != noted_id:
         raise LockedError(
@@ -91,7 +91,7 @@ async def _unlock_local(stack: Stack, lock_id: str | None) -> str:
         raise LockedError(
             "a Terraform process has locked the state, and the lock note of the process is damaged",
             where=f"{stack.where}, {note}",
-            hint=f"wait until that process has ended, or end it; then repeat `mjctl unlock --env "
+            hint=f"wait until the Terraform process has ended, or end it; then repeat `mjctl unlock --env "
             f"{stack.environment} --region {stack.unit}`",
         )
     await operations.force_unlock(Runner(find_engine(), Cancellation()), stack, noted_id)

@@ -36,8 +36,8 @@ class Traffic:
         region: The name of the region.
         players: The number of connected players.
         matches: The number of running matches.
-        closed_to: None if the region takes players. A closed local region has the regions to which its API sends
-            players. A closed region on AWS has (), because DNS chooses the other region.
+        closed_to: The regions to which the API of a closed local region sends players, or None if the region takes
+            players. For a closed region on AWS `closed_to` is (), because DNS sends its players to other regions.
     """
 
     region: str
@@ -49,7 +49,7 @@ class Traffic:
 def probes_of(contract: Contract) -> tuple[str, ...]:
     """Return the names of the health checks that tell whether a region can take players.
 
-    On AWS the list has no check that logs in or plays, because DNS may send the requests of such a check to another
+    On AWS no returned check logs in or plays, because DNS may send the requests of such a check to another
     region.
     """
     return _PLAYED if contract.managed is None else _OBSERVED
@@ -75,8 +75,8 @@ async def closed_to(contract: Contract) -> tuple[str, ...] | None:
     """Read whether a region is closed, and to which regions the API of a closed local region sends players.
 
     Returns:
-        None if the region takes players. The result for a closed local region is the regions to which its API sends
-        players. The result for a closed region on AWS is (), because DNS chooses the other region.
+        The regions to which the API of a closed local region sends players, or None if the region takes players. The
+        result for a closed region on AWS is (), because DNS sends its players to other regions.
 
     Raises:
         UnreachableError: The Redis of the local region, or AWS, does not answer.

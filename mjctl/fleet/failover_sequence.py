@@ -2,8 +2,9 @@
 
 A program can call this module without a console.
 
-The writer moves before the players. If the writer cannot move, a failover does not move players. If players moved first
-and the move of the writer then failed, DNS caches would keep players in regions that cannot write.
+A failover moves the database's writer before the players. If the writer cannot move, a failover does not move players.
+If players moved first and the move of the writer then failed, DNS caches would keep players in regions that cannot
+write.
 
 The methods of Failover block, so a coroutine calls a method of Failover through `asyncio.to_thread`.
 """
@@ -260,7 +261,8 @@ class Failover:
         dns = await _dns(own)
         summary = f"{name} takes players again" if changed else f"{name} was not excluded"
         if changed and dns:
-            # After the return, the region's alarm decides whether DNS includes the region, so DNS may still exclude it.
+            # Once mjctl has opened the region, the region's alarm decides whether DNS includes it, so DNS may still
+            # exclude the region.
             summary = dns[0].summary
         steps.append(Step("traffic", "done" if changed else "unchanged", summary))
         probes = await self._probe(own)

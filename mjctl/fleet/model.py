@@ -17,10 +17,10 @@ class ServerRow:
 
     Attributes:
         id: The id of the server.
-        zone: The availability zone.
+        zone: The availability zone of the server.
         state: `ready`, `draining`, `drained` (an operator has stopped the server), `not ready`, or `no answer` (the
-            server runs and does not answer). For a server that does not run, the state that the supervisor or ECS
-            reports, e.g. `stopped` or `provisioning`.
+            server runs and does not answer). For a server that does not run, `state` is the state that the supervisor
+            or ECS reports, e.g. `stopped` or `provisioning`.
         pid: The process id, or None on AWS and for a server that does not run.
         players: The number of connected players, or None if the server does not answer.
         max_players: The largest number of players that the server accepts, or None if the server does not answer.

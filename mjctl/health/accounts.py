@@ -16,9 +16,10 @@ class ProbeAccount:
     """Describes the account of a probe player.
 
     Attributes:
-        user_pool_id: the id of the user pool that has the account. If the pool was replaced, the account is not used.
+        user_pool_id: the id of the user pool that has the account. If the region has another user pool now, the account
+            is not used.
         email: the mail address with which the probe player logs in.
-        password: the password.
+        password: the password with which the probe player logs in.
         display_name: the name of the probe player that other players see.
         internal: whether the user pool lists the account as an internal account. A file of an older version of mjctl
             has no field `internal`, so a new account replaces the file's account.

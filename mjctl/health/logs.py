@@ -15,9 +15,9 @@ def log_command(contract: Contract, part: str) -> str:
     """Return the command, in backquotes, that shows the end of a part's log.
 
     Args:
-        part: for a local region the name of a process: redis, postgres, aws, api, worker or a game server. For a region
-            on AWS the purpose of a function (api, auth, persistence, ops), or `worker` for `persistence`; any other
-            name stands for the game servers.
+        part: the part whose log the command shows. In a local region `part` is the name of a process: redis, postgres,
+            aws, api, worker or a game server. In a region on AWS `part` is a function (api, auth, persistence, ops), or
+            `worker` for `persistence`. Any other `part` in a region on AWS means the game servers.
     """
     if contract.fleet.run_dir is not None:
         log = Path(contract.fleet.run_dir).parent / "logs" / f"{part}.log"

@@ -20,8 +20,8 @@ class LoadPlan:
         match_seconds: length of a match in seconds.
         players_per_match: number of bots in a match.
         sign_up_concurrency: number of bots that sign up at the same time.
-        settle_seconds: the seconds after the last match in which all results must reach PostgreSQL and DynamoDB. A
-            match that is stored later counts as missing.
+        settle_seconds: the seconds after the last match in which all results must reach PostgreSQL and DynamoDB; a
+            match whose result is stored later counts as missing.
     """
 
     run_id: str

@@ -78,7 +78,7 @@ def find_queue(contract: Contract, name: str) -> Queue:
     """Return the queue that the contract calls `name`.
 
     Raises:
-        NotFoundError: the region has no queue `name`. The hint lists the region's queues.
+        NotFoundError: the region has no queue `name`; the error's hint lists the region's queues.
     """
     try:
         return contract.queues[name]

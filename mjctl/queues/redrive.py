@@ -17,8 +17,8 @@ from mjctl.queues.operations import HOLD_SECONDS, find_queue
 
 # SendMessageBatch accepts 10 entries and, since August 2025, 1 MiB (1,048,576 bytes) in total.
 # https://docs.aws.amazon.com/AWSSimpleQueueService/latest/APIReference/API_SendMessageBatch.html has the limits. Some
-# AWS partitions and emulators still enforce the earlier limit of SQS, 256 KiB (262,144 bytes). A batch stays below 256
-# KiB, and a larger message is sent alone.
+# AWS partitions and emulators still enforce the earlier limit of SQS, 256 KiB (262,144 bytes). A batch of a
+# redrive therefore stays below 256 KiB, and a message above 250,000 bytes is sent alone.
 MAX_BATCH_MESSAGES = 10
 MAX_BATCH_BYTES = 250_000
 _ATTRIBUTE_PARTS = frozenset({"DataType", "StringValue", "BinaryValue"})
@@ -98,8 +98,8 @@ async def redrive(
         try:
             await run.work(per_second, on_progress)
         finally:
-            # Ignore an error of SQS, because SQS shows the held messages to other readers after HOLD_SECONDS in any
-            # case.
+            # Ignore an error of SQS, because the messages that the redrive has hidden become visible to other readers
+            # after HOLD_SECONDS in any case.
             with suppress(MjctlError):
                 await release(clients, queue.dead_letter.url, list(run.held.values()))
         remaining = (await queue_depth(clients, queue.dead_letter.url)).total
@@ -199,8 +199,8 @@ class _Redrive:
         except MjctlError as error:
             if not _concerns_a_message(error):
                 raise
-            # SQS rejects a whole batch because of a single message that is too large. Send the halves of the batch
-            # separately, until only the large message is rejected.
+            # SQS rejects a whole batch if a single message is too large. Send the halves of a rejected batch
+            # separately, until SQS rejects only the message that is too large.
             if len(batch) > 1:
                 middle = len(batch) // 2
                 return await self._send(batch[:middle]) + await self._send(batch[middle:])

@@ -1,6 +1,6 @@
 """The data-loss policy: a plan must not delete or replace a store of players' data, or a resource that the data needs.
 
-The option --allow-data-loss allows a plan that violates the policy.
+The option --allow-data-loss allows a plan that violates the data-loss policy.
 """
 
 from __future__ import annotations

@@ -8,11 +8,12 @@ from pathlib import Path
 
 
 def commit_of(project: Path) -> str | None:
-    """Return the first 12 hexadecimal digits of the commit HEAD of the checkout `project`.
+    """Return the commit HEAD of the checkout `project`.
 
     Returns:
-        The digits, followed by `+changes` if a file in gameserver, web, terraform or configs has uncommitted changes.
-        None if git is not installed, fails, or finds no git checkout in `project`.
+        The commit's first 12 hexadecimal digits, followed by `+changes` if a file in gameserver, web, terraform or
+        configs has uncommitted changes. The result is None if git is not installed, fails, or finds no git checkout in
+        `project`.
     """
     try:
         head = _git(project, "rev-parse", "--short=12", "HEAD")

@@ -44,7 +44,7 @@ class PlanFolder:
                 raise PermissionDeniedError(
                     "plans are saved in a folder, and this path is not a folder",
                     where=str(self.path),
-                    hint="name a folder, or a path that does not exist yet",
+                    hint="name a folder for the plans, or a path that does not exist yet",
                 )
             self.path.mkdir(mode=0o700, parents=True, exist_ok=True)
             self.path.chmod(0o700)

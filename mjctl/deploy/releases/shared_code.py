@@ -85,7 +85,7 @@ class SharedCode:
             raise VerificationError(
                 f"the shared code of a release is damaged: {error}",
                 where=self._where(name),
-                hint="check out the code of that release with git and deploy it",
+                hint="check out the code of the release with git and deploy it",
             ) from error
         return True
 
@@ -110,7 +110,7 @@ class SharedCode:
             raise VerificationError(
                 f"the shared code of revision {release.revision} differs from the code that was deployed",
                 where=self._where(f"{release.terraform}-{release.game}"),
-                hint="check out the code of that revision with git and deploy it",
+                hint=f"check out the code of revision {release.revision} with git and deploy it",
             )
 
     def prune(self, wanted: Collection[str]) -> None:

@@ -188,8 +188,8 @@ class ReleaseStore:
             raise NotFoundError(
                 f"the code of revision {entry.revision} is not kept any more",
                 where=str(self._folder),
-                hint="check out the code of that revision and deploy it; "
-                f"`mjctl history --env {stack.environment}` shows its commit",
+                hint=f"check out the code of revision {entry.revision} and deploy it; "
+                f"`mjctl history --env {stack.environment}` shows the commit of each revision",
             )
         return replace(stack, source_dir=source)
 
@@ -201,8 +201,8 @@ class ReleaseStore:
         """
         shared = self._shared()
         code = self._code_dir(release)
-        # If the folder has no file `terraform.files`, an earlier version of mjctl has kept the release and has uploaded
-        # it already.
+        # If the release's folder has no file `terraform.files`, an earlier version of mjctl has kept the release and
+        # has uploaded the release's code already.
         if shared is None or not (code / _FILES).is_file():
             return
         names = (code / _FILES).read_text(encoding="utf-8").splitlines()
@@ -293,7 +293,7 @@ class UnitReleases:
         """Record a completed apply of `release`, and keep the gate's verdict on an earlier apply of the revision."""
         entries = self.entries()
         if entries and entries[0].release == release and entries[0].variables == variables:
-            # This apply repeats the last apply with the same release and variables, so keep the time of the last apply.
+            # This apply has the same release and variables as the apply before it, so keep the earlier apply's time.
             self._files.remove(_ATTEMPT)
             return
         known = next((entry for entry in entries if entry.revision == release.revision), None)
@@ -398,8 +398,8 @@ def _appear(folder: Path, fill: Callable[[Path], None]) -> None:
             fill(temporary)
             temporary.rename(folder)
         except OSError:
-            # If the folder exists now, another run of mjctl has created it with the same content, because the folder is
-            # named by a digest.
+            # If `rename` failed because `folder` exists, another run of mjctl has created `folder` with the same
+            # content, because the folder's name is the digest of its content.
             if not folder.is_dir():
                 raise
         finally:

@@ -27,7 +27,7 @@ def checks(contract: Contract) -> Iterator[Check]:
 
 @dataclass(frozen=True, order=True)
 class _Copy:
-    """Describes a backup of `resource` that can be decrypted and restored. Copies are ordered by `created_at`."""
+    """Describes a backup of `resource` that can be decrypted and restored. Backups are ordered by `created_at`."""
 
     created_at: datetime
     kind: str
@@ -87,8 +87,9 @@ async def _missing(
 ) -> Finding:
     """Return the finding for data stores that have no usable backup.
 
-    The finding is a warning while all data stores without a backup are younger than the recovery point objective. For
-    an older data store the finding is a failure, or a warning in a local region.
+    The finding is a warning in a local region, or while all data stores without a backup are younger than the recovery
+    point objective. If a data store without a backup is older than the recovery point objective, and the region is not
+    local, the finding is a failure.
     """
     contract = context.contract
     usable = " that can be decrypted" if unusable else ""

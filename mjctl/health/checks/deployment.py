@@ -18,7 +18,8 @@ def half_made(environment: str, region: str, holder: Mapping[str, object] | None
     Args:
         environment: name of the environment.
         region: name of the region.
-        holder: the record of the run that changes the region now; None if the run was interrupted.
+        holder: the record of the run that changes the region now; None if no run changes it, because the last run was
+            interrupted.
     """
     if holder is not None:
         return CheckResult(
@@ -35,6 +36,6 @@ def half_made(environment: str, region: str, holder: Mapping[str, object] | None
         region,
         CheckStatus.FAIL,
         "the region is only partly deployed: the last deploy was interrupted",
-        hint=f"`mjctl deploy --env {environment} --region {region}` completes the region",
+        hint=f"`mjctl deploy --env {environment} --region {region}` creates the missing parts of the region",
         severity=Severity.MAJOR,
     )

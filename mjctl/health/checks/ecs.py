@@ -52,8 +52,8 @@ async def check_service(context: RegionContext) -> Finding:
     if service.running < service.desired:
         return warned(
             f"{counts}: {service.last_event}",
-            hint="ECS starts the missing tasks: look again in a minute. If tasks are still missing, the last event of "
-            "the service shows the cause",
+            hint="ECS starts the missing tasks: look again in a minute. If tasks are still missing after a "
+            "minute, the last event of the ECS service shows the cause",
             **evidence,
         )
     return passed(counts, **evidence)
@@ -108,8 +108,8 @@ async def check_zones(context: RegionContext) -> Finding:
     if empty and sum(running.values()) >= len(zones):
         return warned(
             f"{summary}: no task runs in {', '.join(empty)}",
-            hint="see in the AWS Health Dashboard whether the zone is impaired, and whether its subnet has free "
-            "addresses; ECS starts tasks in the zone again automatically",
+            hint="look in the AWS Health Dashboard for a fault of the zone, and in the VPC console for free addresses "
+            "in the zone's subnet. ECS starts tasks in the zone again automatically",
             **evidence,
         )
     if empty:

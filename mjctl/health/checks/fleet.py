@@ -83,8 +83,9 @@ def _process(process: Process) -> CheckFunction:
             evidence |= {"incident": incident.kind, "incident_pid": incident.pid}
             return failed(
                 f"{incident.kind} {_seconds_since(incident.at):.0f} s ago (pid {incident.pid}), now {info.state}",
-                hint="the supervisor has restarted the process, and this check passes again in a few seconds. If the "
-                f"process ends again, the log of the process shows why: {log_command(context.contract, process.name)}",
+                hint="the supervisor has restarted the process, and the check of the process passes again in a few "
+                "seconds. If the process ends again, the log of the process shows why it ended: "
+                f"{log_command(context.contract, process.name)}",
                 **evidence,
             )
         if info.state == "STARTING":
@@ -177,8 +178,9 @@ async def check_api(context: RegionContext) -> Finding:
     if answer.status != 200:
         return failed(
             f"the HTTP API answers with HTTP status {answer.status}",
-            hint="if the check `function/api` or `database` fails, follow the advice of that check. If neither "
-            f"of these checks fails, the log of the function `api` shows the cause: {log_command(contract, 'api')}",
+            hint="if the check `function/api` or `database` fails, follow the advice of that check. If both "
+            "checks pass, the log of the function `api` shows why the HTTP API is not ready: "
+            f"{log_command(contract, 'api')}",
             url=url,
             answer=answer.body,
         )
@@ -203,7 +205,7 @@ async def _ready(context: RegionContext, part: str, name: str, base_url: str) ->
         return failed(
             f"not ready: {why_not_ready(answer)}",
             hint=f"if the check of a dependency fails, follow the advice of that check: {part} then becomes ready "
-            f"automatically. If no such check fails, the log of {part} shows why {part} is not ready: "
+            f"automatically. If the checks of all dependencies pass, the log of {part} shows why {part} is not ready: "
             f"{log_command(context.contract, name)}",
             url=f"{base_url}/readyz",
             answer=answer.body,

@@ -74,7 +74,8 @@ def _dead_letters(purpose: str, queue: str) -> CheckFunction:
             return failed(
                 f"{depth.total} invocations of the function failed after all retries",
                 hint=f"`aws sqs receive-message --queue-url {url} --region {context.contract.region}` shows a failed "
-                f"invocation; the function's log shows why: {log_command(context.contract, purpose)}",
+                "invocation; the function's log shows why the invocation failed: "
+                f"{log_command(context.contract, purpose)}",
                 messages=depth.total,
             )
         return passed("empty" if depth.total == 0 else f"{depth.total} messages", messages=depth.total)
@@ -127,7 +128,7 @@ async def check_alarm_topic(context: RegionContext) -> Finding:
             + (f"{len(pending)} subscriptions are not confirmed yet" if pending else "their topic has no subscription"),
             hint="set aws.notify_emails in the environment's file, and run `mjctl deploy --env "
             f"{context.contract.environment} --region {context.contract.region}`. Each recipient must then open the "
-            "link in the mail from AWS",
+            "link in AWS's mail, which confirms the subscription",
             **evidence,
         )
     return passed(f"{confirmed} subscriber{'s' if confirmed != 1 else ''}", **evidence)

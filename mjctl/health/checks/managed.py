@@ -102,7 +102,7 @@ async def check_cache(context: RegionContext) -> Finding:
         return failed(
             f"{managed.cache_group} is {group['Status']}",
             hint="`aws elasticache describe-events --source-type replication-group --source-identifier "
-            f"{managed.cache_group} --region {context.contract.region}` shows why",
+            f"{managed.cache_group} --region {context.contract.region}` shows the cause of this status",
             **evidence,
         )
     figures = await newest(

@@ -24,8 +24,8 @@ if TYPE_CHECKING:
     from gameserver.client import ApiError, GameClient, MatchReport, MatchTicket
 
 _MODE = "probe"
-# Time limit of the check `match`. A match of the mode `probe` takes at most 10 s. The other 10 s are for the log-in,
-# the start of the match and the wait for the stored result.
+# Time limit of the check `match`. A match of the mode `probe` takes at most 10 s of this time limit. The other 10 s of
+# the time limit are for the log-in, the start of the match and the wait for the match's stored result.
 _MATCH_TIMEOUT_SECONDS = 20.0
 _LOOK_INTERVAL_SECONDS = 0.1
 _PERSIST_TIMEOUT_SECONDS = 6.0
@@ -53,7 +53,7 @@ async def check_login(context: RegionContext) -> Finding:
     if not profile.get("player_id"):
         return failed(
             "the API returned a profile without a player id",
-            hint=f"the API's log shows why: {log_command(context.contract, 'api')}",
+            hint=f"the API's log shows why the profile has no id: {log_command(context.contract, 'api')}",
         )
     return passed(
         f"log-in {_ms(started, logged_in)} ms, refresh {_ms(logged_in, refreshed)} ms, "
@@ -101,8 +101,8 @@ async def check_match(context: RegionContext) -> Finding:
         return failed(
             f"the match was played, but {_PERSIST_TIMEOUT_SECONDS:g} s later its state is "
             f"{record.database_state or 'absent'} in PostgreSQL and {record.table_state or 'absent'} in DynamoDB",
-            hint="if the check `worker`, `queue` or `dead-letters` fails, follow the advice of that check. If none "
-            "of them fails, look again: the match's result may still be in the queue",
+            hint="if the check `worker`, `queue` or `dead-letters` fails, follow the advice of that check. If the "
+            "checks of the worker and the queues pass, look again: the match's result may still be in the queue",
             **evidence,
         )
     if (not private and dict(record.database_scores) != scores) or dict(record.table_scores) != scores:
