@@ -84,7 +84,8 @@ def read_json(path: Path) -> dict[str, Any]:
 def file_lock(path: Path) -> Iterator[None]:
     """Wait for an exclusive lock on the file `path`, and hold the lock until the end of the block.
 
-    The lock's file and folder are created if they are missing. The kernel releases the lock when the process ends.
+    The lock's file and folder are created if they are missing. When the process that holds the lock ends, the kernel
+    releases the lock.
     """
     path.parent.mkdir(mode=0o700, parents=True, exist_ok=True)
     descriptor = os.open(path, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o600)

@@ -173,7 +173,7 @@ class ArchiveReader:
 
         Raises:
             DamagedObject: a chunk is missing or altered, or the part's records differ from the manifest's count and
-                digest. A difference from the manifest is found only after the last chunk.
+                digest. `read` finds a difference from the count or digest only after the part's last chunk.
         """
         digest = RecordDigest()
         ahead: list[asyncio.Task[list[bytes]]] = []
@@ -235,6 +235,6 @@ class ArchiveReader:
 
 def _position(backup_id: str, kind: Kind, name: str, index: int) -> bytes:
     parts = (FORMAT.encode(), backup_id.encode(), kind.value.encode(), name.encode(), str(index).encode())
-    # Write the length of each field before the field. Without lengths, the fields ("ab", "c") and ("a", "bc") would be
-    # the same bytes, and a chunk could take the place of another chunk.
+    # Write the length of each field of a chunk's position before the field. Without the lengths, the fields ("ab", "c")
+    # and ("a", "bc") would be the same bytes, and a chunk could take the place of another chunk.
     return b"".join(len(part).to_bytes(2, "big") + part for part in parts)

@@ -1,6 +1,6 @@
 """Reads and writes cache namespaces as records: `[key, payload, expiry in ms since the epoch]` in MessagePack.
 
-A record contains the moment at which its key expires, not the remaining time. With the remaining time, a restore would
+A record contains the moment at which its key expires. If it contained the key's remaining time to live, a restore would
 bring back a key that has expired since the backup.
 """
 

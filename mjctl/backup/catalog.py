@@ -149,8 +149,8 @@ def parse_manifest(data: bytes) -> SignedManifest:
         raise ValueError(f"{MANIFEST_NAME} cannot be read: {error}") from None
     if signed.manifest.format != FORMAT:
         raise ValueError(f"{MANIFEST_NAME} has format {signed.manifest.format!r}, this version of mjctl reads {FORMAT}")
-    # Reject a manifest whose bytes differ from the output of `encode_manifest`. The signature covers only the decoded
-    # values, and would not detect changed white space, changed escapes or another order of keys.
+    # Reject a manifest whose bytes differ from the output of `encode_manifest`. The manifest's signature covers only
+    # the decoded values, and would not detect changed white space, changed escapes or another order of keys.
     if encode_manifest(signed) != data:
         raise ValueError(f"{MANIFEST_NAME} was altered: its bytes are not as mjctl writes them")
     return signed

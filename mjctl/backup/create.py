@@ -26,8 +26,8 @@ from mjctl.models.errors import VerificationError
 # Type of the function that shows the progress of a backup or restore. The arguments are the label of a part, and the
 # number of the part's records that were processed since the last call.
 OnProgress = Callable[[str, int], None]
-# Time limit of one AWS request or Redis command of a backup. The default limit of 10 s is too short to read a page of a
-# large table.
+# Time limit of one AWS request or Redis command of a backup. The default time limit of `RegionClients` (10 s) is too
+# short to read a page of a large DynamoDB table.
 TIMEOUT_SECONDS = 30.0
 _ATTEMPTS = 5
 
@@ -228,8 +228,8 @@ async def _undo(writing: _Writing) -> None:
     for writer in writing.writers:
         await writer.abort()
     own = f"{writing.backup_id}/"
-    # Delete the manifest before the chunks. An interrupted deletion then leaves an incomplete backup, and not a backup
-    # that has a manifest and lacks chunks.
+    # Delete the manifest before the chunks, so that an interrupted deletion leaves an incomplete backup, and not a
+    # backup that has a manifest and lacks chunks.
     names = sorted(
         (item.name for item in await writing.store.list() if item.name.startswith(own)),
         key=lambda name: not name.endswith(f"/{MANIFEST_NAME}"),

@@ -31,7 +31,7 @@ _COPY_SECONDS = 3600.0
 _LOCK_SECONDS = 10
 # Approximate number of bytes of a batch of lines that `Snapshot.lines` yields.
 _BATCH_BYTES = 1024 * 1024
-# With these settings of the transaction, PostgreSQL writes a value as the same text on every server and for every role.
+# Settings of a transaction, so that PostgreSQL writes a value as the same text on every server and for every role.
 _SPELLING = (
     "SET LOCAL timezone = 'UTC'",
     "SET LOCAL datestyle = 'ISO, YMD'",

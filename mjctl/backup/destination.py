@@ -64,8 +64,8 @@ class Destination:
             raise NotFoundError(
                 f"the region has no table `{key}`",
                 where=self.where,
-                hint="deploy the version of the game that made the backup, or restore the other stores only: "
-                "`--only database`, `--only cache`",
+                hint="deploy the version of the game that made the backup, or restore only the database "
+                "and the cache: `--only database --only cache`",
             ) from None
 
     @property
@@ -152,7 +152,8 @@ class Destination:
 async def copies(contract: Contract, clients: RegionClients) -> list[str]:
     """Return the names of the scratch copies that have a database or a table.
 
-    A private database is not searched, because only programs in the VPC can connect to the database.
+    The function does not search a private database for scratch copies, because only programs in the VPC can connect to
+    a private database.
     """
     scratch_names: set[str] = set()
     if contract.database.access == "direct":

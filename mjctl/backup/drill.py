@@ -33,9 +33,10 @@ async def drill(
     *,
     on_progress: OnProgress = lambda _label, _count: None,
 ) -> DrillReport:
-    """Restore `entry` into a scratch copy beside the region's live stores, check the copy and remove it.
+    """Restore `entry` into a scratch copy beside the region's live stores, check the copy and remove the copy.
 
-    The copy is removed after an error too. The report contains the error text of a failed restore or check.
+    The scratch copy is removed even if the restore or a check fails. The report contains the error text of a failed
+    restore or check.
 
     Returns:
         The report, with the duration of each step in seconds.

@@ -170,8 +170,8 @@ def _wrapped(contract: Contract, ciphertext: bytes) -> WrappedKey:
 def _context(backup_id: str, project: str, environment: str) -> dict[str, str]:
     """Return the encryption context of a backup's root key.
 
-    KMS decrypts a root key only with the encryption context that encrypted it. CloudTrail logs the context, so an
-    auditor can see which role opened which backup.
+    KMS decrypts a root key only with the encryption context that encrypted it. CloudTrail logs the encryption context,
+    so an auditor can see which role opened which backup.
     """
     return {"purpose": "backup", "backup": backup_id, "project": project, "environment": environment}
 

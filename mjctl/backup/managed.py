@@ -128,8 +128,8 @@ async def restore(
 ) -> list[ManagedRestore]:
     """Restore the tables and the database cluster into new tables and a new cluster.
 
-    The new database cluster has no instances. An operator must add an instance and change the stack before the game can
-    use the new cluster.
+    A restored database cluster has no instances: before the game can use it, an operator must add an instance to the
+    cluster and change the stack.
 
     Args:
         backup: name of a run of `create`, or `latest` for the newest run of `create`; ignored if `moment` is given.
@@ -347,15 +347,15 @@ async def _rehearse(clients: RegionClients, item: ManagedBackup, key: str, copy:
 def _as_counted(expected: int | None, live: int, restored: int) -> bool:
     """Return whether the number of items in a restored table is plausible.
 
-    If the live table's number of items has not changed since its backup, the copy must have exactly this number.
-    Otherwise the copy's number of items must be between the number before the backup and the number during the drill. A
-    tolerance of one percent allows for items that were added and removed between backup and drill.
+    If `expected` equals `live`, the restored table must have exactly `live` items. If `expected` differs from `live`,
+    the restored table's number of items must lie between `expected` and `live`. A tolerance of one percent beyond
+    `expected` and `live` allows for items that were added and removed between backup and drill.
 
     Args:
-        expected: number of items that mjctl counted shortly before the backup; None if the backup does not record it:
-            the copy must then have `live` items.
+        expected: number of items that mjctl counted shortly before the backup; None if the backup does not record this
+            number. With None, the restored table must have `live` items.
         live: number of items in the live table now.
-        restored: number of items in the copy.
+        restored: number of items in the restored table.
     """
     if expected is None or expected == live:
         return restored == live
@@ -366,8 +366,8 @@ def _as_counted(expected: int | None, live: int, restored: int) -> bool:
 def _sample_matches(sampled: int, same: int, restored: int) -> bool:
     """Return whether at least half of the sampled items of a restored table equal items of the live table.
 
-    Not all items need to be equal, because players change items between backup and drill. An empty sample is plausible
-    only if the copy is empty.
+    Not all items need to be equal, because players change items between backup and drill. If the sample of the restored
+    table is empty, the restored table must be empty too.
     """
     if not sampled:
         return restored == 0

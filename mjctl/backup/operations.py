@@ -91,7 +91,7 @@ async def create(
 def _refuse_private_cache(contract: Contract, selection: Selection) -> None:
     if Kind.CACHE in selection.kinds and contract.cache.access != "direct":
         raise RefusedError(
-            "the cache is private: this machine cannot read the cache, so a portable backup would lack it",
+            "the cache is private: this machine cannot read the cache, so a portable backup would lack the cache",
             where=f"{contract.environment}, {contract.region}",
             hint="use `--kind managed` to let AWS back up all stores, or make a portable backup without the cache: "
             "`--only table`, and from inside the VPC also `--only database`",
@@ -112,8 +112,7 @@ async def _with_key(entry: BackupEntry, keyring: BackupKeyring) -> BackupEntry:
     try:
         problem = await keyring.problem(entry.signed.keys)
     except (PermissionDeniedError, UnreachableError):
-        # List the backup even if KMS does not answer or denies access. The field `opens` of the listed backup then
-        # stays None (unknown).
+        # If KMS does not answer or denies access, list the backup with None (unknown) in the field `opens`.
         return entry
     return replace(entry, opens=problem is None, problem=problem)
 
@@ -179,7 +178,8 @@ async def verify(
         if wanted is None:
             entries = [entry for entry in await read_catalog(store) if entry.state is not BackupState.INCOMPLETE]
         else:
-            # Let `latest` be a damaged backup too, because `verify` must find the damage.
+            # Let `latest` mean the newest finished backup even if that backup is damaged, because `verify` must find
+            # the damage.
             entries = [await find_backup(store, wanted, damaged=True)]
         if not entries:
             raise NotFoundError(

@@ -1,7 +1,7 @@
 """Plans a restore, executes the plan, and compares the restored stores with the backup.
 
-A single transaction fills the database and compares it with the backup. If an error occurs, PostgreSQL keeps its
-earlier rows.
+A single transaction fills the database and compares it with the backup. If the transaction fails, PostgreSQL keeps the
+rows that it had before the restore.
 
 A restore overwrites the items of a table, and then removes items that are not in the backup. A restore invalidates a
 cache namespace before it writes keys. An operator can repeat an interrupted restore.

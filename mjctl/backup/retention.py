@@ -8,8 +8,8 @@ from datetime import UTC, datetime, timedelta
 from mjctl.clients.objects import ObjectStore
 from mjctl.models.backup import MANIFEST_NAME, BackupEntry, BackupState, PruneDecision, PrunePlan, RetentionPolicy
 
-# S3 does not show whether the process that writes a backup is still running. After 6 hours without a new object of the
-# backup, mjctl regards the process as stopped.
+# S3 does not show whether the process that writes a backup is still running. If a backup in S3 has got no new object
+# for 6 hours, mjctl regards the process that writes the backup as stopped.
 ABANDONED_AFTER = timedelta(hours=6)
 
 
@@ -23,8 +23,8 @@ def plan(
 ) -> PrunePlan:
     """Decide for each backup whether to keep or to remove the backup.
 
-    The policy selects among the complete backups only. A damaged backup is kept, because an operator should examine the
-    damage. An incomplete backup is removed if the process that wrote the backup has stopped.
+    The retention policy selects among the complete backups only. A damaged backup is kept, because an operator should
+    examine the damage. An incomplete backup is removed if the process that wrote the backup has stopped.
 
     Args:
         knows_writers: True if the entries' `in_use` shows whether a process is writing the backup; False to remove

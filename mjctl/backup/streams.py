@@ -43,8 +43,8 @@ async def to_its_end(work: Coroutine[Any, Any, T]) -> T:
     The function raises the caller's cancellation only after `work` has ended.
 
     A write to an object store runs in a thread, and a cancellation does not stop a thread. Code that removes the
-    written objects after a cancellation must wait for the thread, or the thread would store an object after the
-    removal.
+    written objects after a cancellation must wait for the threads that write objects, or a thread would store an object
+    after the removal.
     """
     task = asyncio.ensure_future(work)
     if await was_cancelled_before_the_end_of(task):
@@ -58,7 +58,7 @@ async def was_cancelled_before_the_end_of(task: asyncio.Future[Any]) -> bool:
     """Wait until `task` has ended, even if the caller is cancelled during the wait.
 
     Returns:
-        True if the caller was cancelled. A cancelled caller must raise asyncio.CancelledError afterwards.
+        True if the caller was cancelled; the caller must then raise asyncio.CancelledError.
     """
     cancelled = False
     while not task.done():

@@ -84,7 +84,7 @@ async def describe(clients: RegionClients, table: str) -> dict[str, Any]:
 
 
 async def count(clients: RegionClients, table: str) -> int | None:
-    """Count the items of the table by a scan, because DescribeTable's number is up to six hours old.
+    """Count the items of the table by a scan, because DescribeTable's item count is up to six hours old.
 
     Returns:
         The number of items, or None if the table does not exist.
@@ -226,7 +226,7 @@ async def await_active(clients: RegionClients, table: str, *, timeout_seconds: f
 async def set_expiry(clients: RegionClients, table: str, schema: Mapping[str, Any]) -> None:
     """Let DynamoDB remove expired items of the table.
 
-    Call this function only after the items were compared with a backup.
+    Call this function for a restored table only after its items were compared with the backup.
     """
     if schema["ttl_attribute"]:
         await clients.call(
@@ -312,7 +312,7 @@ async def _write_batch(clients: RegionClients, table: str, requests: Sequence[di
     raise UnreachableError(
         "DynamoDB throttles the writes",
         where=table,
-        hint="repeat the same command later. The items that are already written stay in the table",
+        hint="repeat the same command later. The items that mjctl has already written stay in the table",
     )
 
 

@@ -8,8 +8,9 @@ from dataclasses import dataclass, field
 
 from mjctl.backup.digest import RecordDigest
 
-# A restore compares only records that expire later than 6 hours after its begin. Restore and comparison together take
-# less than 6 hours, so no record expires before it is compared.
+# A restore compares the content of a record only if the record never expires, or expires later than 6 hours after the
+# restore began. A restore with its comparison is assumed to take less than 6 hours, so no compared record expires
+# before its comparison.
 _HORIZON_MS = 6 * 3600 * 1000
 
 Expiry = Callable[[bytes], int | None]
@@ -36,7 +37,7 @@ class Tally:
     """Counts the records of a part: expired records, records that expire soon, and all other records.
 
     Attributes:
-        clock: the time of the restore.
+        clock: when the restore began, which decides whether a record has expired.
         expires_at_ms: returns the expiry of a record in milliseconds since the epoch, or None if the record does not
             expire.
         seen: number of all counted records.

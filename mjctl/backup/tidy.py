@@ -71,8 +71,8 @@ _handler_before: list[Any] = []
 @contextmanager
 def _sigint_goes_to(refuse: Callable[[], None]) -> Iterator[None]:
     if threading.current_thread() is not threading.main_thread():
-        # A clean-up outside of the main thread needs no handler, because SIGINT interrupts only the main thread. Python
-        # allows signal handlers only in the main thread anyway.
+        # A clean-up outside of the main thread installs no handler of SIGINT, because SIGINT interrupts only the main
+        # thread. Only the main thread of a Python program can install signal handlers.
         yield
         return
     if not _refusals:

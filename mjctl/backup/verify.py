@@ -81,7 +81,7 @@ async def verify(
         total = RecordDigest()
         for digest in digests:
             if digest is None:
-                return 0  # The function `chunk` has added the chunk to `problems`.
+                return 0  # The function `chunk` has added the damaged chunk to `problems`.
             total.merge(digest)
         if (total.records, total.hexdigest()) != (part.records, part.digest):
             problems.append(Problem(part.label, OTHER_RECORDS))

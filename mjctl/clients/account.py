@@ -76,7 +76,7 @@ class Account:
     def check_identity(self) -> str:
         """Return the account of the operator's credentials, after checking that it is the environment's account.
 
-        Each process asks AWS once and keeps the answer.
+        Each process of mjctl asks AWS only once which account the credentials belong to.
 
         Raises:
             ConfigError: the credentials belong to another account.
@@ -89,12 +89,12 @@ class Account:
                 f"your credentials belong to account {account_id}, and the environment is in account {self.account_id}",
                 where=f"configs/{self.environment}.yaml: aws.account_id",
                 hint=f"use credentials of account {self.account_id} (AWS_PROFILE), or correct aws.account_id in the "
-                f"file",
+                f"environment's file",
             )
         return account_id
 
     def state_key_arn(self) -> str:
-        """Return the ARN of the state bucket's KMS key. Each process asks AWS once and keeps the answer.
+        """Return the ARN of the state bucket's KMS key. Each process of mjctl asks AWS for this ARN only once.
 
         Raises:
             NotFoundError: there is no state bucket, because `mjctl bootstrap` was not run yet.
@@ -105,7 +105,7 @@ class Account:
         return _key_of_bucket(self)
 
     def state_region(self) -> str:
-        """Return the region of the state bucket. Each process asks AWS once and keeps the answer.
+        """Return the region of the state bucket. Each process of mjctl asks AWS for this region only once.
 
         All environments of a project in an AWS account share the state bucket, so the bucket's region may differ from
         an environment's primary region.
@@ -155,7 +155,7 @@ class Account:
         )
 
     def explain(self, error: Exception, part: str) -> MjctlError:
-        """Convert an exception of boto3 into an error for operators. Raise an exception of another library again.
+        """Convert an exception of boto3 into an error for operators, and raise any exception of another library again.
 
         Args:
             error: The exception.
@@ -208,9 +208,9 @@ def account_at(environment: Environment, endpoints: Mapping[str, str], key_file:
 
     Args:
         environment: The environment.
-        endpoints: The variables AWS_ENDPOINT_URL... and the key of the emulators. An empty mapping selects the real
-            AWS.
-        key_file: The file with the emulators' key.
+        endpoints: The variables AWS_ENDPOINT_URL... and the key of the emulators. If `endpoints` is empty, the account
+            is on the real AWS.
+        key_file: The file with the emulators' key; None for the real AWS.
     """
     settings = environment.account
     return Account(

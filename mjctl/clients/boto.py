@@ -59,8 +59,8 @@ _SHORTLY = {
 # boto3 cannot create clients in several threads at the same time. Regions with the same credentials share a boto3
 # session, so that botocore reads the model of each AWS service only once.
 _session_lock = threading.Lock()
-# The boto3 sessions by the access key id of an emulated AWS. The id "" stands for the real AWS, whose session uses the
-# credentials of the operator's shell.
+# The boto3 session of each emulated AWS, by the access key id of the emulated AWS. The access key id "" stands for the
+# real AWS, whose session uses the credentials of the operator's shell.
 _sessions: dict[str, boto3.Session] = {}
 
 
@@ -76,8 +76,8 @@ class RegionClients:
 
     Args:
         contract: The contract of the region.
-        timeout_seconds: The time limit of each read from a connection. Connecting may take as long as a read, but 5
-            seconds at most.
+        timeout_seconds: The time limit of each read from a connection. The time limit of connecting is
+            `timeout_seconds` too, but at most 5 seconds.
         attempts: How often botocore tries a call at most, including the first try.
         repeat_closed: Repeat a call once, without a pause, if the connection was refused or closed, or if AWS answered
             with a status of 500 or above. `repeat_closed` does not repeat a call that timed out. Callers set
@@ -104,7 +104,7 @@ class RegionClients:
     def close(self) -> None:
         """Cancel the calls to AWS that have not started.
 
-        A running call continues until its answer or its time limit.
+        `close` does not stop a running call to AWS, which continues until its answer or its time limit.
         """
         self._pool.shutdown(wait=False, cancel_futures=True)
 
@@ -198,7 +198,7 @@ class RegionClients:
             raise translated from error
 
     def explain(self, error: Exception, operation: str) -> MjctlError | None:
-        """Convert an exception of boto3 into an error for operators. Return None for an exception of another library.
+        """Convert an exception of boto3 into an error for operators, and any exception of another library into None.
 
         Args:
             error: The exception.

@@ -2,8 +2,8 @@
 
 Each region has a health check in Route 53, which follows the region's alarm `no-healthy-server`. Route 53 omits a
 region's records from its answers while the region's health check is unhealthy. The health check's flags `Disabled` and
-`Inverted` and the state of the alarm decide whether the health check is healthy. `_HEALTHY` has the result for each
-combination of the flags and the state.
+`Inverted` and the state of the alarm decide whether the health check is healthy. `_HEALTHY` says for each combination
+of the flags and the alarm's state whether the health check is healthy.
 """
 
 from __future__ import annotations

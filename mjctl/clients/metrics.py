@@ -33,7 +33,8 @@ async def newest(clients: RegionClients, metrics: Mapping[str, Metric]) -> dict[
         metrics: The metrics by a name that the caller chooses.
 
     Returns:
-        The newest value of each metric, by the caller's names. A metric without data is absent from the mapping.
+        The newest value of each metric, by the caller's names. The returned mapping lacks metrics that had no value in
+        the last 15 minutes.
 
     Raises:
         PermissionDeniedError: AWS refused the request to CloudWatch.

@@ -21,7 +21,8 @@ from mjctl.models.contract import Contract
 from mjctl.models.errors import ConfigError, ConflictError, MjctlError, NotFoundError, PermissionDeniedError, UsageError
 
 T = TypeVar("T")
-# `is_claimed` in another process locks a folder for microseconds. `claim` waits 2 seconds at most for that lock.
+# `is_claimed` in another process locks a folder for microseconds. `claim` waits 2 seconds at most until the folder is
+# unlocked.
 _PROBE_SECONDS = 2.0
 # S3 deletes 1000 objects at most by a single DeleteObjects request.
 _DELETE_BATCH = 1000
@@ -68,7 +69,7 @@ class ObjectStore(Protocol):
     def claim(self, folder: str) -> AbstractContextManager[None]:
         """Mark `folder` as being written by this process until the end of the `with` block.
 
-        The claim also ends when the process ends, even by SIGKILL.
+        A claim of a folder also ends when the process that claimed the folder ends, even by SIGKILL.
         """
 
     def is_claimed(self, folder: str) -> bool | None:
@@ -108,7 +109,9 @@ def open_store(contract: Contract, clients: RegionClients, location: str | None 
         return S3Store(clients, parts.netloc, str(PurePosixPath(parts.path.strip("/")) / own))
     if parts.scheme in ("", "file") and parts.path:
         return DirectoryStore(expanded(parts.path).absolute() / own)
-    raise UsageError(f"`{location}` is not the address of a backup store", hint="write s3://BUCKET/PREFIX or a folder")
+    raise UsageError(
+        f"`{location}` is not the address of a backup store", hint="give s3://BUCKET/PREFIX or the path of a folder"
+    )
 
 
 class DirectoryStore(ObjectStore):
@@ -250,10 +253,10 @@ class S3Store(ObjectStore):
 
 
 def _lock(descriptor: int, path: Path) -> None:
-    """Lock a folder. Wait 2 seconds at most while another process locks the folder in `is_claimed`.
+    """Lock a folder, and wait 2 seconds at most while another process locks the folder in `is_claimed`.
 
     Raises:
-        ConflictError: another process writes into the folder or deletes from it.
+        ConflictError: another process writes into the folder or deletes from the folder.
     """
     import fcntl
 
@@ -266,7 +269,7 @@ def _lock(descriptor: int, path: Path) -> None:
                 raise ConflictError(
                     "another process writes or deletes this backup now",
                     where=str(path),
-                    hint="wait until that process has ended, then repeat the command",
+                    hint="wait until the other process has ended, then repeat the command",
                 ) from None
             time.sleep(0.01)
         else:

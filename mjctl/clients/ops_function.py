@@ -33,7 +33,7 @@ class OpsFunction:
     """Invokes the ops function of a region.
 
     Attributes:
-        operator: The ARN of the caller, which the function logs.
+        operator: The ARN of the caller's IAM identity, which the ops function logs.
     """
 
     def __init__(self, contract: Contract, clients: RegionClients, operator: str) -> None:
@@ -81,9 +81,10 @@ class OpsFunction:
         return result
 
     async def _invoke(self, payload: bytes) -> dict[str, Any]:
-        """Invoke the ops function, and repeat a throttled call.
+        """Invoke the ops function, and repeat the call only if AWS throttled it.
 
-        A call that failed for another reason is not repeated, because the function may have executed the command.
+        After any failure except throttling, the ops function may have executed the command, so the call is not
+        repeated.
         """
         arn = self._contract.cache.ops_function_arn
         if arn is None:

@@ -45,7 +45,7 @@ class MatchInStores:
 
 @dataclass(frozen=True)
 class PlayerTotals:
-    """Holds a player's number of matches and sum of scores, as PostgreSQL stores them in a separate table."""
+    """Holds the number of matches and the sum of scores of an internal account, from the table `internal_stats`."""
 
     matches: int
     total_score: int
@@ -85,7 +85,7 @@ async def read_standings(
 ) -> dict[str, PlayerTotals]:
     """Return the totals of internal accounts (probes and load tests) by player id.
 
-    A player without a finished match is absent from the mapping.
+    The returned mapping lacks players who have finished no match.
 
     Raises:
         UnreachableError: PostgreSQL does not answer, or its schema is missing.

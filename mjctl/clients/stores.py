@@ -67,9 +67,10 @@ async def database(contract: Contract, clients: RegionClients, *, timeout_second
 
 @asynccontextmanager
 async def cache(contract: Contract, clients: RegionClients, *, timeout_seconds: float = 5.0) -> AsyncIterator[Redis]:
-    """Open a client of the region's Redis, and close it at the end of the block. The client returns bytes.
+    """Open a client of the region's Redis, and close it at the end of the block.
 
-    The client repeats a command once if the connection was lost, but not if the command timed out.
+    The client returns Redis's keys and values as bytes. The client repeats a command once if the connection was lost,
+    but not if the command timed out.
 
     Args:
         contract: The contract of the region.

@@ -119,7 +119,8 @@ def _web_client(values: Mapping[str, Any]) -> str:
     temporary = link.with_name(f".{link.name}.{os.getpid()}")
     temporary.unlink(missing_ok=True)
     temporary.symlink_to(folder)
-    # The rename replaces the old link atomically, so the API process always finds the folder of a web client.
+    # Rename the temporary link, which replaces the old link atomically, so the API process always finds the folder of a
+    # web client.
     temporary.replace(link)
     return f"web client: {folder}"
 

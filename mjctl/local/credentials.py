@@ -75,7 +75,7 @@ def ensure_profile(layout: Layout) -> AwsKey:
 def ensure_redis_user(layout: Layout) -> Path:
     """Write the configuration file that makes Redis require the region's password, and return its path.
 
-    The configuration file contains only a digest of Redis's password. The password itself is in `secrets/cache.json`.
+    The configuration file contains only a digest of Redis's password, and `secrets/cache.json` contains the password.
     """
     password = redis_password(layout)
     if password is None:

@@ -24,7 +24,7 @@ _START_SECONDS = 60.0
 _STOP_SECONDS = 40.0
 # macOS reports an infinite hard limit of open files, but refuses a limit above OPEN_MAX, which is 10240.
 _OPEN_FILES = 10_240 if sys.platform == "darwin" else 65_536
-# The programs of a region inherit only these variables from the shell, and so none of the user's AWS variables.
+# The environment variables that the programs of a region inherit from the shell, none of which is an AWS variable.
 _INHERITED = ("HOME", "LANG", "LC_ALL", "LOGNAME", "PATH", "SHELL", "TMPDIR", "TZ", "USER", "VIRTUAL_ENV")
 
 
@@ -105,8 +105,8 @@ def stop(layout: Layout, owner: str | None = None) -> str:
 
     Args:
         layout: The folders of the region.
-        owner: The id of a Terraform resource. If the supervisor belongs to another resource, nothing is stopped or
-            removed. With None, a supervisor of any owner is stopped.
+        owner: The id of a Terraform resource: if the supervisor belongs to another resource, `stop` stops and removes
+            nothing. With None as `owner`, `stop` stops the supervisor of any resource.
 
     Returns:
         A line for people that says what was done, e.g. `supervisor: stopped, data removed`.

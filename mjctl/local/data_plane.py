@@ -52,8 +52,8 @@ class DataPlaneSpec:
         key: The access key of the emulated AWS.
         ca_file: The certificate of the authority that issued the certificate of an `https` endpoint; None for an `http`
             endpoint.
-        published: The manifest of the last `create`, or {} before the first `create`. A KMS key in the manifest stays
-            the key of the region's data, even if the key has lost its alias. A dead-letter queue in the manifest keeps
+        published: The manifest of the last `create`, or {} before the first `create`. A KMS key in `published` stays
+            the key of the region's data, even if the key has lost its alias. A dead-letter queue in `published` keeps
             its name.
     """
 
@@ -393,7 +393,7 @@ class _Walk:
     def _make_usable(self, name: str, arn: str, state: str) -> None:
         """Enable a KMS key and its rotation.
 
-        A key whose deletion is scheduled still has its material, and can be enabled.
+        A KMS key whose deletion is scheduled still has its key material, and can be enabled after CancelKeyDeletion.
         """
         kms = self._clients.kms
         if state != "Enabled" and self._differs(f"KMS key {name}", f"is {state}", "enables it again"):
@@ -403,7 +403,8 @@ class _Walk:
                 kms.cancel_key_deletion(KeyId=arn)
             kms.enable_key(KeyId=arn)
         if state != "Enabled" and not self._repair:
-            # KMS does not rotate a disabled key, so the key's rotation is not reported as another difference.
+            # KMS does not rotate a disabled key, so report the disabled key as one difference, and not its rotation as
+            # a second difference.
             return
         rotated = kms.get_key_rotation_status(KeyId=arn).get("KeyRotationEnabled")
         if not rotated and self._differs(f"KMS key {name}", "is never rotated", "turns rotation on"):

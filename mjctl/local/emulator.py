@@ -55,7 +55,8 @@ class ChangeTracker:
 
     Attributes:
         tables_changed: True if a request since the last save can have changed the tables of DynamoDB.
-        others_changed: True if a request since the last save can have changed another service's state.
+        others_changed: True if a request since the last save can have changed the state of a service other than
+            DynamoDB.
     """
 
     def __init__(self, application: Application) -> None:
@@ -166,7 +167,7 @@ def _run_as_child(work: Callable[[], None], parent: int) -> NoReturn:
 
 
 def _copies(wanted: Mapping[str, Callable[[], Any]]) -> tuple[dict[str, Any], set[str]]:
-    """Return the copied states, and the names of the services whose state could not be copied this time.
+    """Return copies of the services' states, and the names of the services whose state could not be copied.
 
     The copy of a state fails with `dictionary changed size during iteration` if a worker thread of ministack changes
     the state during the copy.
@@ -237,9 +238,9 @@ async def serve(port: int, key: AwsKey, application: Application | None = None, 
 
 
 def _report(task: asyncio.Task[None], stopping: asyncio.Event) -> None:
-    """Stop the emulator if the task that saves its state has failed.
+    """Stop the emulator if the task that saves its state has failed, so that the supervisor restarts the emulator.
 
-    The supervisor then restarts the emulator. An emulator that does not save its state would lose data at a crash.
+    An emulator that does not save its state would lose data at a crash.
     """
     if not task.cancelled() and task.exception() is not None:
         logger.error("saving the state failed", exc_info=task.exception())

@@ -1,4 +1,4 @@
-"""The paths of a local region's files. Only the user of mjctl can read these files."""
+"""The paths of a local region's files, which only the user of mjctl can read."""
 
 from __future__ import annotations
 
@@ -187,7 +187,7 @@ def private_runtime_dir() -> Path:
         raise PermissionDeniedError(
             "the folder for sockets is not private to this user",
             where=str(folder),
-            hint="remove this folder, or set TMPDIR to a folder that you own",
+            hint="remove the folder for sockets, or set TMPDIR to a folder that you own",
         )
     return folder
 

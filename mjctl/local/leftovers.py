@@ -68,7 +68,7 @@ def end(region_dir: Path, name: str | None = None) -> list[str]:
 
     Args:
         region_dir: The folder of the region.
-        name: The program whose processes are stopped. With None, all programs and the supervisor are stopped.
+        name: The program whose processes are stopped; None to stop all programs and the supervisor.
     """
     import psutil
 

@@ -196,8 +196,8 @@ def _roll_record(layout: Layout) -> Path:
 def _refuse_after_failed_roll(spec: ProcessSpec) -> None:
     """Raise an error if an earlier replacement of this Terraform run failed, so that other servers keep running.
 
-    All provisioners of a Terraform run have the same parent process. The record of a failed replacement names that
-    parent process, so it does not stop replacements of a later Terraform run.
+    All provisioners of a Terraform run have the same parent process. The record of a failed replacement names the
+    parent process of its provisioner, so the record does not stop replacements of a later Terraform run.
     """
     failed = read_json(_roll_record(spec.layout))
     if failed.get("run") == os.getppid():

@@ -114,7 +114,8 @@ def _pinned(region: str, name: str, port: int, chosen: Mapping[str, int], ours: 
     raise ConflictError(
         f"port {port}, pinned for {region}/{name}, is in use by {describe_holder(port)}",
         where=f"local.ports.{region}/{name}",
-        hint="stop the program, write another port, or remove the pinned port so that mjctl chooses a free port",
+        hint="stop the program that uses the port, pin another port, or remove the pinned port so that mjctl chooses "
+        "a free port",
     )
 
 

@@ -63,8 +63,8 @@ def prepare(layout: Layout, port: int, *, tls: bool = False) -> tuple[str, ...]:
 
     Raises:
         DependencyError: PostgreSQL is not installed, or not in the version of the existing cluster.
-        UnreachableError: initdb or the server's single-user mode failed. The error's message has the last lines of the
-            failed program's output.
+        UnreachableError: initdb or the server's single-user mode failed; the message has the last lines of the failed
+            program's output.
     """
     folder = layout.data / "postgres"
     if (folder / "PG_VERSION").exists():
@@ -183,8 +183,8 @@ def _run(command: list[str], stdin: str = "") -> None:
     )
     if result.returncode != 0:
         lines = (result.stderr or result.stdout).strip().splitlines()[-5:]
-        # PostgreSQL's output repeats a failed statement. Do not show a statement with PASSWORD, which contains the
-        # password's verifier.
+        # PostgreSQL's output repeats a failed statement. Do not show a failed statement with PASSWORD, which contains
+        # the password's verifier.
         shown = [line for line in lines if "PASSWORD" not in line]
         raise UnreachableError(
             f"{Path(command[0]).name} failed with exit code {result.returncode}"

@@ -43,7 +43,7 @@ class _Question:
         host: The host to connect to.
         port: The TCP port.
         request: The bytes to send.
-        good: The beginnings of the answers of a healthy process. All beginnings have the same length.
+        good: The beginnings of the answers of a healthy process. All elements of `good` have the same length.
         tls: True if the connection is encrypted.
         asked_first: An unencrypted request for TLS, which the server accepts with `S`; empty if the protocol has no
             such request.

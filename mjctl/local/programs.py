@@ -127,8 +127,8 @@ def _emulator(spec: ProcessSpec) -> Program:
     folder.mkdir(mode=0o700, exist_ok=True)
     ensure_profile(spec.layout)
     environment = {
-        # The emulator serves only the AWS services that the game uses, and STS, which tells a caller its identity. No
-        # AWS service that runs code is enabled.
+        # The emulator serves only the AWS services that the game uses, and STS, which tells a caller its identity. None
+        # of these services runs code.
         "SERVICES": "cognito-idp,dynamodb,kms,sns,sqs,sts",
         **spec.environment,
         "MJCTL_AWS_KEY_FILE": str(spec.layout.aws_key),

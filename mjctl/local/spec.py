@@ -33,7 +33,7 @@ class ProcessSpec:
         environment: The environment variables of the process.
         start_seconds: The longest time, in seconds, that the process may need to become ready.
         stop_seconds: The seconds after which the supervisor kills a process that does not stop.
-        rolling: True if the processes of the region with this flag are replaced one after another.
+        rolling: True if a deploy replaces this process and the region's other rolling processes one after another.
         tls: True if the process accepts only TLS and presents the region's certificate.
     """
 

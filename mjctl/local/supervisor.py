@@ -113,7 +113,10 @@ class SupervisorClient:
         self._call("startProcess", name, False, ignore=_ALREADY_STARTED)
 
     def stop(self, name: str) -> None:
-        """Stop a program and wait for its end. The supervisor sends SIGKILL after the program's stop time."""
+        """Stop a program and wait for its end.
+
+        If the program has not ended within its stop time, the supervisor kills the program by SIGKILL.
+        """
         self._call("stopProcess", name, True, ignore=_NOT_RUNNING)
 
     def restart(self, name: str) -> None:
@@ -233,6 +236,6 @@ class _UnixTransport(Transport):
 
     def make_connection(self, host: Any) -> http.client.HTTPConnection:
         connection = _UnixConnection(self._socket_path, self._timeout_seconds)
-        # `Transport.close` closes the connection in the attribute `_connection`.
+        # xmlrpc's `Transport.close` closes the connection that the attribute `_connection` contains.
         self._connection = host, connection
         return connection

@@ -61,14 +61,14 @@ def supervisor_config(layout: Layout, socket: Path, open_files: int) -> str:
 
 
 def write_config(layout: Layout) -> None:
-    """Write `supervisord.conf`: the first part that the supervisor was started with, then every program in `conf.d`.
+    """Write `supervisord.conf`: the supervisor's base configuration, followed by every program's file in `conf.d`.
 
     `supervisord.conf` does not include the folder `conf.d`, because supervisord splits an included path at spaces and
     reads `[` in a path as a pattern.
     """
     if not layout.supervisor_base_config.exists():
-        # The base configuration is missing if an earlier version of mjctl started the supervisor. The
-        # `supervisord.conf` of that version includes the folder `conf.d`.
+        # The base configuration is missing if an earlier version of mjctl started the supervisor. Keep the
+        # `supervisord.conf` of the earlier version, which includes the folder `conf.d`.
         return
     with file_lock(layout.run / "locks" / ".config"):
         texts = [layout.supervisor_base_config.read_text()]

@@ -106,7 +106,7 @@ async def _pass_on(source: asyncio.StreamReader, target: asyncio.StreamWriter) -
 
 
 def _listen(port: int) -> socket.socket:
-    """Bind the port, and retry for 5 seconds: the child of a killed server releases the port a moment later."""
+    """Bind the port, and retry for 5 seconds: the terminator of a killed server releases the port a moment later."""
     deadline = time.monotonic() + _BIND_SECONDS
     while True:
         try:

@@ -25,7 +25,7 @@ def terminated(layout: Layout, port: int, backend: Path, server: Sequence[str], 
     """Return the command that runs a server behind TLS on 127.0.0.1:`port`.
 
     Args:
-        layout: The folders of the region, with its certificate.
+        layout: The folders of the region, one of which contains the region's certificate.
         port: The TCP port.
         backend: The Unix socket on which the server listens.
         server: The server's program and arguments.

@@ -38,7 +38,9 @@ def wrapper_library() -> Path | None:
 
 
 def check_database_user(regions: Iterable[Layout]) -> None:
-    """Check that PostgreSQL can create the data of `regions` as this user. A region that has data needs no check.
+    """Check that PostgreSQL can create the data of `regions` as this user.
+
+    The check skips regions that already have a PostgreSQL cluster.
 
     Raises:
         DependencyError: the user has no passwd entry, and nss_wrapper is not installed.

@@ -32,8 +32,8 @@ _ANSWER_SECONDS = 1.0
 _FAILURES = 3
 # A data store may not answer for seconds while it works: Redis runs a script, PostgreSQL writes a checkpoint, or the
 # emulated AWS scans a table. While a script runs, Redis does not answer other commands for 5 s
-# (`busy-reply-threshold`), and then refuses them. A kill of a data store would lose unsaved data. With a probe each
-# second, 30 failures are 30 seconds without an answer.
+# (`busy-reply-threshold`), and then refuses them. A data store that is killed can lose data that it has not saved. With
+# a probe each second, 30 failures are 30 seconds without an answer.
 _DATA_STORE_FAILURES = 30
 _FAILURES_OF = dict.fromkeys(("redis", "postgres", "aws"), _DATA_STORE_FAILURES)
 
