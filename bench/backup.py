@@ -134,7 +134,7 @@ def main() -> None:
         "--count",
         type=int,
         default=100_000,
-        help="number of PostgreSQL rows that the region gets, and equally many DynamoDB items and cache keys",
+        help="number of PostgreSQL rows, of DynamoDB items and of cache keys that the region gets, each",
     )
     parser.add_argument("--rounds", type=int, default=3, help="how often each command is measured")
     arguments = parser.parse_args()

@@ -3,7 +3,7 @@
 The benchmark starts its own Redis, with the options of the local target, and measures:
 
 1. The removal of 100,000 of 1,000,000 keys by pattern, with `invalidate_pattern` and with
-   `redis-cli --scan | xargs redis-cli unlink` in turn. During the removal a client measures the latency of its reads.
+   `redis-cli --scan | xargs redis-cli unlink` in turn. During each removal a client measures the latency of its reads.
 2. The invalidation of a namespace of 1,000 keys and of a namespace of 1,000,000 keys.
 3. The time and the CPU time of a read from Redis and of a read from the near-cache.
 4. Consistency. A writer process invalidates values in every way that the cache offers. Three reader processes do at

@@ -28,8 +28,8 @@ STOP = 2 * TRUTHS
 class Truth:
     """Holds numbers in memory that the four processes share.
 
-    The memory has for each key the current value, and the oldest value that a reader may still read. A further number
-    tells the processes to stop.
+    The memory has for each key the current value, and the oldest value that a reader may still read. The number at the
+    index `STOP` tells the four processes to stop.
 
     Attributes:
         numbers: view of all numbers in the shared memory.
@@ -60,8 +60,8 @@ async def read(port: int, truth: memoryview, near: bool, seed: int) -> dict[str,
 
                 async def load(index: int = index) -> int:
                     value = truth[index]
-                    # Wait before the loaded value is returned, so that an invalidation may make the value stale in the
-                    # meantime.
+                    # Wait between the read and the return of the value, so that an invalidation can make the value
+                    # stale before the cache stores it.
                     await asyncio.sleep(generator.random() * 0.005)
                     return value
 

@@ -3,8 +3,8 @@
 The flooder is a separate process without an access token. The flooder sends as fast as its socket accepts data, and
 connects again after the server has closed its connection. Each kind of flood in `_WAYS` lasts `--seconds`. Another
 process requests `/healthz` up to 200 times a second. The time of the slowest answer shows how long the server's
-event loop stalled at most. `frames_offered_per_second` counts the frames that the kernel accepted from the flooder. The
-server reads fewer frames, because its limits stop the flooder. The last line of the output is a JSON object.
+event loop stalled at most. `frames_offered_per_second` counts the frames that the kernel accepted from the flooder; the
+server reads fewer frames than this, because its limits stop the flooder. The last line of the output is a JSON object.
 
 The exit code is 1 if the server did not survive, or if the well-behaved client lost its connection.
 """

@@ -1,15 +1,15 @@
 """Measures how many players a core sustains, with this project's game server and with Colyseus 0.18 (`make
 bench-game`).
 
-This project's game server runs compiled, as in its image. Its rate limits, leases, snapshots, events, metrics and
-checks of access tokens and inputs are on. `--uncompiled` runs this project's game server as plain Python, as target
+This project's game server runs compiled, as in its image, with rate limits, leases, snapshots, events, metrics and
+checks of access tokens and inputs on. `--uncompiled` runs this project's game server as plain Python, as target
 `local` does. Colyseus runs the game `arena` only; docs/benchmarks.md describes the transport and the flags of Colyseus.
 The measured server has a core for itself. The load generator, Redis and the emulated AWS share another core.
 
 For each server and room size the benchmark measures joins per second, CPU per client-second and memory per connection
-at a common number of players. Then the benchmark searches for the most players with a p99 latency below 100 ms and at
-least 19.5 ticks a second (game/search.py). The order of the two servers changes with each repetition. The last line of
-the output is a JSON object.
+at a common number of players. After these measurements the benchmark searches for the most players with a p99 latency
+below 100 ms and at least 19.5 ticks a second (game/search.py). The order of the two servers changes with each
+repetition. The last line of the output is a JSON object.
 
 A run takes about 12 minutes, with `--quick` about 2 minutes.
 """

@@ -1,8 +1,8 @@
 """Measures deploy, plan and destroy of the production stacks on an emulated AWS, with one and two regions.
 
-`make bench-sandbox` takes about 25 minutes on two quiet cores. Fixed waits of the AWS provider take much of that time.
-The measured deploy starts without resources, the measured plan has no changes, and the measured destroy removes all
-resources. The last line of the output is a JSON object with the seconds by command and by stack.
+`make bench-sandbox` takes about 25 minutes on two quiet cores. Much of the 25 minutes is fixed waits of the AWS
+provider. The measured deploy starts without resources, the measured plan has no changes, and the measured destroy
+removes all resources. The last line of the output is a JSON object with the seconds by command and by stack.
 """
 
 from __future__ import annotations

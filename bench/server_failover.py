@@ -160,8 +160,8 @@ async def under_attack(region: Region, groups: Sequence[Group], runs: int, playe
     playing = []
     for group in groups:
         playing.append(asyncio.create_task(group.play_until(stop, played)))
-        # Start the groups' matches at different times. The matches then end at different times, so there is always a
-        # match to attack.
+        # Start the groups' matches at different times, so that the matches also end at different times and there is
+        # always a match to attack.
         await asyncio.sleep(2.0)
     outcomes = {}
     for number in (signal.SIGKILL, signal.SIGSTOP):

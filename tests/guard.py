@@ -3,8 +3,8 @@
 Tests start real services, as children and as daemons. A pytest that ends in order stops the services through its
 fixtures. A pytest that is killed (SIGKILL, out of memory, pytest-timeout's `os._exit`) cannot stop the services.
 Therefore each pytest process, and each worker of pytest-xdist, starts a watcher process that reads a pipe from the
-pytest process. The pipe closes when the pytest process ends. The watcher then ends two kinds of processes and all their
-descendants:
+pytest process. The pipe closes when the pytest process ends. When the pipe closes, the watcher ends two kinds of
+processes and all their descendants:
 
 - processes with the variable `PYTEST_GUARD=<token>` in their environment, which children inherit;
 - processes with a path below pytest's temporary folder in their environment. `mjctl` starts the programs of a region
@@ -69,7 +69,7 @@ def processes_with(marks: list[bytes]) -> list[psutil.Process]:
 
 def end(marks: list[bytes]) -> None:
     """End the processes that have one of `marks` in their environment: with SIGTERM, and with SIGKILL if they survive.
-    Repeat until no such process is left, for at most 30 seconds."""
+    Repeat this for at most 30 seconds, until no process with one of `marks` is left."""
     deadline = time.monotonic() + _LIMIT_SECONDS
     signalled: set[int] = set()
     while (processes := processes_with(marks)) and time.monotonic() < deadline:

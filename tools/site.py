@@ -2,8 +2,9 @@
 
 The pages in docs/ are written for the repository: they also link source files, and pages outside of docs/. The site is
 built from a copy of docs/ in `.site/docs`, in which links to source files and to pages outside of docs/ work too. A
-linked page is copied into the site, and a linked source file is copied as text. Zensical then builds `.site/html` from
-zensical.toml. A broken link, a page without a place in the navigation and a warning of Zensical fail the build.
+linked page is copied into the site, and a linked source file is copied as text. From this copy Zensical builds
+`.site/html`, with the settings in zensical.toml. A broken link, a page without a place in the navigation and a warning
+of Zensical fail the build.
 """
 
 from __future__ import annotations
@@ -45,7 +46,7 @@ def place(path: str) -> str | None:
 def stage() -> list[str]:
     """Write copies of all pages, and of all files that the pages link, into an empty folder.
 
-    Returns: The faults: broken links, and pages that the navigation names without a file, or lacks.
+    Returns: The faults: broken links, pages of the navigation without a file, and pages that the navigation lacks.
     """
     shutil.rmtree(STAGE, ignore_errors=True)
     faults: list[str] = []

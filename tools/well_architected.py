@@ -34,7 +34,7 @@ class Report:
     broken: list[str] = field(default_factory=list)
 
     def expect(self, holds: object, place: Resource | Plan, what: str) -> None:
-        """Record a check. Every value of `holds` except True counts as failed, and `what` then describes the fault."""
+        """Record a check, which has failed unless `holds` is True. `what` describes the fault of a failed check."""
         self.looked_at += 1
         if holds is not True:
             name = f"{place.plan.name}: {place.address}" if isinstance(place, Resource) else place.name
@@ -447,8 +447,8 @@ def keys_rotate_and_are_replicated(plans: Plans, report: Report) -> None:
 def roles_are_precise(plans: Plans, report: Report) -> None:
     """Require policies that do not allow every action, and roles that do not trust every principal [SEC-3.2].
 
-    A statement on the resource `*` must have an id that begins with `Waived`. A comment in the module must give the
-    reason of the waiver.
+    A statement on the resource `*` must have an id that begins with `Waived`, and a comment in the module that gives
+    the reason of the waiver.
     """
     for forbidden in every(plans, "aws_iam_role_policy", "aws_iam_user_policy", "aws_iam_group_policy", "aws_iam_user"):
         report.expect(False, forbidden, "inline policies and users are not used")

@@ -74,7 +74,7 @@ class Generator:
             )
 
     def rooms(self, ids: Sequence[str], file: Path) -> None:
-        """Pass `ids`, the matches that the next players join, to the load generator. `file` receives the ids."""
+        """Pass `ids`, the matches that the next players join, to the load generator through the new file `file`."""
         file.write_text("".join(f"{match_id}\n" for match_id in ids))
         self._ask(f"rooms {file}")
 

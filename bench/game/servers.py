@@ -104,7 +104,7 @@ class OurServer:
     def make_room(self, generator: Generator, rooms: int) -> None:
         """Create matches in Redis as the API does.
 
-        The benchmark does not measure the creation, because in production another process runs the API.
+        The benchmark does not measure the creation of matches, because in production another process runs the API.
         """
         ids = [uuid4().hex for _ in range(rooms)]
 

@@ -26,19 +26,19 @@ from mjctl.models.errors import ConfigError, DependencyError, NotFoundError, Unr
 MAX_UNZIPPED_BYTES = 250 * 1024 * 1024
 MAX_ZIPPED_BYTES = 50 * 1024 * 1024
 
-# Version of the archive's format. A developer increases the number with a change of this module that changes the bytes
-# of archives, so that the cache does not return older archives.
+# Version of the archive's format. If a change of this module changes the bytes of archives, the developer increases the
+# version, because the cache would otherwise return archives in the old format.
 _FORMAT = "2"
 _PIP_SECONDS = 600
 _KEPT_ARCHIVES = 6
 _KEPT_DEPENDENCIES = 2
 # Modification time of all files in the archive: the earliest time that a zip can contain.
 _EPOCH = (1980, 1, 1, 0, 0, 0)
-# Folders and files that the archive leaves out. No function needs these files at run time, and pip's records of an
-# installation can differ between machines.
+# Folders and files that the archive leaves out, because no function needs them at run time, and because pip's records
+# of an installation can differ between machines.
 _LEFT_OUT_FOLDERS = frozenset({"__pycache__", "bin", "tests"})
 _LEFT_OUT_SUFFIXES = (".c", ".h", ".pxd", ".pyc", ".pyi", ".pyx", "/INSTALLER", "/RECORD", "/REQUESTED")
-# The archive leaves out these dependencies of the game server, because only `gameserver serve` uses them.
+# Dependencies of the game server that the archive leaves out, because only `gameserver serve` uses them.
 _SERVER_ONLY = ("aiofastnet", "picows", "python_socks", "uvloop")
 # botocore contains descriptions of 400 AWS services in 15 MB. The archive contains only the descriptions of services
 # that gameserver/runtime/aws.py calls or that provide credentials.

@@ -1,4 +1,4 @@
-"""Lists and removes mjctl's files about the units in a sandbox. Without the sandbox's state the files are useless."""
+"""Lists and removes mjctl's files about the units in a sandbox, which are useless without the sandbox's state."""
 
 from __future__ import annotations
 

@@ -27,8 +27,8 @@ _PROVISIONER = "local-exec provisioner error"
 def cause(diagnostics: Iterable[Diagnostic]) -> str:
     """Return the cause of a failure of Terraform in one line, or "" if the diagnostics contain no cause.
 
-    If a local process ended with an exception, the provisioner's error contains the end of the process's log. The
-    exception in the process's log is then the cause, and the provisioner's error is only a consequence.
+    If a local process ended with an exception, the provisioner's error contains the end of the process's log, and the
+    exception in this log is the cause. The provisioner's error itself is only a consequence of the exception.
     """
     errors = [diagnostic for diagnostic in diagnostics if diagnostic.severity == "error"]
     for error in errors:

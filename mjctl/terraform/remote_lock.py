@@ -147,7 +147,7 @@ class RemoteLock:
         if now is not None:
             return now
         # If S3's answer to a renewal is lost, boto3 repeats the write, and S3 refuses the repeated write because the
-        # ETag has changed. The content of the stored object then shows that this run still holds the lock.
+        # ETag has changed. This run still holds the lock if the stored object has this run's content.
         stored = self._read()
         return stored.etag if stored is not None and stored.content == body else None
 
@@ -184,8 +184,8 @@ class _StoredLock:
 class _Renewal(threading.Thread):
     """Renews a lock in the state bucket every 30 seconds, until `stop` is called or another run holds the lock.
 
-    The thread does not take a lost lock back. After the loss of the unit's lock, Terraform's own
-    lock still protects the state.
+    If another run has taken the lock over, the thread does not take the lock back. After the loss of the unit's lock,
+    Terraform's own lock still protects the state.
     """
 
     def __init__(self, lock: RemoteLock, body: bytes, etag: str, on_lost: Callable[[], None] | None) -> None:

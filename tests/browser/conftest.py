@@ -2,8 +2,8 @@
 
 Fixtures:
     region: A local region for these tests only.
-    new_player: `new_player("Ada", **context_options)` starts a browser and signs a player up. The page then shows the
-        lobby.
+    new_player: `new_player("Ada", **context_options)` starts a browser and signs a player up. After the sign-up, the
+        page shows the lobby.
     artefacts: The folder for screenshots.
 """
 
@@ -236,7 +236,7 @@ def new_player(new_page: Callable[..., Any]) -> Iterator[NewPlayer]:
         # Leave the match, so that it ends and a quick match of the next test does not join it.
         if player.page.locator("#game").is_visible():
             player.leave()
-    # The browser logs broken connections on the console. The tests break some connections on purpose.
+    # The browser logs broken connections on the console, and the tests break some connections on purpose.
     expected = ("WebSocket connection to", "Failed to load resource")
     problems = [problem for player in players for problem in player.problems if not problem.startswith(expected)]
     assert problems == []

@@ -62,7 +62,7 @@ def test_two_browsers_play_in_one_match(new_player: Any, eventually: Eventually,
     meet(ada, grace)
     eventually(lambda: set(ada.scores()) == {"Ada", "Grace"} == set(grace.scores()), "both on both scoreboards")
 
-    # Ada runs to the upper left corner and then to the right, by keyboard. Grace sees the moves on her screen.
+    # Ada runs to the upper left corner and then to the right, by keyboard. Grace sees Ada's moves on her screen.
     ada.page.keyboard.down("ArrowLeft")
     ada.page.keyboard.down("KeyW")
     eventually(lambda: max(grace.place_of("Ada")) < 60, "Ada in the corner, on Grace's screen")
@@ -72,7 +72,7 @@ def test_two_browsers_play_in_one_match(new_player: Any, eventually: Eventually,
     eventually(lambda: grace.place_of("Ada")[0] > 250, "Ada on her way right, on Grace's screen")
     ada.page.keyboard.up("KeyD")
 
-    # Grace runs down and to the left, by touch. Ada sees the moves on her screen.
+    # Grace runs down and to the left, by touch. Ada sees Grace's moves on her screen.
     grace.touch("start", (200, 700))
     grace.touch("move", (160, 740))
     assert grace.page.locator("#stick div").is_visible()

@@ -22,8 +22,7 @@ class Breakage:
         rule: name of the rule.
         label: the change, for the name of the test.
         type: type of the resource to change.
-        edit: function that changes the first resource of the type `type`. If the function returns None, the resource is
-            removed.
+        edit: function that changes the first resource of the type `type`, or returns None to remove this resource.
         name: name of the resource in its module; None for any.
     """
 

@@ -44,7 +44,7 @@ def region(
         name: the region.
         foundation_contract: the contract of the foundation.
         archive: path of the functions' archive. The archive need not exist for a plan that Terraform refuses.
-        changes: variables to replace.
+        changes: values that replace computed variables, by the variable's name.
     """
     package = Package(str(archive), EMPTY_ZIP_SHA256, "x86_64", "a" * 64)
     return {**aws_inputs.region(environment, name, foundation_contract, package, state=STATE), **changes}

@@ -22,7 +22,7 @@ def environment(folder: Path, endpoints: Mapping[str, str] | None = None) -> dic
 
     Args:
         folder: folder for the configuration file of Terraform.
-        endpoints: variables with the endpoints of an emulated AWS. Without these variables, no AWS endpoint answers.
+        endpoints: variables with the endpoints of an emulated AWS; None for a run in which no AWS endpoint answers.
     """
     inherited = {k: v for k, v in os.environ.items() if not k.startswith(("AWS_", "TF_"))}
     configuration = folder / "terraform.rc"

@@ -75,7 +75,7 @@ def mjctl(
 ) -> Callable[..., dict[str, Any]]:
     """Return a function that runs `mjctl bootstrap` with any home folder, for the same account.
 
-    The function first clears the values that a process reads from AWS only once.
+    Before each run, the function clears the caches of values that a process reads from AWS only once.
     """
     monkeypatch.setenv("MJCTL_PROJECT_DIR", str(project))
     monkeypatch.setattr(daemon, "running", lambda _folder: sandbox)

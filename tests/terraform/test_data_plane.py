@@ -178,7 +178,7 @@ def in_a_local_region(emulator: Emulators, region: str) -> Parts:
     """Create the data plane of a local region in the emulated AWS, and read it in the provider's terms."""
     spec = data_plane.DataPlaneSpec(DEFINITION, LOCAL, emulator.url("ministack"), region, emulator.key)
     with pytest.MonkeyPatch.context() as patch:
-        # ARNs contain the AWS account. The emulator of these tests has another account than a local region.
+        # ARNs contain the AWS account, and the emulator of these tests has another account than a local region.
         patch.setattr(data_plane, "ACCOUNT_ID", emulator.account_id)
         manifest = data_plane.create(spec)
     parts: Parts = {}

@@ -25,8 +25,8 @@ ROOT = Path(__file__).resolve().parents[2]
 _NOT_COPIED = shutil.ignore_patterns(
     ".git", ".venv*", ".mjctl", "__pycache__", ".*_cache", "*.egg-info", "node_modules"
 )
-# Time limit of the tests of one mutant. A mutant can make a test wait for ever, and a test that exceeds the limit
-# counts as failed.
+# Time limit in seconds for the tests of one mutant, because a mutant can make a test wait for ever. A mutant whose
+# tests exceed the time limit counts as detected.
 _SECONDS = 600
 _FAILED, _NO_TESTS = 1, 5
 

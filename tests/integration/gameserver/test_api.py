@@ -496,7 +496,7 @@ class SlowUserPool:
 
     Attributes:
         requests: number of logins that have arrived.
-        answer: event that releases the answers.
+        answer: event that the test sets, so that the user pool answers the logins.
     """
 
     def __init__(self) -> None:

@@ -1,7 +1,8 @@
 """Runs the real `mjctl` command as an operator does, in a separate home folder.
 
 Most tests of this folder share one deployed region. A test may stop processes of the region, drain its servers or
-delete its data. The fixture `operator` repairs the region before each test, so that no test depends on the order.
+delete its data. The fixture `operator` repairs the region before each test, so that no test depends on the order of
+the tests.
 """
 
 from __future__ import annotations
@@ -37,7 +38,7 @@ class Ran:
     stderr: str
 
     def json(self) -> Any:
-        """Return the JSON document on stdout. The test fails if stdout contains any other text."""
+        """Return the JSON document on stdout, and fail the test if stdout contains any other text."""
         return read_document(self.stdout)
 
 

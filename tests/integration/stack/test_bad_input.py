@@ -59,7 +59,7 @@ def test_an_unknown_option_is_a_usage_error(fresh: Operator) -> None:
 def test_nothing_is_changed_without_confirmation(fresh: Operator) -> None:
     ran = fresh.run("deploy", "--region", REGION)
     assert ran.code == ExitCode.REFUSED
-    # mjctl prints the whole plan before the error. Only the error must fit on a screen.
+    # mjctl prints the whole plan before the error. The plan may be longer than a screen, but the error must fit on one.
     plan, error = ran.stderr.split("error:", 1)
     assert f"{REGION}: " in plan
     assert "+ terraform_data.supervisor" in plan

@@ -63,7 +63,7 @@ def test_all_regions_names_those_that_are_not_deployed_and_works_on_the_others(
     extra = {"rollback": ("--auto-approve", "--no-gate"), "servers scale": ("1", "--auto-approve")}.get(command, ())
     ran = operator.run(*command.split(), *extra, "--all-regions", "--output", "json")
     if command == "rollback" and ran.code == ExitCode.NOT_FOUND:
-        # A region that was deployed once has no earlier revision. The error must name the deployed region.
+        # A region that was deployed once has no earlier revision. The error of `rollback` must name the region.
         assert REGION in ran.stderr
         return
     assert ran.code == ExitCode.OK, ran.stderr

@@ -76,7 +76,7 @@ COMMANDS: dict[str, tuple[str, ...]] = {
     "config show": (),
     "config schema": (),
 }
-# Exit codes of commands when nothing is deployed. Commands that are not in this table end with NOT_FOUND.
+# Exit codes of the commands that do not end with NOT_FOUND when nothing is deployed.
 ON_NOTHING = {
     "plan": ExitCode.CHANGES_PENDING,
     "destroy": ExitCode.OK,
@@ -241,16 +241,17 @@ def down(shared_region: SharedRegion) -> Iterator[Operator]:
         shared_region.supervisor.start(part)
 
 
-# The test of stopped services does not run these commands, because they start or stop services.
+# Commands that the test of stopped services does not run, because these commands start or stop services.
 APPLIES = {"deploy", "destroy", "rollback", "servers scale"}
-# Exit codes of commands while Redis, the database and the emulated AWS are stopped. Commands that are not in this table
-# end with UNREACHABLE.
+# Exit codes of the commands that do not end with UNREACHABLE while Redis, the database and the emulated AWS are
+# stopped.
 WHEN_DOWN = {
     **dict.fromkeys(("plan", "drift"), ExitCode.CHANGES_PENDING),
     "health": ExitCode.UNHEALTHY,
     # The local folder of backups is empty.
     **dict.fromkeys(("backup drill", "backup restore", "backup show", "backup verify"), ExitCode.NOT_FOUND),
-    # No other region is deployed, and without Redis no server can list the other servers.
+    # `failover` finds no second deployed region. `servers drain` and `servers restart` find no second server that is
+    # ready, because no server is ready without Redis.
     **dict.fromkeys(("failover", "servers drain", "servers restart"), ExitCode.CONFLICT),
     **dict.fromkeys(
         ("backup list", "backup prune", "history", "outputs", "servers list", "status", "unlock"), ExitCode.OK
@@ -275,7 +276,7 @@ class TestEverythingIsDown:
             assert ran.json()["command"] == name
 
 
-# Exit codes of commands on a healthy region. Commands that are not in this table end with OK.
+# Exit codes of the commands that do not end with OK on a healthy region.
 WHEN_UP = {
     "bootstrap": ExitCode.UNREACHABLE,
     "failover": ExitCode.CONFLICT,

@@ -64,5 +64,5 @@ def test_the_commands_of_the_readme_work_in_their_order(fresh: Operator) -> None
     assert len(commands) >= 8
     for arguments in commands:
         ran = fresh.run(*arguments)
-        # `plan` ends with 2, because nothing is deployed before the block.
+        # `plan` ends with 2, because it comes before `deploy` in the console block of README.md.
         assert ran.code == (2 if arguments[0] == "plan" else 0), (arguments, ran.stderr[-2000:])

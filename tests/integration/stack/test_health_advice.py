@@ -89,7 +89,7 @@ class Case:
     """Describes one fault.
 
     Attributes:
-        fault: breaks the region.
+        fault: function that breaks the region.
         checks: the names of the checks that must fail.
         thresholds: the thresholds of `mjctl health` with which the checks fail.
         steps: text of an advice -> function that does what the text asks for.
@@ -278,7 +278,7 @@ CASES: dict[str, Case] = {
         {"end the program that opened the connections: leaking-report has the most, 30": _end_the_leak},
     ),
     "the schema is gone": Case(_schema_gone, ("database",)),
-    # This case is the last case, because its advice replaces every process.
+    # The case of the supervisor is the last case, because the advice of `health` then replaces every process.
     "the supervisor was killed": Case(
         _supervisor_killed, ("supervisor", *(f"process/{name}" for name in ("redis", "postgres", "aws", *GAMES)))
     ),
@@ -299,8 +299,8 @@ def test_following_the_advice_cures_the_check(operator: Operator, name: str) -> 
     case = CASES[name]
     with ExitStack() as undo:
         bench = Bench(operator, undo)
-        # The fault of the case must cause the failure of the check. Only the check `backup` may fail before the fault,
-        # if no test has made a backup.
+        # The checks of the case must pass before the fault, so that the fault causes their failure. Only the check
+        # `backup` may fail before the fault, if no test has made a backup.
         if case.fault is not _no_backup:
             eventually(lambda: _all(bench, case, "pass"), SECONDS, f"{case.checks} pass before the fault")
         case.fault(bench)

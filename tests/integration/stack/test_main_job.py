@@ -68,8 +68,8 @@ def test_a_lost_server_is_reported_and_restarted(operator: Operator, number: sig
     named = []
 
     def is_named() -> bool:
-        # The watchdog restarts the server within a second. The test waits longer, so that a busy machine still reports
-        # the incident.
+        # The watchdog restarts the server within a second. `health` reports restarts of the last 60 s, so that the test
+        # also finds the restart on a busy machine.
         ran = operator.run("health", "--region", REGION, "--threshold", "restart_window_seconds=60")
         if ran.code == ExitCode.UNHEALTHY and victim in ran.stdout:
             named.append(ran)

@@ -65,7 +65,7 @@ def test_a_bad_revision_stops_at_the_canary_and_is_rolled_back(checkout: Checkou
     good = checkout.status(FIRST)["revision"]
     other = (checkout.status(OTHER)["serial"], checkout.pids(OTHER))
 
-    # The API starts and answers its probes, but answers a request for a profile with an error.
+    # With the broken code, the API starts and answers its probes, but answers a request for a profile with an error.
     checkout.replace(
         "functions/profile.py",
         "async def get_profile(request: Request, services: Services) -> Response:\n",

@@ -42,14 +42,14 @@ def ports(operator: Operator) -> dict[str, int]:
 
 
 def kind_of(name: str) -> str:
-    """Return what a port must answer. The lookup fails for a new kind of port until the table has an entry for it."""
+    """Return the kind of the port of the process `name`, which must be a key of EXPECTED."""
     if name.startswith("game-"):
         return "operations" if name.endswith("-ops") else "play"
     return {"worker": "operations"}.get(name, name)
 
 
 def started_with(name: str, port: int) -> bytes:
-    """Return the first message that PostgreSQL sends to a user of this name."""
+    """Return the first message with which PostgreSQL answers a connection of the user `name`."""
     body = b"\x00\x03\x00\x00" + b"".join(word.encode() + b"\x00" for word in ("user", name, "database", "game", ""))
     return exchange(port, (len(body) + 4).to_bytes(4, "big") + body)
 
@@ -135,8 +135,8 @@ def test_a_web_page_gets_nothing_from_any_port(operator: Operator) -> None:
                     assert answer.status == 0
                     assert b"+OK" not in answer.raw
                 elif kind == "api":
-                    # This port serves the public web client. A web page of another origin has no player's access token,
-                    # so it must not read data of players.
+                    # The port of the API also serves the public web client. A web page of another origin has no
+                    # player's access token, so it must not read data of players.
                     assert answer.status in (200, 403, 404, 405), (name, request, answer)
                 elif kind == "play":
                     assert answer.status >= 400, (name, request, answer)

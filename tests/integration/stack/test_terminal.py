@@ -38,8 +38,8 @@ Look = tuple[tuple[int, int], dict[str, str]]
 LOOKS: tuple[Look, ...] = tuple((size, colour) for size in SIZES for colour in COLOURS)
 # Each size of the terminal once, with or without colour: all six combinations take twice as long.
 FEW_LOOKS = (LOOKS[0], LOOKS[3], LOOKS[4])
-# Environment variables that change the look of a command. The tests set these variables, and remove the values of this
-# machine.
+# Environment variables that change the look of a command. A command in a test gets these variables from the test only,
+# and not from this machine's environment.
 DROPPED = ("COLUMNS", "LINES", "NO_COLOR", "FORCE_COLOR", "CI", "TERM", "COLORTERM", "LC_ALL", "PYTHONIOENCODING")
 KEY = "profile:terminal"
 # A cache key whose control characters would retitle and clear the terminal, reorder the line and add a line.
@@ -69,7 +69,7 @@ class Line:
 _HERE = ("--region", REGION)
 _NO = {"codes": (ExitCode.REFUSED,), "answers": ("no",)}
 _DONE_OR_REFUSED = {"codes": (ExitCode.OK, ExitCode.REFUSED), "answers": ("no",)}
-# Commands of one lane run one after another, because they use the same lock or the same data.
+# A lane is a group of commands that run one after another, because they use the same lock or the same data.
 _LOCK = {"lane": "lock"}
 _QUEUE = {"lane": "queue"}
 
@@ -275,7 +275,7 @@ def dead_letters(contract: Contract) -> None:
     queue after the test."""
     from mjctl.clients.boto import RegionClients
 
-    # SQS accepts no control characters except line ends. SQS accepts every character in the form of a JSON escape.
+    # SQS accepts no control characters except line ends, so the third body has its control characters as JSON escapes.
     bodies = ('{"type": "match_ended", "event_id": "e-1"}', "not\nJSON \u202e", r'{"type": "\u001b[2J\u0007"}')
     url = contract.queues["persistence"].dead_letter.url
     with RegionClients(contract) as clients:

@@ -69,7 +69,7 @@ def test_an_error_after_the_json_document_prints_no_second_document(
     captured = capsys.readouterr()
     assert read_document(captured.out)["environments"][0]["valid"] is True
     assert "error" in captured.err
-    # The next command prints a JSON document again.
+    # A failed command that has printed no JSON document yet prints its error as a JSON document.
     assert run(["config", "validate", "--env", "nosuch", "--output", "json"]) == ExitCode.NOT_FOUND
     assert read_document(capsys.readouterr().out)["error"]["name"] == "not_found"
 

@@ -23,8 +23,8 @@ from gameserver.match import MatchSpec
 from gameserver.runtime.aws import AwsClients
 from gameserver.server.process import end_tasks
 
-# Length of the leases in the tests of this file, in seconds. A test that needs an expired lease calls `_lapse`, so no
-# test waits this long.
+# Length of the leases in the tests of this file, in seconds. A test that needs an expired lease calls `_lapse`, which
+# ends the lease at once.
 LEASE = 30.0
 
 

@@ -254,7 +254,7 @@ async def test_a_match_that_no_server_can_restore_is_ended_after_a_few_attempts(
         await server.host.adopt(spec.match_id)
 
     async def given_up() -> bool:
-        # Let the server try to restore the match again. The server's own sweep may make some of the attempts.
+        # Let the server try to restore the match again. The server's own sweep may also try to restore the match.
         with contextlib.suppress(UnplayableError):
             await server.host.adopt(spec.match_id)
         return server.host.metrics.matches_failed == 1

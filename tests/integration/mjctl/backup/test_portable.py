@@ -1,4 +1,4 @@
-"""Tests `mjctl backup` with real Redis, PostgreSQL and emulated AWS. Each test reads the stores afterwards."""
+"""Tests `mjctl backup` with real Redis, PostgreSQL and emulated AWS."""
 
 from __future__ import annotations
 

@@ -57,8 +57,8 @@ async def test_the_checks_of_a_healthy_region_have_these_statuses(region: Produc
     assert status == {
         # The emulated AWS runs no processes behind the addresses of the contract (`endpoints.served` is false).
         **dict.fromkeys(("api", "login", "match", "redis"), "skip"),
-        # The checks warn because the emulated AWS starts all tasks in the first zone and has no metrics of the cache,
-        # and because the test made no backup.
+        # `zones` and `cache` warn, because the emulated AWS starts all tasks in the first zone and has no metrics of
+        # the cache. `backup` warns, because the test made no backup.
         **dict.fromkeys(("zones", "cache", "backup"), "warn"),
         **dict.fromkeys(("service", "scaling", "targets", "database", "database-secret", "table/matches"), "pass"),
         **dict.fromkeys(("queue/persistence", "dead-letters/persistence", "topic/events", "identity"), "pass"),

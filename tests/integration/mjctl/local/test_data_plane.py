@@ -237,7 +237,8 @@ def test_a_region_of_an_earlier_version_keeps_its_dead_letter_queue_and_its_mess
     earlier = sqs.create_queue(QueueName=f"{spec.prefix}-persistence-dead-letter")["QueueUrl"]
     sqs.send_message(QueueUrl=earlier, MessageBody="dead before the upgrade")
 
-    # In the first round, mjctl has not published names yet, so mjctl takes the name of the existing dead-letter queue.
+    # Before the first `create`, mjctl has not published names yet, so `create` takes the name of the existing
+    # dead-letter queue.
     for _ in range(2):
         manifest = data_plane.create(spec)
         assert manifest["queues"]["persistence"]["dead_letter"]["arn"].endswith("-persistence-dead-letter")

@@ -207,7 +207,7 @@ def test_an_image_is_built_and_pushed(registry: Registry, docker: Path, tmp_path
     log_in = next(call for call in calls if call[0][0] == "login")
     assert log_in[0][1:] == ["--username", "AWS", "--password-stdin", registry.host]
     assert log_in[1]
-    # Every user of the machine can read command lines, so the password must not be an argument.
+    # Every user of the machine can read command lines, so no command line may contain the registry's password.
     assert not [call for call in calls if log_in[1] in " ".join(call[0])]
     (build,) = [call[0] for call in calls if call[0][:2] == ["buildx", "build"]]
     assert build[-1] == str(PROJECT)

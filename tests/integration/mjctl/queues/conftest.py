@@ -22,7 +22,8 @@ def sqs(settings: Settings) -> Any:
 
 @pytest.fixture
 def intercept(monkeypatch: pytest.MonkeyPatch) -> Callable[[str, Call], list[dict[str, Any]]]:
-    """Replace an operation of SQS by `replacement(forward, parameters)`. Returns: the parameters of each call."""
+    """Replace an operation of SQS by `replacement(forward, parameters)`. Returns: the parameters of each call of
+    the operation."""
     original = RegionClients.call
 
     def install(operation: str, replacement: Call) -> list[dict[str, Any]]:

@@ -15,8 +15,8 @@ from mjctl.terraform.events import ProvisionerLine
 from mjctl.terraform.lock import held_by, unit_lock
 from mjctl.terraform.plan_file import SavedPlan
 
-# The tests of Terraform's own behaviour run with Terraform from PATH and with the pip engine. All other tests use one
-# engine, because the pip engine starts slowly.
+# The tests of Terraform's own behaviour run with Terraform from PATH and with the pip engine. The tests without
+# `with_both_engines` run with one engine only, because the pip engine starts slowly.
 with_both_engines = pytest.mark.parametrize("engine", ["path", "pip"], indirect=True)
 
 

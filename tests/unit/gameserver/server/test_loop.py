@@ -31,7 +31,8 @@ def test_readers_are_called_until_they_are_removed(pair: tuple[socket.socket, so
     async def work() -> None:
         loop = asyncio.get_running_loop()
         loop.add_reader(ours, lambda: received.append(b"first"))
-        # A second call of `add_reader` for a socket replaces the first reader. A reader may have arguments.
+        # A second call of `add_reader` for a socket replaces the first reader. The loop passes the last argument of
+        # `add_reader`, the size 1, to the new reader.
         loop.add_reader(ours.fileno(), lambda size: received.append(ours.recv(size)), 1)
         theirs.send(b"ab")
         while len(received) < 2:  # noqa: ASYNC110 - nothing but the loop itself can tell

@@ -21,7 +21,10 @@ def _no_pause(monkeypatch: pytest.MonkeyPatch) -> None:
 
 
 def observing(statuses: Sequence[Sequence[CheckStatus]]) -> tuple[list[int], module.CheckRegion]:
-    """Return a list of the observations, and a function that returns `statuses` in order and then the last again."""
+    """Return a list of the observations, and a function that returns the items of `statuses` in order.
+
+    The function returns the last item for all further calls.
+    """
     observations: list[int] = []
 
     async def observe(region: str) -> list[CheckResult]:

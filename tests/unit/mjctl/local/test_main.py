@@ -62,7 +62,7 @@ def test_the_error_of_a_start_without_supervisor_has_advice(tmp_path: Path, caps
 
 
 def test_the_verbs_import_no_heavy_module() -> None:
-    """Check the imports, because a deploy runs the program a dozen times on few cores."""
+    """Check the imports of `python -m mjctl.local`, which a deploy runs a dozen times on few cores."""
     heavy = ("pydantic", "boto3", "botocore", "rich", "typer", "yaml", "asyncio", "psutil", "supervisor", "aiohttp")
     program = "import sys, mjctl.local.__main__, mjctl.local.lifecycle, mjctl.local.daemon; print(*sys.modules)"
     loaded = subprocess.run([sys.executable, "-c", program], capture_output=True, text=True, check=True).stdout.split()

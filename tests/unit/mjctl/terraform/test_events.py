@@ -31,7 +31,8 @@ def test_a_planned_change_is_parsed() -> None:
 
 
 def test_a_forgotten_resource_is_not_a_deletion() -> None:
-    # Terraform 1.11 sends this message for `removed { lifecycle { destroy = false } }`.
+    # Terraform 1.11 sends the message `planned_change` with the action "remove" for a block
+    # `removed { lifecycle { destroy = false } }`.
     change = {"resource": RESOURCE, "action": "remove", "reason": "delete_because_no_resource_config"}
     event = parse_line(line("planned_change", change=change))
     assert isinstance(event, Change)

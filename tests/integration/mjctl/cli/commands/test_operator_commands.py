@@ -1,4 +1,5 @@
-"""Tests of the operator commands with real services. Only the reading of Terraform's state is replaced."""
+"""Tests of the operator commands with real services. mjctl gets its contracts from the test, and not from Terraform's
+state."""
 
 from __future__ import annotations
 
