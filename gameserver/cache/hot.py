@@ -1,9 +1,10 @@
 """Finds the keys that servers read most, without the command MONITOR.
 
-MONITOR needs administrator rights and halves the speed of Redis. Redis itself records the time of the last use of
-each key in whole seconds. With an LFU eviction policy, Redis counts the uses of each key instead. This module first
-reads the last use, or the count of uses, of every key, or of a sample if Redis has more than 20,000 keys. Without an
-LFU eviction policy, the module then reads the last use of the 1,000 most recently used keys again, once a second.
+MONITOR needs administrator rights and halves the speed of Redis. With an LFU eviction policy, Redis itself counts the
+uses of each key. Without an LFU eviction policy, Redis records the time of the last use of each key in whole seconds.
+This module first reads the last use, or the count of uses, of every key, or of a sample if Redis has more than 20,000
+keys. Without an LFU eviction policy, the module then reads the last use of the 1,000 most recently used keys again,
+once a second.
 """
 
 from __future__ import annotations
@@ -22,8 +23,9 @@ _CANDIDATES: Final = 1000
 _IN_USE_SECONDS: Final = 1
 # The idle times of the keys are read once in each second, 0.75 s after a full second of Redis' clock. Redis keeps the
 # last use of a key in whole seconds, so the idle time of a key grows when a second begins. At the beginning of a
-# second, a key that is read ten times a second seems to be idle for "one second". Late in a second, only a key without
-# a use in this second has an idle time. The last quarter of the second is a reserve for a late measurement.
+# second, a key that is read ten times a second seems to be idle for "one second". Late in a second, the idle time of a
+# key is above 0 only if no server has used the key in this second. A measurement that starts up to 0.25 s late still
+# falls into the same second.
 _MEASURE_AT: Final = 0.75
 _SHORTEST_WAIT_SECONDS: Final = 0.1
 

@@ -4,8 +4,9 @@ A process may answer from its near-cache only while it holds a lease for the nam
 from Redis returns a new lease and the namespace's token, beside the value. If the token has changed, a key of the
 namespace was invalidated, and the process drops all values of the namespace from its memory.
 
-An invalidation changes the token, and then waits until every lease has expired that was given before the change. An
-invalidation sends no message to other processes and does not need to know them.
+If any near-cache may hold a lease for the namespace, an invalidation changes the namespace's token. The invalidation
+then waits until every lease has expired that was given before the change of the token. An invalidation sends no message
+to other processes and does not need to know them.
 """
 
 from __future__ import annotations
@@ -27,8 +28,8 @@ Each process measures time by its own clock. The wait is 20 % longer than a leas
 hosts can drift apart during a lease.
 """
 
-# The near-cache drops each value after 5 s, because the value can be old. A failover of Redis can lose an invalidation,
-# and a sweep can be killed before its end.
+# The near-cache drops each value after 5 s, because the value can be old after a lost invalidation. A failover of Redis
+# can lose an invalidation, and so can the end of a process during an invalidation's sweep.
 _MAX_AGE_SECONDS = 5.0
 _CLOCK = getattr(time, "CLOCK_BOOTTIME", time.CLOCK_MONOTONIC)
 
@@ -97,8 +98,8 @@ class NearCache:
         if lease is None or lease.token != token:
             lease = self._leases[namespace] = _Lease(token, asked_at + LEASE_SECONDS)
         else:
-            # Each invalidation sets a token that was never used before. Two answers of Redis with equal tokens show
-            # that no key of the namespace was invalidated between the answers.
+            # The first invalidation after an answer sets a token that was never used before. Two answers of Redis with
+            # equal tokens show that no key of the namespace was invalidated between the answers.
             lease.ends_at = max(lease.ends_at, asked_at + LEASE_SECONDS)
         lease.drop(key)
         if payload is None or len(payload) > self._max_bytes:

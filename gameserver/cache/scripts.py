@@ -4,8 +4,8 @@ All scripts except `SWEEP` have the same KEYS, which are control keys of one nam
 its hash for the near-caches. ARGV[1] to ARGV[3] of a script for one logical key are the prefix of the namespace's
 values, the prefix of its load leases, and the key. The comment at each script describes ARGV[4] and the ARGV after it.
 
-From the prefixes a script builds the physical keys of a value and of its load lease. A namespace's physical keys are
-all in one hash slot, because they have the same hash tag.
+A script builds the physical keys of a value and of its load lease from the two prefixes in ARGV. A namespace's physical
+keys are all in one hash slot, because they have the same hash tag.
 """
 
 from __future__ import annotations
@@ -35,11 +35,11 @@ local lease = ARGV[2] .. g .. ':' .. (redis.call('GET', KEYS[2]) or '0') .. ':' 
 """
 
 # If a near-cache may hold a lease for the namespace, changes the namespace's token for the near-caches to the last of
-# ARGV. In this case, `wait` is 1, and the caller waits until the lease has expired.
+# ARGV, and sets `wait` to 1. With `wait` 1, the caller waits until the leases of the near-caches have expired.
 #
 # `wait` is 0 if no near-cache ever got a lease for the namespace. `wait` is also 0 if the namespace's token changed
-# more than 10 s ago by Redis' clock, and no near-cache got a lease after the change. The limit of 10 s is much longer
-# than a lease, so a correction of Redis' clock does no harm.
+# more than 10 s ago by Redis' clock, and no near-cache got a lease after the change. A change of the token counts for
+# 10 s, much longer than a near-cache's lease of 50 ms, so a correction of Redis' clock does no harm.
 _BREAK_NEAR = """
 local near = redis.call('HMGET', KEYS[3], 'granted', 'changed_at')
 local wait = 0
@@ -120,7 +120,7 @@ return 1
 
 # Ends the load lease of a key after a failed load, so that another caller can load the value.
 # ARGV[4]: the token of the failed load.
-# Result: 1 if the failed load still held the lease, else 0.
+# Result: 1 if the failed load still held the load lease of the key, else 0.
 RELEASE: Final = (
     _READ_GENERATION % "0"
     + _NAMES
@@ -163,8 +163,8 @@ NEXT_GENERATION: Final = (
 #
 # ARGV[2]: the glob over physical keys that a key must match.
 #
-# ARGV[3]: the units of work after which the step ends. An examined key is 1 unit of work, and an examined and removed
-# key is 3 units.
+# ARGV[3]: the units of work after which the step ends. The step counts 1 unit for a key that it examines, and 3 units
+# for a key that it examines and removes.
 #
 # ARGV[4]: the COUNT of each SCAN in the step, that is, about the number of keys that a SCAN examines.
 #

@@ -1,4 +1,7 @@
-"""Measures the size, the hit ratio and the memory of the cache. The measurement does not disturb a live server."""
+"""Measures the size, the hit ratio and the memory of the cache.
+
+A measurement examines at most 20,000 keys, in batches, so that Redis can run the game's commands between two batches.
+"""
 
 from __future__ import annotations
 
@@ -159,8 +162,8 @@ class _Tally:
     def error_bytes(self, total: int) -> float:
         """Return half of the 95 % confidence interval of the estimated memory in bytes, over `total` keys.
 
-        A batch counts as one draw, because neighbours in a hash table may be alike. The formula is the ratio estimator
-        of cluster sampling (Cochran, Sampling Techniques).
+        Each batch of keys counts as one draw of the sample, because neighbours in a hash table may be alike. The
+        formula is the ratio estimator of cluster sampling (Cochran, Sampling Techniques).
         """
         count, seen = len(self.windows), sum(size for _, size in self.windows)
         if count < 2 or not seen:
@@ -220,13 +223,13 @@ async def _generation(redis: RedisClient, namespace: str) -> int | None:
         value = await redis.execute_command("GET", keys.generation_key(namespace))
         return None if value is None else int(value)
     except (ResponseError, ValueError):
-        # The key of the namespace's generation has another type or holds no number, so another program has written it.
-        # All values of a namespace without a readable generation count as stale.
+        # If the key of the namespace's generation has another type or holds no number, another program has written the
+        # key. All values of a namespace without a readable generation count as stale.
         return None
 
 
 async def windows(redis: RedisClient) -> AsyncIterator[list[bytes]]:
-    """Yield batches of keys at random places of the keyspace, about 10,000 keys in all. A key may appear twice."""
+    """Yield batches of keys at random places of the keyspace, about 10,000 keys in all. Batches can overlap."""
     for _ in range(_SAMPLE_KEYS // _WINDOW_KEYS):
         # SCAN accepts any number as a cursor, because Redis reduces it to the size of its table.
         _, batch = await redis.execute_command("SCAN", random.getrandbits(48), "COUNT", _WINDOW_KEYS)

@@ -3,9 +3,9 @@
 A step is a Lua script that scans some keys and removes those that match. SCAN takes about 1 us for each key, and UNLINK
 about 2 us. Redis runs no other command during a step, so the work of a step limits the pause of the game's commands.
 
-The sweep measures the latency of Redis by a PING beside a step. While the PING is fast, steps follow each other without
-a pause. While the PING is slow, the pauses between steps grow. Only one step runs at a time, so that Redis and the
-sweep do not use two processor cores at the same time on a small machine.
+The sweep measures the latency of Redis by a PING beside a step. While a PING beside a step is fast, steps follow each
+other without a pause. While a PING beside a step is slow, the pauses between steps grow. Only one step runs at a time,
+so that Redis and the sweep do not use two processor cores at the same time on a small machine.
 """
 
 from __future__ import annotations
@@ -35,11 +35,12 @@ _BATCH = 115
 _PROBE_INTERVAL_SECONDS = 0.01
 _CALIBRATION_PROBES = 5
 # The sweep slows down if a PING beside a step takes longer than 2 ms and longer than three times a PING between steps.
-# On a machine that is busy with other work, a PING between steps is slow too, and a slower sweep would not help.
+# On a machine that is busy with other work, a PING between steps is slow too, and a slower sweep would not make Redis
+# faster.
 _TOLERATED_SECONDS = 0.002
 _TOLERATED_FACTOR = 3.0
-# With the longest pause, 10 ms, the sweep uses less than one twentieth of Redis' time. A longer pause would not help
-# the game further.
+# With the longest pause, 10 ms, the sweep uses less than one twentieth of Redis' time. A pause of more than 10 ms would
+# not help the game further.
 _MIN_PAUSE_SECONDS, _MAX_PAUSE_SECONDS = 0.001, 0.01
 _MAX_PROBES_KEPT = 10_000
 

@@ -80,8 +80,8 @@ return 1
 
 
 # Adds a match to the open matches of its mode, unless another match is open that is not known to be full.
-# Result: the id of the added match, or the id of the newest other open match, which is the most likely to have a free
-# seat.
+# Result: the id of the added match, or the id of the newest other open match that is not known to be full. The newest
+# match is the most likely to have a free seat.
 #
 # KEYS: the sorted set of the open matches of a mode. The score of a match is its creation time in ms since 1970.
 # ARGV: the id of the match to add, its creation time in ms since 1970, and the ids of the matches that are known to be
@@ -187,11 +187,11 @@ class Directory:
     async def create_unless_open(self, spec: MatchSpec) -> tuple[MatchSpec, ServerInfo] | None:
         """Register a new match, unless another match of its mode has a free seat.
 
-        A seat is kept for the caller's player, in the new match or in the other match. Even callers in many processes
-        at the same moment therefore fill one match after the other.
+        A seat is kept for the caller's player, in the new match or in the match that has a free seat. The kept seats
+        make callers in many processes fill one match after the other, even at the same moment.
 
         Returns:
-            The other match and its server; None if the new match was registered.
+            The match that has a free seat, with its server; None if the new match was registered.
         """
         await self._prepare(spec)
         await self._promise(spec.match_id)
@@ -234,12 +234,12 @@ class Directory:
     async def locate(self, match_id: str) -> tuple[MatchSpec, ServerInfo | None] | None:
         """Return a match and the server on which to play it.
 
-        The returned server is the owner of the match. If no live server owns the match, `locate` returns the server
-        that the API chose for the match, unless that server drains, or else the least loaded server.
+        If a live server owns the match, `locate` returns the owner. If no live server owns the match, `locate` returns
+        the server that the API chose for the match, unless that server drains, or else the least loaded server.
 
         Returns:
-            The match and the server, or None if Redis has no match with this id. The server in the pair is None if no
-            server is alive.
+            The match and the server, or None if Redis has no match with this id. The server in the returned pair is
+            None if no server is alive.
         """
         raw_spec, raw_lease = await self._get_each([keys.spec(match_id), keys.lease(match_id)])
         if raw_spec is None:
@@ -300,7 +300,7 @@ class Directory:
         await _STAMP.run(self._redis, [keys.ACTIVE_MATCHES], spec.match_id)
 
     async def _take_seat(self, open_list_name: str, match_id: str) -> tuple[MatchSpec, ServerInfo] | None:
-        """Keep a seat, if the match has a free seat and a live server. Returns the match and its server, or None."""
+        """Keep a seat, and return the match and its server; None without a free seat or without a live server."""
         located = await self.locate(match_id)
         if located is None:
             await self.close_seats(open_list_name, match_id)
@@ -328,5 +328,6 @@ class Directory:
 
 
 def _text(raw: Any) -> str:
-    """Return an answer of Redis as text. redis-py declares each answer as `Any`, but the answers here are bytes."""
+    """Return an answer of Redis as text. redis-py declares each answer as `Any`, but the directory's client answers
+    with bytes."""
     return str(raw, "ascii")

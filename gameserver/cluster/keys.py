@@ -73,9 +73,9 @@ def published(match_id: str) -> str:
 def seats(match_id: str) -> str:
     """Return the key of a hash about a match's seats.
 
-    The field `taken` is the number of taken seats. Every other field stands for a seat that is kept for a player who is
-    about to join. The name of the field of a kept seat is random, and its value is the time until which the seat is
-    kept, in ms of Redis's clock.
+    The field `taken` is the number of taken seats. Every field except `taken` stands for a seat that is kept for a
+    player who is about to join. The name of the field of a kept seat is random, and its value is the time until which
+    the seat is kept, in ms of Redis's clock.
     """
     return f"{{m:{match_id}}}:seats"
 

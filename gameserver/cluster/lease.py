@@ -68,7 +68,7 @@ return redis.call('ZRANGE', KEYS[1], '-inf', now - ARGV[1], 'BYSCORE', 'LIMIT', 
 
 
 class LeaseHeld(Exception):
-    """Reports that another server holds the lease. That server may be dead, but its lease has not expired yet."""
+    """Reports that another server holds the lease. The holder may be dead, but the lease has not expired yet."""
 
 
 class NoSuchMatch(Exception):

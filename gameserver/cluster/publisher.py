@@ -57,7 +57,8 @@ class Outbox:
         committed: sequence number of the last event that is stored in Redis.
         snapshotted: sequence number of the last event that the stored snapshot covers.
         ended: True once the end of the match is stored in Redis.
-        waiting_since: time.monotonic() since which the oldest unpublished event waits.
+        waiting_since: time.monotonic() at which SNS last accepted events of the match, or at which an event was stored
+            while all earlier events were published, whichever is later.
         recent: the newest events that SNS has not accepted. `recent` saves reads from Redis, and keeps the newest
             events if Redis restarts without its last second of data.
     """
@@ -156,13 +157,16 @@ class Publisher:
 
     @property
     def lag_seconds(self) -> float:
-        """Return the age in seconds of the oldest stored event that SNS has not accepted; 0 without such events."""
+        """Return the longest time in seconds for which SNS has accepted no event of a match with unpublished events.
+
+        The result is 0 if all matches' events are published.
+        """
         waiting = [outbox.waiting_since for outbox in self._outboxes.values() if outbox.backlog]
         return time.monotonic() - min(waiting) if waiting else 0.0
 
     async def run(self) -> None:
-        """Publish until cancelled. After the cancellation, the next owner of a match publishes the events that remain
-        in the match's stream."""
+        """Publish until cancelled. After the cancellation of `run`, the next owner of a match publishes the events that
+        remain in the match's stream."""
         if self._topic_arn:
             # The import of boto3 takes 0.3 s of CPU, so boto3 is imported on a thread, before the first event is sent.
             await self._aws.run(lambda: self._aws.sns)
@@ -181,7 +185,7 @@ class Publisher:
                 await asyncio.sleep(min(high, low * 2 ** min(self._failures, 10)) * random.uniform(0.5, 1.0))
 
     async def _round(self) -> bool:
-        """Publish a batch of each match's events. Returns False if an event failed and shall be tried again later."""
+        """Publish a batch of each match's events. Returns False if SNS has not accepted an event of the batches."""
         waiting = [outbox for outbox in self._outboxes.values() if outbox.backlog > 0]
         for outbox in [o for o in self._outboxes.values() if o.ended and o.backlog <= 0]:
             self._finish(outbox)

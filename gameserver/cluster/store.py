@@ -278,7 +278,9 @@ class MatchStore:
     async def recreate(
         self, spec: MatchSpec, token: int, published: int, first_sequence: int, bodies: Sequence[bytes]
     ) -> bool:
-        """Write a lost match to Redis again, with its unpublished events. The caller must then store a snapshot.
+        """Write a lost match to Redis again, with its unpublished events.
+
+        After `recreate` the caller must store a snapshot of the match.
 
         Args:
             spec: the parameters of the match.

@@ -19,8 +19,8 @@ log = structlog.get_logger()
 # Shortest time between two downloads of the user pool's public keys, so that tokens with invented key ids cause few
 # downloads.
 _REFETCH_SECONDS = 30.0
-# Time after a failed download of the keys in which tokens with an unknown key are refused at once. Without an immediate
-# refusal, each request would wait for a timeout while the user pool is unavailable.
+# Time after a failed download of the user pool's public keys in which tokens with an unknown key are refused at once.
+# Without an immediate refusal, each request would wait for a timeout while the user pool is unavailable.
 _RETRY_SECONDS = 1.0
 _FETCH_TIMEOUT_SECONDS = 3.0
 # Largest tolerated difference between the clocks of the user pool and of this machine.

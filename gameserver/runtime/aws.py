@@ -1,7 +1,8 @@
 """Makes the boto3 clients of the game's processes. No other module makes boto3 clients.
 
-The import of boto3 and the reading of a service's model cost about 0.3 s of CPU. Import and reading happen at the first
-use of a client, on a thread of `AwsClients.run`, so that a process answers health checks during that time.
+The import of boto3 and the reading of a service's model cost about 0.3 s of CPU. A process imports boto3 and reads the
+service's model at the first use of a client. Both happen on a thread of `AwsClients.run`, so that the process answers
+health checks meanwhile.
 """
 
 from __future__ import annotations

@@ -7,8 +7,8 @@ environment's key. The format of a sealed value:
 - 2 bytes: length of the wrapped data key, big endian
 - n bytes: the data key, wrapped by KMS
 - 12 bytes: random nonce
-- rest: ciphertext and tag. The tag of AES-GCM also authenticates all bytes before the nonce, and the table, item and
-  field.
+- the remaining bytes: ciphertext and tag. The tag of AES-GCM also authenticates all bytes before the nonce, and the
+  table, item and field.
 
 This module does not use the aws-encryption-sdk, whose cache of data keys has an entry for each encryption context. With
 the aws-encryption-sdk, binding a value to its item would need a call to KMS for each item. A message of the
@@ -119,7 +119,7 @@ class Sealer:
             raise SettingsError("GAMESERVER_DATA_KEY_ARN must be set")
         self._arn = settings.data_key_arn
         # KMS authenticates the encryption context, so this process cannot unwrap the data key of another environment.
-        # CloudTrail logs the encryption context.
+        # CloudTrail logs the encryption context, so the context must contain no secret.
         self._context = {"project": settings.project, "environment": settings.environment}
         self._aws = aws
         self._max_age_seconds = max_age_seconds

@@ -121,7 +121,11 @@ class TaskProtection:
                 await asyncio.sleep(_LOOK_SECONDS)
 
     async def look(self, session: aiohttp.ClientSession) -> None:
-        """Switch the protection on or off if a change is due. A call that the agent refuses is repeated later."""
+        """Switch the protection on or off if a change is due.
+
+        If the ECS agent refuses a change or does not answer, a call of `look` repeats the change after
+        `_RETRY_SECONDS`.
+        """
         now, busy = self._clock(), self._busy()
         protected = now < self._protected_until
         if busy == protected or now < self._retry_from or (busy and now < self._protect_from):

@@ -52,7 +52,7 @@ def configure(settings: Settings, process: str, *, level: int = logging.INFO) ->
             processors=[structlog.stdlib.ProcessorFormatter.remove_processors_meta, renderer],
         )
     )
-    # At the level INFO the libraries log every connection, so only their warnings and errors are logged.
+    # At the level INFO the libraries log every connection, so only the libraries' warnings and errors are logged.
     logging.basicConfig(handlers=[handler], level=max(level, logging.WARNING), force=True)
 
 

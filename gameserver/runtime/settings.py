@@ -78,13 +78,14 @@ class Settings:
         max_players: number of players that a game server can serve.
         unjoined_percent: most connections that have not joined a match, in percent of `max_players`; at least 16
             connections are allowed.
-        unjoined_per_address: most connections from one peer address that have not joined a match; 0 for no limit. A
-            server behind a load balancer needs 0, because all its peers have the load balancer's address.
+        unjoined_per_address: most connections from one peer address that have not joined a match; 0 for no limit.
+            `unjoined_per_address` must be 0 for a server behind a load balancer, because all peers of such a server
+            have the load balancer's address.
         lease_seconds: length of a match's lease.
         snapshot_interval_seconds: time between two snapshots of a match.
         modes: the modes that players can play.
-        tls_required: True if the process encrypts each connection that it opens and verifies the server. With True, a
-            setting with an address without TLS is an error at the start.
+        tls_required: True if the process encrypts each connection that it opens and verifies the server. If
+            `tls_required` is True, a setting with an address without TLS is an error at the start.
         tls_ca_file: file of the certificates that the process trusts; "" for those that the system trusts.
         tls_certificate_file: file of the certificate of the process's listeners, which then accept only TLS; "" for
             listeners without TLS.

@@ -69,7 +69,8 @@ def server_context(settings: Settings) -> ssl.SSLContext | None:
 def verifying_context(settings: Settings) -> ssl.SSLContext | None:
     """Return `client_context` where TLS is required, or else None.
 
-    With None the caller's library uses its default context, which also verifies the certificates of `https` and `wss`.
+    If `verifying_context` returns None, the caller's library uses its default context, which also verifies the
+    certificates of `https` and `wss`.
 
     Raises:
         SettingsError: GAMESERVER_TLS_CA_FILE cannot be read or contains no certificate.

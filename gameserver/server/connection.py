@@ -92,8 +92,8 @@ class ConnectionOwner(Protocol):
 class Connection(WSListener):
     """Receives and sends the messages of one client.
 
-    A connection first waits for the client's `Hello`, then for admission. After that the client is seated in a room,
-    or relayed to another server, until the connection is closed.
+    A connection first waits for the client's `Hello`, then for admission. An admitted client is seated in a room, or
+    relayed to another server, until the connection is closed.
 
     Args:
         server: the server that admits the client.
@@ -340,7 +340,10 @@ class Connection(WSListener):
             asyncio.get_running_loop().call_later(_CLOSE_SECONDS, self._cut)
 
     def abort(self) -> None:
-        """Cut the connection of a client that does not read, or that sends too much. Its buffered frames are lost."""
+        """Cut the connection of a client that does not read, or that sends too much.
+
+        Frames that are still in the connection's send buffer are lost.
+        """
         if self._transport is not None:
             self.open = False
             self._metrics.clients_dropped += 1

@@ -92,7 +92,7 @@ class Heartbeat:
             await host.hand_over()
 
     async def sweep(self) -> None:
-        """Adopt matches without an owner until cancelled. A draining server adopts none."""
+        """Adopt matches without an owner until cancelled. A draining server adopts no matches."""
         while True:
             await asyncio.sleep(_SWEEP_SECONDS * random.uniform(0.8, 1.2))
             if self._host.draining:
@@ -101,8 +101,8 @@ class Heartbeat:
                 await self._sweep_once()
             except RedisError as error:
                 log.warning("sweep_failed", error=type(error).__name__)
-                # Leases have expired while Redis was unavailable. The sweep waits, so that owners that are still alive
-                # renew their leases first.
+                # While Redis is unavailable, the leases of living owners expire too. The sweep waits for the length of
+                # a lease, so that these owners renew their leases before the sweep adopts their matches.
                 await asyncio.sleep(self._lease_seconds)
 
     async def _sweep_once(self) -> None:

@@ -248,7 +248,7 @@ class MatchHost:
             raise InvalidToken("the resume token does not belong to this match; send an access token")
         if player.internal != room.match.spec.internal:
             # In a match of real players, internal accounts, for example the bots of a load test, would take seats of
-            # players. The result of a real player in an internal match would not be kept.
+            # players. In an internal match, the result of a real player would not count in the statistics of players.
             raise InvalidToken("probe and load-test accounts can only play in internal matches")
         try:
             room.join(connection, player.id, sanitise_name(hello.name, player.name))
@@ -314,8 +314,8 @@ class MatchHost:
             return room
         if self.draining:
             raise UnplayableError(match_id)
-        # The sweep and several players may request one match at the same time. All requests share one task, because a
-        # second fencing token of the same server would make the first token invalid.
+        # The sweep and several players may request one match at the same time. All calls of `adopt` for one match share
+        # one task, because a second fencing token of the same server would make the first token invalid.
         task = self._adopting.get(match_id)
         if task is None:
             task = self._adopting[match_id] = self._spawn(self._adopt(match_id))

@@ -46,7 +46,7 @@ class UnjoinedLimit:
 
     A connection counts from its TCP accept until its player has a seat or is relayed to another server, even if it
     never sends an HTTP request. At the limit a new connection takes the place of the oldest connection without a
-    `Hello`, which is closed. Idle connections therefore cannot keep players out, not even players at the same address.
+    `Hello`, which is closed. Idle connections cannot keep players out, not even players at the same address.
 
     Attributes:
         total: limit for the connections of all addresses together.
@@ -80,7 +80,8 @@ class UnjoinedLimit:
         """Count a new connection.
 
         Returns:
-            False if the connection must be closed, because all counted connections have sent a `Hello`.
+            False if the new connection must be closed. A limit is reached, in total or for `address`, and all
+            connections that count for this limit have sent a `Hello`.
         """
         # The kernel reuses a descriptor only after its earlier connection was closed, so the earlier connection no
         # longer counts.
@@ -162,7 +163,8 @@ class LimitedListener(socket.socket):
                 next connection after a ConnectionAbortedError.
         """
         if self._accepted_this_turn >= _ACCEPTS_PER_TURN:
-            # The listening socket stays readable, so the event loop calls `accept` again in its next turn.
+            # The listening socket stays readable while connections wait, so the event loop calls `accept` again in its
+            # next turn.
             raise BlockingIOError(errno.EAGAIN, "accepted enough connections in this turn")
         accepted, address = super().accept()
         if not self._accepted_this_turn:
@@ -171,7 +173,7 @@ class LimitedListener(socket.socket):
         # The peer's address is a tuple that begins with the host, for IPv4 and for IPv6.
         if not self.limit.admits(accepted, str(address[0])):
             accepted.close()
-            raise ConnectionAbortedError("too many connections have not joined")
+            raise ConnectionAbortedError("too many connections have not joined a match")
         return accepted, address
 
     def _next_turn(self) -> None:

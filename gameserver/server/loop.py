@@ -22,8 +22,8 @@ class GameLoop(uvloop.Loop):
     `GameLoop` calls readers without a context, and a reader must handle its exceptions, as picows' transports do.
     `GameLoop` needs Linux.
 
-    A socket can also be held. The loop does not watch a held socket, and the holder of the socket calls its reader to
-    read the messages that have arrived.
+    After `hold` the loop does not watch a socket, and the caller of `hold` calls the socket's reader to read the
+    messages that have arrived.
     """
 
     def __init__(self) -> None:
@@ -34,7 +34,10 @@ class GameLoop(uvloop.Loop):
         super().add_reader(self._epoll.fileno(), self._read_ready)
 
     def add_reader(self, fd: Any, callback: Callable[..., object], *args: Any) -> None:  # type: ignore[override]
-        """Call `callback(*args)` whenever `fd`, a socket or a descriptor, is readable. Replaces an earlier reader."""
+        """Call `callback(*args)` whenever `fd`, a socket or a descriptor, is readable.
+
+        If `fd` already has a reader, `callback` replaces it.
+        """
         number = _number(fd)
         watched = number in self._readers
         self._readers[number] = functools.partial(callback, *args) if args else callback

@@ -24,7 +24,7 @@ class Gauges:
         connections: open WebSocket connections.
         matches: matches that this server owns.
         event_backlog: stored events that SNS has not accepted yet.
-        event_lag_seconds: age of the oldest stored event that SNS has not accepted yet.
+        event_lag_seconds: longest time for which SNS has accepted no event of a match with unpublished events.
         events_published: events that SNS has accepted since the start.
         publish_failures: calls to SNS that failed since the start.
     """
@@ -40,14 +40,15 @@ class Gauges:
 
 @dataclass
 class Metrics:
-    """Counts events since the server's start, and keeps recent samples of two durations.
+    """Counts events since the server's start, and keeps recent samples of the delays of ticks and inputs.
 
     `_COUNTERS` below describes each counter.
 
     Attributes:
         lateness: seconds by which recent ticks started after their deadline.
         input_to_state: upper bound, in seconds, of the time between an input's arrival and the frame that shows it. The
-            measurement begins at the previous read of the client's socket, and covers about one input in 60.
+            measurement of an input begins at the read of the client's socket before the input arrived, and covers about
+            one input in 60.
     """
 
     started_at: float = field(default_factory=time.monotonic)
@@ -144,7 +145,9 @@ class Collector:
         yield GaugeMetricFamily("gameserver_matches", "Matches owned", value=gauges.matches)
         yield GaugeMetricFamily("gameserver_event_backlog", "Events waiting for SNS", value=gauges.event_backlog)
         yield GaugeMetricFamily(
-            "gameserver_event_lag_seconds", "Age of the oldest event waiting for SNS", value=gauges.event_lag_seconds
+            "gameserver_event_lag_seconds",
+            "Longest time for which SNS has accepted no event of a match with waiting events",
+            value=gauges.event_lag_seconds,
         )
         yield CounterMetricFamily(
             "gameserver_events_published", "Events that SNS accepted", value=gauges.events_published

@@ -246,8 +246,8 @@ class GameServer:
             self._play.close()
         # Wait a turn of the event loop, in which the transports send their close frames.
         await asyncio.sleep(0)
-        # The caller closes the Redis connections after `_stop`. Pending admissions would open the Redis connections
-        # again, so the admissions end first.
+        # The caller closes the Redis connections after `_stop`. Pending admissions of players would open the Redis
+        # connections again, so `_stop` ends the admissions.
         while self.host.tasks:
             await end_tasks(self.host.tasks)
 

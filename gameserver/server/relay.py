@@ -42,7 +42,7 @@ class Relay(WSListener):
             client: the connection of the client.
             hello: the first message of the client.
             private_url: WebSocket address at which other servers reach the owner.
-            ssl_context: verifies the owner's certificate. With a context, an address without TLS is refused.
+            ssl_context: verifies the owner's certificate; None to allow an address without TLS.
 
         Raises:
             RelayError: the owner does not answer, or its address is without TLS although `ssl_context` is given.
@@ -101,6 +101,6 @@ class Relay(WSListener):
             transport.disconnect()
 
     def on_ws_disconnected(self, transport: WSTransport) -> None:  # noqa: ARG002 - given by picows
-        """Close the client's connection because the owner is gone. The client then looks for the new owner."""
+        """Close the client's connection because the owner is gone, so that the client looks for the new owner."""
         self._transport = None
         self._client.close(WSCloseCode.SERVICE_RESTART)

@@ -33,8 +33,8 @@ async def restore(stored: StoredMatch, store: MatchStore, tick_rate_hz: int, met
         The match in its last stored state, or after too many attempts a match that has ended with the reason `aborted`.
 
     Raises:
-        Unreadable: the match could not be restored. The caller lets the lease expire, so that no other server tries at
-            once.
+        Unreadable: the match could not be restored. After `Unreadable` the caller lets the match's lease expire, so
+            that no other server tries to restore the match at once.
         redis.exceptions.RedisError: Redis does not answer.
     """
     spec = stored.spec
@@ -45,7 +45,7 @@ async def restore(stored: StoredMatch, store: MatchStore, tick_rate_hz: int, met
         log.error("match_unreadable", match_id=spec.match_id, attempt=attempt, error=str(error))
         attempts = _ATTEMPTS_OF_VERSION if isinstance(error, UnknownVersion) else _ATTEMPTS
         # A LookupError means that this server does not have the match's rules module. Another server may have the
-        # module, and without the module this server cannot even end the match.
+        # match's rules module, and without the module this server cannot even end the match.
         if isinstance(error, LookupError) or attempt < attempts:
             raise Unreadable(spec.match_id) from error
     log.error("match_aborted", match_id=spec.match_id, attempts=attempt)

@@ -70,7 +70,7 @@ class Origin:
 
 
 class _InFlight(NamedTuple):
-    """Describes the contents of the commit that is being written. During the write, further events can occur.
+    """Describes the contents of the commit that is being written, because further events can occur during the write.
 
     Attributes:
         events: number of pending events in the commit.
@@ -346,7 +346,9 @@ class Room:
         )
 
     def stored(self, commit: Commit, now: float) -> None:
-        """Handle a write that Redis has stored. Clients receive the write's events and welcomes only now.
+        """Handle a write that Redis has stored.
+
+        Clients receive the events of a write, and its `Welcome` messages, only after Redis has stored the write.
 
         Args:
             commit: the write, as `prepare` returned it.
