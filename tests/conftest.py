@@ -10,8 +10,8 @@ import pytest
 
 from tests.guard import Guard
 
-# A shell starts background jobs with SIGINT ignored, and child processes inherit the ignored signal. SIGINT is no
-# longer ignored here, because tests send SIGINT to child processes.
+# A shell starts background jobs with SIGINT ignored, and child processes inherit the ignored signal. The test process
+# restores SIGINT's usual effect, because tests send SIGINT to child processes.
 if signal.getsignal(signal.SIGINT) is signal.SIG_IGN:
     signal.signal(signal.SIGINT, signal.default_int_handler)
 

@@ -10,7 +10,7 @@ variable "cors_allow_origins" {
 
   validation {
     condition     = alltrue([for origin in var.cors_allow_origins : startswith(origin, "https://")])
-    error_message = "Each of cors_allow_origins must begin with https://. A wildcard is not allowed."
+    error_message = "Each of cors_allow_origins must begin with https://, so the wildcard `*` is not allowed."
   }
 }
 

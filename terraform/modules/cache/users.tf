@@ -1,5 +1,6 @@
 # ElastiCache requires a user named `default` in every user group. The `default` user that AWS provides may run every
-# Redis command without a password. The resource below replaces AWS's user with a `default` user that is switched off.
+# Redis command without a password. aws_elasticache_user.default replaces AWS's user with a `default` user that is
+# switched off.
 resource "aws_elasticache_user" "default" {
   user_id       = "${var.name}-default"
   user_name     = "default"

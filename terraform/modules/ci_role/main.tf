@@ -7,10 +7,10 @@ locals {
   # Secrets Manager appends `-` and six random characters to a secret's name in the secret's ARN.
   master_secret = "arn:aws:secretsmanager:*:${var.account_id}:secret:${var.name}-database-master-??????"
 
-  # The role `deploy` may use all actions of the AWS services in this list, which contain the resources of the stacks. A
-  # policy cannot limit the creation of a resource to an ARN, because the resource has no ARN yet. The policy therefore
-  # limits actions by region. The list of services does not contain IAM and KMS, because their actions could raise
-  # permissions: separate statements limit IAM by name and KMS by region.
+  # The role `deploy` may use all actions of the AWS services in `local.services`, which contain the resources of the
+  # stacks. A policy cannot limit the creation of a resource to an ARN, because the resource has no ARN yet. The policy
+  # of the role `deploy` therefore limits these actions by region. `local.services` does not contain IAM and KMS,
+  # because their actions could raise permissions: separate statements limit IAM by name and KMS by region.
   services = [
     "acm", "application-autoscaling", "apigateway", "backup", "backup-storage", "cloudfront", "cloudwatch", "cognito-idp", "dynamodb", "ec2", "ecr",
     "ecs", "elasticache", "elasticloadbalancing", "globalaccelerator", "lambda", "logs", "rds", "route53", "s3",

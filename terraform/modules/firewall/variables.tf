@@ -52,7 +52,7 @@ variable "scope" {
 
   validation {
     condition     = var.scope != "CLOUDFRONT" || var.region == "us-east-1"
-    error_message = "scope CLOUDFRONT needs region us-east-1 and a provider of that region. With another region, the plan succeeds and the apply fails."
+    error_message = "scope CLOUDFRONT needs region us-east-1 and a provider of that region. With scope CLOUDFRONT and another region, the plan would succeed and the apply would fail."
   }
 }
 

@@ -45,7 +45,7 @@ variable "kms_key_arn" {
 }
 
 variable "log_retention_days" {
-  description = "Number of days for which logs are kept."
+  description = "Number of days for which the logs of the functions are kept."
   type        = number
   default     = 90
 }

@@ -1,5 +1,6 @@
 # Every game server logs its number of players every ten seconds, as {"event": "server_status", "players": n}. The
-# average of the logged numbers is the metric PlayersPerTask, by which the number of tasks is scaled.
+# average of the numbers of players that the game servers log is the metric PlayersPerTask, by which the number of tasks
+# is scaled.
 resource "aws_cloudwatch_log_metric_filter" "players" {
   name           = "${var.name}-players"
   log_group_name = aws_cloudwatch_log_group.game.name

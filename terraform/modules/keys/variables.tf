@@ -26,7 +26,7 @@ variable "existing" {
 
   validation {
     condition     = alltrue([for purpose, arn in var.existing : can(regex("^arn:aws:kms:[a-z0-9-]+:[0-9]{12}:key/", arn))])
-    error_message = "existing must contain ARNs of keys, arn:aws:kms:<region>:<account>:key/<id>. ARNs of aliases are not allowed."
+    error_message = "existing must contain ARNs of keys, arn:aws:kms:<region>:<account>:key/<id>. ARNs of aliases are not allowed in existing."
   }
 
   validation {

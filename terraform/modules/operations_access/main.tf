@@ -93,8 +93,8 @@ locals {
       actions   = ["ecs:StopTask"]
       resources = ["arn:aws:ecs:${local.own}:task/${var.name}/*"]
     }
-    # Waiver for the resource `*`: the actions of WaivedLook accept no ARN, or an ARN that is unknown here. No action of
-    # WaivedLook reads data of players.
+    # Waiver for the resource `*`: the actions of WaivedLook accept no ARN, or an ARN that this module does not know. No
+    # action of WaivedLook reads data of players.
     WaivedLook = {
       actions = [
         "acm:DescribeCertificate", "application-autoscaling:DescribeScalableTargets", "cloudfront:ListDistributions",

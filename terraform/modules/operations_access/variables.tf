@@ -54,7 +54,7 @@ variable "operators" {
 
   validation {
     condition     = alltrue([for arn in var.operators : can(regex("^arn:aws:iam::[0-9]{12}:(role|user)/", arn))])
-    error_message = "operators must contain ARNs of IAM roles or users. A wildcard or a whole account is not allowed."
+    error_message = "operators must contain ARNs of IAM roles or users. A wildcard or the root of an account is not allowed in operators."
   }
 }
 

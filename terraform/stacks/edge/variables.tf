@@ -15,7 +15,7 @@ variable "foundation" {
 }
 
 variable "log_retention_days" {
-  description = "Number of days for which logs are kept."
+  description = "Number of days for which the firewall's log of blocked requests is kept. The logs of CloudFront and of the accelerator always expire after 90 days."
   type        = number
   default     = 90
 }

@@ -7,9 +7,9 @@ locals {
   prefix                = "${var.project}-${var.environment}"
 
   # The file run/data-plane.json exists only after terraform_data.data_plane has been created. A plan that creates
-  # terraform_data.data_plane does not know the file's path, and reads no file. `terraform destroy` works without
-  # run/data-plane.json too. If run/data-plane.json is lost, every other plan fails by the postcondition of
-  # terraform_data.data_plane.
+  # terraform_data.data_plane does not know the path of run/data-plane.json, and does not read the file. `terraform
+  # destroy` works without run/data-plane.json too. If run/data-plane.json is lost, every other plan fails by the
+  # postcondition of terraform_data.data_plane.
   data_plane = try(jsondecode(file(terraform_data.data_plane.output.manifest)), local.lost_data_plane)
 
   data_plane_input = {

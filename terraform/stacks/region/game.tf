@@ -70,8 +70,8 @@ module "game_service" {
   environment = merge(local.settings, {
     GAMESERVER_MAX_PLAYERS  = tostring(var.game.max_players_per_server)
     GAMESERVER_TICK_RATE_HZ = tostring(var.game.tick_rate_hz)
-    # 0 switches off the game server's limit of connections from one address, because every connection comes from the
-    # load balancer's address. The web ACL limits the requests from each player's address.
+    # The value 0 switches off the game server's limit of connections from one address, because every connection comes
+    # from the load balancer's address. The web ACL limits the requests from each player's address.
     GAMESERVER_UNJOINED_PER_ADDRESS = "0"
   })
   network = {

@@ -113,7 +113,7 @@ variable "game" {
 }
 
 variable "log_retention_days" {
-  description = "Number of days for which logs are kept."
+  description = "Number of days for which the region's logs are kept, except for the audit log of the function `ops`, which is always kept for 365 days."
   type        = number
   default     = 90
 }
