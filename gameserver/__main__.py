@@ -39,7 +39,7 @@ def main(argv: list[str] | None = None) -> int:
             known = version("mjctl")
         except PackageNotFoundError:
             # The Python package `mjctl` is not installed if the game server runs from its source code, as in the image.
-            # An operator then learns from the tag of the image, not from `--version`, which code runs.
+            # An operator learns from the tag of the image, not from `--version`, which code the image runs.
             known = "(not installed)"
         sys.stdout.write(f"gameserver {known}\n")
         return 0

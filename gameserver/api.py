@@ -70,7 +70,8 @@ async def _serve(settings: Settings) -> int:
 def application(services: Services) -> web.Application:
     """Return the aiohttp application of the API. The caller closes `services`."""
     # Read here each property of `services` that the API needs, because a property reads its settings when it is first
-    # read. So a missing environment variable is an error at the start of the process, not at a player's first request.
+    # read. A missing environment variable is therefore an error at the start of the API process, not at a player's
+    # first request.
     readiness = Readiness(
         {
             "postgres": services.database.ping,

@@ -109,7 +109,8 @@ class Seat(Struct, gc=False):
         resume_digest: first 16 bytes of the SHA-256 of the player's resume token.
         sequence: sequence number of the player's last input that the match has applied.
         score: the score that the player had when leaving, or 0 while the player has the seat.
-        left: True after the player has given up the seat. The player's score stays in the result.
+        left: True after the player has given up the seat. The result of the match still contains the score of a player
+            who has left.
         connected: True while the player has a connection.
     """
 
@@ -503,8 +504,8 @@ class Match:
     def _replay(self, event: MatchEvent) -> None:
         """Apply an event that was stored after the snapshot.
 
-        Such an event is a chat line or an event of the rules, because the server stores a snapshot together with each
-        event of another type.
+        An event after the snapshot is a chat line or an event of the rules, because the server stores a snapshot
+        together with each event of another type.
         """
         if event.sequence <= self._sequence:
             return

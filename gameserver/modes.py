@@ -14,8 +14,9 @@ def check_modes(settings: Settings) -> None:
     """Load the rules of each mode, create a game, and encode the game's view and state as a match does.
 
     Raises:
-        SettingsError: the rules of a mode cannot be loaded, lack a method or refuse the mode's number of seats. The
-            error is also raised for a type that msgspec cannot encode, or a declared event that cannot be stored.
+        SettingsError: the rules of a mode cannot be loaded, lack a method or refuse the mode's number of seats. Rules
+            with a type that msgspec cannot encode, or with a declared event that cannot be stored, raise SettingsError
+            too.
     """
     for mode in settings.modes:
         try:

@@ -3,8 +3,8 @@
 This module does no I/O. A message is an array of the message's type and its fields, in the order of the attributes of
 the message's class. The subprotocol `mj1.msgpack` encodes messages as MessagePack in binary frames. The subprotocol
 `mj1.json` encodes messages as JSON in text frames, which people and debuggers can read. A new field may only be added
-at the end of a message and must have a default. Older clients then ignore the new field, and newer clients can leave
-the new field out.
+at the end of a message and must have a default. Older clients can ignore a new field at the end of a message, and newer
+clients can leave the new field out.
 
 A connection has this course:
 
@@ -125,7 +125,8 @@ class Leave(Struct, array_like=True, tag="leave", frozen=True, gc=False):
 
 
 class Say(Struct, array_like=True, tag="say", frozen=True, gc=False):
-    """Sends a chat line. The server sends a `ChatLine` to all players of the match, or an `Unsaid` to the sender.
+    """Sends a chat line. The server sends the line as a `ChatLine` to all players of the match, or refuses the line
+    with an `Unsaid` to the sender.
 
     Attributes:
         text: the chat line, at most 800 characters. The server removes invisible characters and shortens the line.
@@ -207,8 +208,8 @@ class Redirect(Struct, array_like=True, tag="redirect", frozen=True):
     """Sends the client to another server.
 
     Attributes:
-        url: WebSocket address of the other server, which runs the match. "" means that the client shall ask this server
-            or the API again later.
+        url: WebSocket address of the other server, which runs the match, or "" if the client shall ask this server or
+            the API again later.
         reason: `owner` if another server owns the match, `drain` if this server drains, `moved` if the match has moved.
     """
 

@@ -113,7 +113,7 @@ class Worker:
 
     async def _receive(self) -> Sequence[MessageTypeDef]:
         # The worker receives no messages while a database or Redis does not answer, because the worker could not store
-        # the messages. After too many failed deliveries SQS would move valid messages to the dead-letter queue.
+        # the messages. After too many failed deliveries SQS would move a valid message to the dead-letter queue.
         await self._check_stores()
         aws = self._services.aws
         answer = await self._sqs(
@@ -136,12 +136,12 @@ class Worker:
             await self._delete([m for m in messages if m["MessageId"] not in failed])
             await self._delay([m for m in messages if m["MessageId"] in failed])
         except _NotNow as error:
-            # SQS delivers again every message that the worker has not deleted. The second delivery of a stored message
-            # changes nothing.
+            # SQS delivers again every message that the worker has not deleted. A second delivery of a message whose
+            # events are stored changes nothing.
             log.warning("queue_unavailable", cause=str(error))
         except Exception:
-            # A fault of the worker's code in one batch must not end the worker. The messages of the batch stay in the
-            # queue.
+            # A fault of the worker's code in one batch must not end the worker. The messages of a batch that failed
+            # stay in the queue.
             log.exception("batch_failed")
         finally:
             slots.release()

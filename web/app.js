@@ -25,7 +25,10 @@ class App {
   #signingUp = false;
   /** Id of the match in the invitation link, kept until the player is logged in. */
   #invitation = null;
-  /** Number of the player's last action, for example joining. The page ignores an answer to an earlier action. */
+  /**
+   * Number of the player's last action, for example joining. The page ignores the server's answer to any earlier action
+   * of the player.
+   */
   #wish = 0;
 
   constructor(config) {
@@ -216,7 +219,8 @@ class App {
     show("joining");
     byId("joining-title").textContent = "Joining the match…";
     try {
-      // Load the profile here, because the match needs the player's name and the lobby has not loaded the profile yet.
+      // A player with an invitation link enters the match without the lobby, which otherwise loads the profile. Load
+      // the profile here, because the match shows the player's name.
       const [profile, { mode, server }] = await Promise.all([this.#session.profile(), this.#session.match(matchId)]);
       if (wish !== this.#wish) return;
       this.#profile = profile;
@@ -241,8 +245,8 @@ class App {
   }
 
   /**
-   * Enter a match. The promise resolves once the player is seated, and rejects if the player gets no seat. If the seat
-   * is lost later, the page shows the error to the player.
+   * Enter a match. The returned promise resolves once the player has a seat in the match, and rejects if the player
+   * gets no seat. If a seated player loses the seat, the page shows the error to the player.
    */
   #enter(ticket, wish) {
     return new Promise((resolve, reject) => {

@@ -11,8 +11,8 @@ const KEYS = {
   KeyD: [1, 0],
 };
 /**
- * Distances in CSS pixels from the point where the thumb touched the surface. At the distance STICK_RADIUS or more the
- * player runs at full speed. Nearer than DEAD_ZONE the player does not run.
+ * Distances in CSS pixels between the thumb and the point where the thumb touched the surface. At the distance
+ * STICK_RADIUS or more the player runs at full speed. At a distance below DEAD_ZONE the player does not run.
  */
 const STICK_RADIUS = 44;
 const DEAD_ZONE = 9;
@@ -28,8 +28,8 @@ export class Controls {
 
   /**
    * @param {HTMLElement} surface the element that receives touches and the mouse.
-   * @param {HTMLElement} stick the picture of a joystick that is shown at the thumb. The first child of the element is
-   * the knob.
+   * @param {HTMLElement} stick the picture of a joystick that is shown at the thumb. The first child of `stick` is the
+   * knob of the joystick.
    * @param {() => {x: number, y: number} | null} ownPlace returns the own player's position on the page.
    */
   constructor(surface, stick, ownPlace) {

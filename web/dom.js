@@ -17,8 +17,8 @@ export function inviteLink(matchId) {
 }
 
 /**
- * Return the id of the match in this page's address, or null, and remove the id from the address. If the id stayed in
- * the address, a reload would join the match again.
+ * Return the id of the match in this page's address, or null, and remove the id from the address. If the id of the
+ * match stayed in the page's address, a reload of the page would join the match again.
  */
 export function takeInvitation() {
   const matchId = new URLSearchParams(location.hash.slice(1)).get("match");

@@ -252,8 +252,8 @@ function scoreRow({ slot, name, score, connected, rank, me }) {
 }
 
 /**
- * Replace the canvas by a new canvas for the next match. This also discards the observer and the picture of the old
- * canvas.
+ * Replace the canvas by a new canvas for the next match, which discards the old canvas with its observer and its
+ * picture.
  */
 function freshCanvas() {
   const old = byId("arena");

@@ -17,7 +17,8 @@ const WATCH_MS = 300;
 const PING_MS = 1_000;
 const RETRY_MS = 250;
 /**
- * Time for which the page tries to reconnect, for example in a tunnel. The player keeps the seat until the match ends.
+ * Time for which the page tries to reconnect, for example in a tunnel. A player without a connection keeps the seat
+ * until the match ends.
  */
 const GIVE_UP_MS = 60_000;
 const TRANSIENT = new Set(["unavailable", "slow"]);
@@ -99,7 +100,7 @@ export class Seat {
     this.#socket.send(input(this.#sequence, action));
   }
 
-  /** Send a chat line to the players of the match. Returns false without a connection to a server. */
+  /** Send a chat line to the players of the match, or return false without a connection to a server. */
   say(text) {
     if (this.#socket?.readyState !== WebSocket.OPEN) return false;
     this.#socket.send(say(text));
@@ -112,7 +113,10 @@ export class Seat {
     this.close();
   }
 
-  /** Close the connection. The player keeps the seat until the match ends. A second call of `close` does nothing. */
+  /**
+   * Close the connection without giving up the seat, which the player keeps until the match ends. A second call of
+   * `close` does nothing.
+   */
   close() {
     this.#closed = true;
     clearInterval(this.#watch);

@@ -4,8 +4,8 @@
  */
 
 /**
- * Speed of a player in field units per second, as in gameserver/rules/arena.py. The page predicts its own player's
- * position by this speed.
+ * Speed of a player in field units per second, as in gameserver/rules/arena.py, by which the page predicts its own
+ * player's position.
  */
 export const SPEED_PER_SECOND = 260;
 const FIELD = 1000;
@@ -92,7 +92,10 @@ export class World {
   /** True while the page has no connection to a server. */
   frozen = false;
 
-  /** Replace the whole state by the state of a `welcome`. After a take-over the tick may be lower than before. */
+  /**
+   * Replace the whole state by the state of a `welcome`. The tick of a `welcome` after a take-over may be lower than
+   * the tick of the last frame.
+   */
   welcome({ match, tick, state }, now) {
     this.slot = match.slot;
     this.#rate = match.tick_rate_hz;
@@ -172,8 +175,9 @@ export class World {
   }
 
   /**
-   * Estimate the local time of tick 0. The frame with the least delay so far sets the estimate at once. A frame with
-   * more delay shifts the estimate slowly, in case all frames have become slower.
+   * Estimate the local time of the match's tick 0 from the arrival of a frame. A frame with less delay than all earlier
+   * frames sets the estimate of tick 0 at once. A frame with more delay than an earlier frame shifts the estimate of
+   * tick 0 slowly, in case all frames have become slower.
    */
   #observe(tick, now) {
     const offset = now - tick * this.#tickMs;

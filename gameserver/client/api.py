@@ -24,8 +24,8 @@ class ApiError(Exception):
         code: the API's name of the error, for example `unknown_mode`. The code is `unreachable` if there was no answer,
             and `bad_answer` if the answer does not have the form of this API's answers.
         message: the cause in English.
-        regions: other regions where the player can play, as region -> address of the API, the best first. The mapping
-            is empty unless `code` is `region_closed`.
+        regions: other regions where the player can play, as region -> address of the API, the best first. `regions` is
+            empty unless `code` is `region_closed`.
     """
 
     def __init__(self, status: int, code: str, message: str, regions: Mapping[str, str] | None = None) -> None:
@@ -62,7 +62,7 @@ class GameClient:
     Args:
         api_url: base address of the HTTP API.
         timeout_seconds: time limit in seconds for one HTTP request, and for taking a seat in a match.
-        ssl_context: checks the certificates of `https` and `wss` addresses. None trusts the system's authorities.
+        ssl_context: checks the certificates of `https` and `wss` addresses, or None to trust the system's authorities.
 
     Attributes:
         display_name: name that `join` shows to other players, from the last `sign_up` or `rename`.

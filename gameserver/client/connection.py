@@ -142,12 +142,12 @@ async def connect(
     Args:
         match_id: id of the match.
         url: WebSocket address of a game server.
-        token: function that returns the access token. The connection calls the function each time it contacts a server.
+        token: function that returns the access token. The connection calls `token` each time it contacts a server.
         locate: function that returns the address of the server that runs a match, or None if the server is unknown.
         name: name to show to other players.
         codec: encoding of the messages.
         timeout_seconds: time limit in seconds for the first `Welcome`. A later reconnect has a limit of 20 s.
-        ssl_context: checks the certificates of `wss` addresses. None trusts the system's authorities.
+        ssl_context: checks the certificates of `wss` addresses, or None to trust the system's authorities.
 
     Raises:
         JoinRefused: a game server refused the player, and a retry cannot succeed.
@@ -172,7 +172,8 @@ class PlayerConnection:
             players.
         ended: future of the match's result (payload of `match.ended`). The future raises JoinRefused or ConnectionLost
             if the seat is lost.
-        on_update: a function that receives each update without delay, instead of `updates`. The default is None.
+        on_update: a function that receives each update without delay, or None (the default) if `updates` yields the
+            updates.
         samples: measurements of the connection.
     """
 
@@ -183,7 +184,7 @@ class PlayerConnection:
         self.chat: deque[ChatLine | Unsaid] = deque(maxlen=_KEPT_CHAT)
         self.ended: asyncio.Future[dict[str, Any]] = asyncio.get_running_loop().create_future()
         # Read the error of the future `ended`, because asyncio logs the error of a future if no code has read it. The
-        # method `result` still raises the error.
+        # method `result` still raises the error of `ended`.
         self.ended.add_done_callback(lambda done: done.cancelled() or done.exception())
         self.on_update: Callable[[Update], None] | None = None
         self.samples = Samples()
@@ -269,9 +270,8 @@ class PlayerConnection:
         await self.close()
 
     async def close(self) -> None:
-        """Close the connection.
-
-        The player keeps the seat until the match ends. A second call of `close` does nothing.
+        """Close the connection without giving up the seat. The player keeps the seat of a closed connection until the
+        match ends. A second call of `close` does nothing.
         """
         if self._keeper is not None:
             self._keeper.cancel()

@@ -36,7 +36,7 @@ async def get_leaderboard(request: Request, services: Services) -> Response:
             for rank, (player_id, stats) in enumerate(leaders, start=1)
         ]
 
-    # Requests with different values of `limit` share one key of the cache, which contains the best 100 players. So an
-    # invalidation of this key covers every `limit`.
+    # Requests with different values of `limit` share one key of the cache, which contains the best 100 players. An
+    # invalidation of the leaderboard's key therefore covers every `limit`.
     entries = await services.cache.get_or_load(LEADERBOARD_NAMESPACE, LEADERBOARD_KEY, load)
     return Response(200, {"entries": entries[: int(raw)]})

@@ -90,9 +90,9 @@ async def _refuse_if_closed(services: Services) -> None:
 async def _find_or_create(services: Services, mode: Mode, request: Request) -> Response:
     open_match = await services.directory.find_open(mode.name, internal=request.internal)
     if open_match is None:
-        # Without a lock, many players who arrive together would each reserve a server's seats for a new match. With the
-        # lock, the other players find the match of the first player. If two processes create a match at the same time,
-        # Redis decides which match is used.
+        # Hold a lock while a match is created, because many players who arrive together would otherwise each reserve a
+        # server's seats for a new match. The players who wait for the lock find the match of the first player. If two
+        # processes create a match at the same time, Redis decides which match is used.
         async with services.opening_match(mode.name):
             open_match = await services.directory.find_open(mode.name, internal=request.internal)
             if open_match is None:

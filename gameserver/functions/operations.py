@@ -92,7 +92,8 @@ class _Sweep(_Command, frozen=True, kw_only=True):
 
     Attributes:
         resume_token: the `resume_token` of the last answer, or None to begin a sweep.
-        seconds: longest time of this invocation. The sweep stops earlier if Lambda gives the invocation less time.
+        seconds: longest time of this invocation in seconds. The sweep stops earlier if Lambda gives the invocation less
+            time than `seconds`.
     """
 
     resume_token: str | None = None
@@ -116,8 +117,8 @@ class InvalidatePattern(_Sweep, frozen=True, kw_only=True, tag="invalidate_patte
 class Flush(_Sweep, frozen=True, kw_only=True, tag="flush"):
     """Empties the cache. The answer is a `PatternResult`.
 
-    All keys become unreadable at once. The sweep then frees the memory of the keys in steps. Keys of Redis that do not
-    belong to the cache stay.
+    A flush makes all keys of the cache unreadable at once, and frees the memory of these keys in steps. Keys of Redis
+    that do not belong to the cache stay.
     """
 
 
@@ -165,7 +166,8 @@ Command: TypeAlias = (
     | Drain
 )
 
-# A sweep stops 3 s before the invocation must end, so that there is time for its last step and for the answer.
+# A sweep stops 3 s before the invocation must end, so that there is time for the sweep's step in progress and for the
+# answer of `ops`.
 _RESERVE_SECONDS = 3.0
 
 

@@ -1,8 +1,9 @@
 """Stores the events of matches from the queue in PostgreSQL and DynamoDB. Each event takes effect exactly once.
 
 A message is finished once its events are in PostgreSQL and DynamoDB and the changed keys of the cache are invalidated.
-The writes to the databases and the invalidation can be repeated without harm. If the process crashes after a write, the
-next delivery of the message completes the other steps.
+The writes to the databases and the invalidation can be repeated without harm. If the process crashes before a message
+is finished, the next delivery of the message repeats the finished writes and completes the missing writes and the
+invalidation.
 """
 
 from __future__ import annotations
@@ -27,8 +28,8 @@ async def persist(batch: Mapping[str, Any], services: Services) -> dict[str, Any
     """Handle one batch of SQS messages.
 
     A message with an event that is not valid fails at each delivery, until the queue moves the message to the
-    dead-letter queue. The valid events of the message are stored at the first delivery. The cause of each failure is
-    kept for `mjctl queue peek`.
+    dead-letter queue. The valid events of a message with an event that is not valid are still stored at the first
+    delivery. The cause of each failure is kept for `mjctl queue peek`.
 
     Args:
         batch: the event that Lambda receives: {"Records": [{"messageId", "body", ...}]}. The body of a message contains
@@ -97,8 +98,8 @@ async def _save(events: list[StoredEvent], services: Services) -> dict[str, str]
         if len(events) == 1:
             log.error("event_rejected", event_id=events[0].event_id, cause=type(error).__name__)
             return {events[0].event_id: f"PostgreSQL refuses the event: {type(error).__name__}"}
-        # An event that PostgreSQL refuses aborts the transaction of the whole batch. Write each event of the batch
-        # alone, so that only the refused event fails.
+        # An event that PostgreSQL refuses aborts the transaction of the whole batch. After such a refusal, write each
+        # event of the batch in its own transaction, so that only the refused event fails.
         rejected: dict[str, str] = {}
         for event in events:
             rejected |= await _save([event], services)

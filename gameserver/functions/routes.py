@@ -49,8 +49,8 @@ async def answer(route: Route, request: Request, services: Services) -> Response
     """Call the function of a route, and convert an error of a database, Redis or KMS to an HttpError.
 
     Raises:
-        HttpError: the answer to a request that fails. The status is 503 if a database, Redis or KMS does not answer,
-            and 500 if a stored value cannot be decrypted.
+        HttpError: the answer to a request that fails. The status of the answer is 503 if a database, Redis or KMS does
+            not answer, and 500 if a stored value cannot be decrypted.
     """
     from redis.exceptions import RedisError
 

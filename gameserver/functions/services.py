@@ -38,8 +38,9 @@ class Services:
     """Holds the connections and limits of a process.
 
     A property creates its object when a process first reads the property, and the object connects when it is first
-    used. So a process can start while a database or Redis does not answer. A process needs only the settings of the
-    properties that it reads, and a property raises SettingsError if one of its settings is missing.
+    used. A process can start while a database or Redis does not answer, because no object connects before its first
+    use. A process needs only the settings of the properties that it reads, and a property raises SettingsError if one
+    of its settings is missing.
 
     Args:
         settings: settings of the process.
@@ -76,8 +77,8 @@ class Services:
     @cached_property
     def cache(self) -> DistributedCache:
         """Return the distributed cache."""
-        # Every player reads the key of the leaderboard, but a profile is read by one player only. So a near-cache is of
-        # use only for the leaderboard (docs/decisions/0004).
+        # The near-cache holds only the leaderboard, because every player reads the key of the leaderboard, but a
+        # profile is read by one player only (docs/decisions/0004).
         return DistributedCache(self.redis, near_namespaces=[LEADERBOARD_NAMESPACE])
 
     @cached_property

@@ -16,9 +16,9 @@ Handler = Callable[[web.Request], Awaitable[web.StreamResponse]]
 def without_pages(handler: Handler) -> Handler:
     """Return a handler that refuses requests of web pages with 403, and passes other requests to `handler`.
 
-    A request of a web page has `Origin` or a foreign `Sec-Fetch-Site`. A page that uses DNS rebinding sends neither
-    header, but the page's own name as `Host`. So a listener on the loopback address also refuses a request whose `Host`
-    is not a name of this machine.
+    A request of a web page has the header `Origin` or a foreign `Sec-Fetch-Site`, unless the page uses DNS rebinding. A
+    request of a page that uses DNS rebinding has the page's own name as `Host`. To refuse pages that use DNS rebinding,
+    a listener on the loopback address refuses each request whose `Host` is not a name of this machine.
     """
 
     async def guarded(request: web.Request) -> web.StreamResponse:

@@ -154,8 +154,8 @@ def play_origins(addresses: Iterable[str]) -> set[str]:
 class WebClient:
     """Serves the files of the web client from memory.
 
-    A deploy of another web client changes the link `folder` to another folder. At the next request the process reads
-    the files of the new folder, so players get the new web client without a restart of the process.
+    A deploy of another web client changes the link `folder` to another folder. At the next request after such a deploy
+    the process reads the files of the new folder. Players get the new web client without a restart of the process.
 
     Args:
         folder: folder with the client's files, or a link to this folder.
@@ -182,7 +182,7 @@ class WebClient:
     def routes(self) -> list[web.RouteDef]:
         """Return the route of the page and the route of the files.
 
-        The server looks a requested name up among the files in memory. The requested name never becomes a path.
+        The server looks a requested name up among the files in memory, so the requested name never becomes a path.
         """
         return [web.get("/", self._handle), web.get(r"/{name:[^/]+}", self._handle)]
 

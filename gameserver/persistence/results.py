@@ -137,8 +137,8 @@ class Results:
             The ids of the events that were written.
 
         Raises:
-            asyncpg.PostgresError: no event was written. Either PostgreSQL refuses one of the events, or PostgreSQL
-                ended a deadlock with another worker by aborting this transaction.
+            asyncpg.PostgresError: no event was written, because PostgreSQL refuses one of the events, or ended a
+                deadlock with another worker by aborting this transaction.
         """
         # All workers lock rows in the same order, so of two batches with the same rows one waits for the other without
         # a deadlock.

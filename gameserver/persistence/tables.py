@@ -282,8 +282,9 @@ class Tables:
         first_time = {**remember, "ConditionExpression": "attribute_not_exists(event_id)"}
         reasons = await self._transact([{"Put": first_time}, {"Update": update}])
         if reasons and reasons[0] != _CONDITION_FAILED:
-            # The event is late, because the match already has the event's state or a later state. Store the id of the
-            # late event too, so that another delivery of the event fails at the condition on its id.
+            # If only the update's condition failed, the event is late: the match already has the event's state or a
+            # later state. Store the id of a late event too, so that another delivery of the event fails at the
+            # condition on its id.
             await self._call("put_item", **remember)
         return not reasons
 
@@ -295,8 +296,8 @@ class Tables:
             "None" for an item without an error.
 
         Raises:
-            TablesUnavailable: DynamoDB does not answer, or another transaction changed the same items. In either case
-                the caller should try the transaction again.
+            TablesUnavailable: DynamoDB does not answer, or another transaction changed the same items. The caller
+                should try the transaction again for both causes.
         """
         from botocore.exceptions import ClientError
 

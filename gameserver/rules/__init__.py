@@ -33,13 +33,13 @@ class Rules(Protocol):
 
     A player is identified by a slot, with `0 <= slot < seats`. The rules measure time in ticks.
 
-    A class may also have the attribute `event_types`. The attribute maps the type of each event of the game, for
+    A class of rules may have the attribute `event_types`. `event_types` maps the type of each event of the game, for
     example `card.played`, to the type of the event's payload (see `gameserver.events.ReportableEvents`). Without
     `event_types`, `step` may only return events of the type `PLAYER_SCORED`.
 
     Attributes:
         action_type: the type of a player's input, as a type that msgspec can decode. The server refuses an input that
-            does not have this type, so `apply` never receives such an input.
+            does not have the type `action_type`, so `apply` never receives a refused input.
 
     Args:
         seed: 0 to 2^64 - 1, the only source of randomness. The same seed and the same inputs give the same match.
@@ -80,9 +80,8 @@ class Rules(Protocol):
         """
 
     def changes(self) -> Any:
-        """Return what changed since the last call of `changes`, as a value that msgspec can encode.
-
-        The value is None if nothing changed.
+        """Return what changed since the last call of `changes`, as a value that msgspec can encode, or None if nothing
+        changed.
         """
 
     def view(self) -> Any:
@@ -100,8 +99,8 @@ class Rules(Protocol):
     def replay(self, event: RuleEvent) -> None:
         """Apply the effect of an event that an earlier call of `step` returned.
 
-        A server that takes a match over first calls `load` with the last snapshot. Then the server calls `replay` with
-        each event that was stored after the snapshot.
+        A server that takes a match over first calls `load` with the last snapshot, and then `replay` with each event
+        that was stored after the last snapshot.
         """
 
     def dump(self) -> Any:

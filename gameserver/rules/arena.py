@@ -108,7 +108,7 @@ class PickUp(Struct, array_like=True, frozen=True, gc=False):
     """Describes a pick-up in the field.
 
     Attributes:
-        id: number of the pick-up, counted from 0. A match never uses a number twice.
+        id: number of the pick-up, counted from 0. A match never gives the number of a pick-up to another pick-up.
         x: horizontal position in units.
         y: vertical position in units.
         points: value of the pick-up, 1 or `RICH_POINTS`.
@@ -216,8 +216,8 @@ class Arena:
         moved, cells, edge = self._changes.moved, self._cells, float(FIELD)
         for slot, runner in self._runners.items():
             x, y = runner.x + runner.heading_x, runner.y + runner.heading_y
-            # Keep the position in the field by comparisons. Calls of `min` and `max` would take half of the time of
-            # this loop.
+            # Keep the player's position in the field by comparisons, because calls of `min` and `max` would take half
+            # of the time of the loop over all players.
             runner.x = x = 0.0 if x < 0.0 else edge if x > edge else x
             runner.y = y = 0.0 if y < 0.0 else edge if y > edge else y
             place_x, place_y = int(x), int(y)

@@ -4,8 +4,7 @@ The player at slot 0 begins. A player with three marks in a row wins and gets on
 
 A tick does not change the board. `step` only returns the events of the moves since the last tick. Each accepted move is
 an event `player.scored`, mostly with 0 points, whose payload also names the cell. The server stores an event before
-clients receive it. So a move whose event a client has received is never lost, not even when the server of the match
-dies.
+clients receive it. A move whose event a client has received is never lost, not even when the server of the match dies.
 """
 
 from __future__ import annotations
