@@ -23,7 +23,7 @@ from mjctl.models.backup import FORMAT, MANIFEST_NAME, Kind, Manifest, Part, new
 from mjctl.models.contract import Contract
 from mjctl.models.errors import VerificationError
 
-# Type of the function that shows the progress of a backup or restore. The arguments are the label of a part, and the
+# Type of the function that shows the progress of a backup or restore. Its arguments are the label of a part, and the
 # number of the part's records that were processed since the last call.
 OnProgress = Callable[[str, int], None]
 # Time limit of one AWS request or Redis command of a backup. The default time limit of `RegionClients` (10 s) is too

@@ -14,8 +14,9 @@ _MODULUS = 1 << 256
 class RecordDigest:
     """Counts records and adds up their SHA-256 values modulo 2^256.
 
-    The sum (AdHash, Bellare and Micciancio 1997) detects a record that was lost, added, duplicated or changed by
-    accident. The sum does not detect a forged record: the manifest's signature and the chunks' encryption do.
+    The sum of the SHA-256 values (AdHash, Bellare and Micciancio 1997) shows whether a record was lost, added,
+    duplicated or changed by accident. The sum does not show a forged record: the manifest's signature and the chunks'
+    encryption do.
 
     Attributes:
         records: number of records in the digest.

@@ -19,8 +19,8 @@ from mjctl.models.check import CheckResult
 from mjctl.models.contract import Contract
 from mjctl.models.errors import MjctlError
 
-# Type of the function that runs health checks on the stores that a contract names. The caller of a drill passes the
-# function, because the packages `backup` and `health` do not import each other.
+# Type of the function that runs health checks on the stores that a contract names. The caller of a drill passes a
+# function of this type, because the packages `backup` and `health` do not import each other.
 RunChecks = Callable[[Contract], Awaitable[Sequence[CheckResult]]]
 
 

@@ -126,8 +126,8 @@ class Account:
 
         Args:
             key: The key of the object.
-            etag: The ETag of the content that the caller knows. If the object still has this ETag, AWS does not send
-                the content, and `read` returns b"" as the content.
+            etag: The ETag of the content that the caller knows. If the object's ETag still equals `etag`, AWS does not
+                send the content, and `read` returns b"" as the content.
 
         Raises:
             NotFoundError: there is no state bucket.

@@ -57,9 +57,10 @@ _HEALTHY: Mapping[tuple[bool, bool, AlarmState], bool] = {
 _FOLLOWS_ALARM = (False, False)
 _EXCLUDED = (True, True)
 
-# The state as which Route 53 counts an alarm without data, by the health check's InsufficientDataHealthStatus. The
-# status `LastKnownStatus` is absent, because it means the alarm's last state, which no API returns.
-# https://docs.aws.amazon.com/Route53/latest/APIReference/API_HealthCheckConfig.html (InsufficientDataHealthStatus)
+# The state as which Route 53 counts an alarm without data, by the health check's InsufficientDataHealthStatus.
+# `_WITHOUT_DATA` lacks the status `LastKnownStatus`, which means the alarm's last state, because no API returns the
+# last state. https://docs.aws.amazon.com/Route53/latest/APIReference/API_HealthCheckConfig.html
+# (InsufficientDataHealthStatus)
 _WITHOUT_DATA = {"Healthy": AlarmState.OK, "Unhealthy": AlarmState.ALARM}
 
 

@@ -9,7 +9,7 @@ from mjctl.models.errors import NotFoundError
 
 
 async def mark_internal(contract: Contract, clients: RegionClients, player_id: str) -> None:
-    """Add a player to the group of internal accounts. The change takes effect at the player's next log-in.
+    """Add a player to the group of internal accounts, which takes effect at the player's next log-in.
 
     Only a caller with AWS credentials can mark an account as internal. The user pool's app client cannot change groups,
     and the game servers read the group from the access token that the pool has signed.

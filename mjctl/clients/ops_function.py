@@ -1,8 +1,8 @@
 """A client of the ops function, a Lambda function through which operators reach a cache inside of the VPC.
 
-The client invokes the function with the operator's IAM credentials. The function logs each command with the operator
-that this client names. CloudTrail records each invocation with its request id, and operators cannot change the records
-of CloudTrail.
+The client invokes the ops function with the operator's IAM credentials. The ops function logs each command with the
+operator that the client names. CloudTrail records each invocation with its request id, and operators cannot change the
+records of CloudTrail.
 """
 
 from __future__ import annotations

@@ -107,7 +107,7 @@ def _table_entry(table: str, item: dict[str, Any]) -> ManagedBackup:
 async def table_window(clients: RegionClients, table: str) -> list[ManagedBackup]:
     """Return the range of times to which DynamoDB can restore the table (point-in-time recovery).
 
-    The list has one entry, or none if point-in-time recovery is disabled.
+    The returned list has one entry, or none if the table's point-in-time recovery is disabled.
     """
     answer = await clients.call("dynamodb", "describe_continuous_backups", TableName=table)
     window = answer["ContinuousBackupsDescription"].get("PointInTimeRecoveryDescription", {})

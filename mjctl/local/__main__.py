@@ -125,8 +125,8 @@ def _web_client(values: Mapping[str, Any]) -> str:
     return f"web client: {folder}"
 
 
-# The function of each verb, and the fields that the verb's input must have. The verb `start` lists no fields here,
-# because `ProcessSpec` checks the fields.
+# The function of each verb, and the fields that the verb's input must have. `_VERBS` lists no fields for the verb
+# `start`, because `ProcessSpec` checks the fields of its input.
 _VERBS: dict[str, tuple[Callable[[Mapping[str, Any]], str], tuple[str, ...]]] = {
     "certificates": (_certificates, ("region_dir",)),
     "data-plane": (_data_plane, ("definition", "endpoint", "prefix", "region", "region_dir")),

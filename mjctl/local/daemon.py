@@ -80,7 +80,8 @@ def start(layout: Layout, owner: str) -> str:
             client.restart(WATCHDOG)
         done = "supervisor: already running"
     else:
-        # Also stop a running supervisor whose configuration file is missing, because it cannot add programs any more.
+        # Also stop a running supervisor whose configuration file is missing, because such a supervisor cannot add
+        # programs any more.
         ended = leftovers.end(layout.region_dir)
         for folder in (layout.program_configs, layout.programs):
             shutil.rmtree(folder, ignore_errors=True)

@@ -204,8 +204,8 @@ async def serve(port: int, key: AwsKey, application: Application | None = None, 
     Args:
         port: The TCP port.
         key: The access key that callers must use.
-        application: An ASGI application that wraps ministack's application. The default application is ministack's.
-        persistent: Whether to save the state about every second.
+        application: An ASGI application that wraps ministack's application; None for ministack's application itself.
+        persistent: Whether to save the state of the emulated AWS about every second.
     """
     from hypercorn.asyncio import serve as hypercorn_serve
     from hypercorn.config import Config

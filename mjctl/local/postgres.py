@@ -197,10 +197,10 @@ def _run(command: list[str], stdin: str = "") -> None:
 def _unprivileged() -> tuple[str, ...]:
     """Return a command prefix that changes from root to another user, because PostgreSQL refuses to run as root.
 
-    The prefix is empty if mjctl does not run as root. PostgreSQL keeps the capability `dac_override`, so that it can
-    reach data and binaries below folders that only root may enter, such as root's home folder. PostgreSQL looks for its
-    programs with the system call access(2), which ignores the capabilities of any user but root, unless the process has
-    the secure bit `no_setuid_fixup`: https://man7.org/linux/man-pages/man7/capabilities.7.html
+    The command prefix is empty if mjctl does not run as root. PostgreSQL keeps the capability `dac_override`, so that
+    it can reach data and binaries below folders that only root may enter, such as root's home folder. PostgreSQL looks
+    for its programs with the system call access(2), which ignores the capabilities of any user but root, unless the
+    process has the secure bit `no_setuid_fixup`: https://man7.org/linux/man-pages/man7/capabilities.7.html
 
     Raises:
         DependencyError: the user is root, and the system has no setpriv (util-linux).

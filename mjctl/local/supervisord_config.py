@@ -20,9 +20,7 @@ _START_RETRIES = 100_000
 
 
 def supervisor_config(layout: Layout, socket: Path, open_files: int) -> str:
-    """Return the first part of the region's `supervisord.conf`.
-
-    The first part of the file contains no program except the watchdog.
+    """Return the base configuration of the region's supervisor, which contains no program except the watchdog.
 
     Args:
         layout: The folders of the region.

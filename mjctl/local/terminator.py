@@ -2,8 +2,8 @@
 
 The server behind the terminator listens on no port, but on a Unix socket in a folder that only this user may enter. The
 terminator binds the port and forks a child, which terminates TLS and forwards the bytes. After the fork, the terminator
-replaces itself by the server, so that the supervisor controls the server as it would without TLS. The child process
-ends when the server ends.
+replaces itself by the server, so that the supervisor controls the server as it would without TLS. The terminator's
+child ends when the server ends.
 
 Usage: python -m mjctl.local.terminator --port N --socket PATH --certificate PATH --key PATH [--postgres] -- SERVER...
 """
