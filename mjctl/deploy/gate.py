@@ -29,8 +29,8 @@ from mjctl.terraform.runner import Cancellation
 # Reject a region only after two bad observations without a good one between them, so that a single transient error does
 # not stop a rollout.
 _BAD_IN_A_ROW = 2
-# The pause doubles after each observation that proves nothing, so that five observations give AWS half a minute to stop
-# throttling.
+# The pause before the next observation doubles after each observation that proves nothing, so that five observations
+# give AWS half a minute to stop throttling.
 _UNPROVEN_IN_A_ROW = 5
 _PAUSE_SECONDS = 2.0
 _SHOWN = 5

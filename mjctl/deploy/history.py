@@ -1,7 +1,7 @@
 """The history of an environment: the operator, time, reason and outcome of every run that changes units.
 
-A run writes a line of JSON at its start and another line at its end. A run that was killed has only the line of its
-start.
+A run writes a line of JSON at its start and another line at its end. In the history, a killed run has only the line
+that it wrote at its start.
 
 The history of local regions is in `<home>/<environment>/history.jsonl`. The history of an environment on AWS has an
 object for each run in the state bucket, `<project>-<environment>/history/<UTC>-<id>.jsonl`, so that two machines never
@@ -39,7 +39,7 @@ class UnitRecord:
         region: The name of the unit: a region, `foundation` or `edge`.
         outcome: A value of UnitOutcome.
         revision: The revision that the unit has after the run, or None if it is unknown.
-        refused: The revision whose apply or gate failed in this run, or None.
+        refused: The revision whose apply or gate failed in this run, or None if no apply and no gate failed.
         seconds: The duration of the work on the unit in seconds.
         error: The first line of the error, or None if the unit did not fail.
     """
@@ -61,7 +61,7 @@ class Record:
         at: The local time at which the run started, in ISO 8601 with its UTC offset.
         command: The name of the command, e.g. `deploy`.
         who: The operator who started the run, as `user@host`.
-        message: The operator's reason for the run, or None.
+        message: The operator's reason for the run, or None if the operator gave no reason.
         revision: The revision that the run deployed, or None if the run deployed none.
         commit: The git commit of the deployed revision, or None if the commit is unknown.
         names: The names of the units that the run changes.

@@ -49,7 +49,8 @@ class Observation:
     Attributes:
         missing: The parts that the next apply must create again.
         notes: Lines for the operator that explain why parts are missing, e.g. the differences of the data plane.
-        failure: The reason why the data plane or the database could not be compared, or None.
+        failure: The reason why the data plane or the database could not be compared, or None if they could be
+            compared.
     """
 
     missing: frozenset[str] = frozenset()

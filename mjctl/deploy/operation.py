@@ -84,7 +84,7 @@ class Operation:
         workspace: The workspace of the session.
         environment: The environment of the session.
         store: The releases of the environment.
-        message: The operator's reason for the run, or None.
+        message: The operator's reason for the run, or None if the operator gave no reason.
         lock_timeout_seconds: The time to wait for a unit that another run has locked.
         allow_data_loss: True to apply plans that violate the data-loss policy.
         say: Receives lines for the operator.
@@ -141,7 +141,8 @@ class Operation:
                 rollback.
             gate: Checks the health of each changed region, unless no plan has changes.
             release: The release that a deploy applies, or None for any other command.
-            kept: The folder of saved plans, or None. The saved plans stay in the folder until a rollout has used them.
+            kept: The folder with the saved plans that are applied, or None if the plans are new. The saved plans stay
+                in the folder until a rollout has used them.
 
         Returns:
             The result of each unit, in the order of `planned`.

@@ -20,13 +20,13 @@ class UnitStatus:
     Attributes:
         unit: The name of the unit: a region, `foundation` or `edge`.
         state: `absent`, `partial` (the last apply was not completed), `deployed`, or `damaged` (parts are missing).
-        revision: The last revision whose apply was completed, or None.
-        commit: The git commit of the last completed revision, or None if the commit is unknown.
-        standing: The health gate's verdict on the last completed revision, a value of ReleaseVerdict, or None.
-        applied_at: The time of the last completed apply, in ISO 8601, or None.
+        revision: The last revision whose apply was completed, or None if no apply was completed.
+        commit: The git commit of `revision`, or None if `revision` is None or its commit is unknown.
+        standing: The health gate's verdict on `revision`, a value of ReleaseVerdict, or None if no apply was completed.
+        applied_at: The time of the last completed apply, in ISO 8601, or None if no apply was completed.
         serial: The serial number of the unit's Terraform state, which grows with each change, or None without a state.
         gone: The parts of a local region that the last apply created and that are missing now.
-        held_by: The run that holds the lock of the unit, or None.
+        held_by: The run that holds the lock of the unit, or None if no run holds the lock.
     """
 
     unit: str

@@ -25,7 +25,8 @@ async def unlock_region(workspace: Workspace, environment: Environment, unit: st
 
     Args:
         unit: The name of the unit.
-        lock_id: The id of the lock, which is needed to remove a lock of another machine; or None.
+        lock_id: The id of the lock to remove. A lock of another machine is removed only with its id, and None is enough
+            for a lock of this machine.
 
     Returns:
         A sentence that says which lock was found and removed.

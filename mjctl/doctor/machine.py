@@ -19,8 +19,8 @@ from mjctl.models.config_file import environment_names, load_environment
 from mjctl.models.errors import MjctlError
 from mjctl.models.workspace import Workspace
 
-# A local region was measured to need 0.6 GiB of memory and 0.2 GiB of disk. The checks warn if less than twice the
-# measured memory or disk is free, because matches and logs need room too.
+# A local region was measured to need 0.6 GiB of memory and 0.2 GiB of disk. The checks of memory and disk warn below at
+# least twice these measured sizes, because matches and logs need room too.
 _MEMORY_BYTES = 1.2 * 1024**3
 _DISK_BYTES = 0.5 * 1024**3
 _SUPPORTED = ((3, 11), (3, 14))

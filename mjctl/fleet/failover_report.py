@@ -100,7 +100,7 @@ class FailoverReport:
         probes: The results of the health checks that ran after the failover.
         writer: The move of the database's writer, or None if the writer stayed.
         dns: For each region whether Route 53 includes it, or () for the target `local`.
-        error: The reason why a step failed, or None.
+        error: The reason why a step failed, or None if no step failed.
         healthy: True if DNS or the API sends players as planned, and the health checks after the failover passed.
     """
 

@@ -55,7 +55,7 @@ class GlobalDatabase:
         name: The identifier of the global cluster.
         status: The status that RDS reports, e.g. `available`.
         copies: The clusters of all regions, including the writer.
-        moving_to: The region to which AWS is moving the writer now, or None.
+        moving_to: The region to which AWS is moving the writer now, or None if AWS is not moving the writer.
     """
 
     name: str

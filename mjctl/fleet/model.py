@@ -28,10 +28,11 @@ class ServerRow:
         uptime_seconds: The seconds since the start of the server, or None if the start is unknown.
         incidents: The number of unexpected ends of the process that the watchdog has recorded.
         last_incident: The last incident of the server, or for an ECS task the reason why the server registry could not
-            be read; or None.
+            be read. None if there was no incident and no such reason.
         play_url: The address to which clients connect.
         task: The id of the server's ECS task, or None without a task.
-        drained: The operator, time and reason of the drain that keeps the server out of service, or None.
+        drained: The operator, time and reason of the drain that keeps the server out of service, or None if no drain
+            does so.
     """
 
     id: str

@@ -36,7 +36,8 @@ class DeadLetter:
         last_error: why the worker could not process the message the last time; None if the reason is not known. The
             worker records the reason of a failure in the region's cache. On AWS mjctl cannot read the private cache, so
             only the worker's log shows the reason.
-        failed_at: Unix time at which the worker could not process the message the last time, or None.
+        failed_at: Unix time at which the worker could not process the message the last time; None if the time is not
+            known.
         body: the text of the message as it was sent, which may contain players' names.
     """
 

@@ -33,8 +33,9 @@ class RedriveResult:
             a dry run `moved` is the number of messages that a redrive would send.
         failed: number of messages that the original queue rejected, and that stay in the dead-letter queue.
         remaining: SQS's approximate number of messages in the dead-letter queue after the redrive.
-        not_deleted: number of messages that are in both queues now, because they could not be deleted from the
-            dead-letter queue. The persistence function tolerates a second delivery of a message.
+        not_deleted: number of messages that are in the original queue and also in the dead-letter queue now, because
+            they could not be deleted from the dead-letter queue. The persistence function tolerates a second delivery
+            of a message.
         refusals: the distinct reasons that SQS gave for rejecting messages.
         dry_run: True if the messages were only counted.
     """
@@ -68,9 +69,9 @@ async def redrive(
 ) -> RedriveResult:
     """Send the messages of a dead-letter queue to their original queue again.
 
-    A message is deleted from the dead-letter queue only after the original queue has accepted the message. An
-    interruption between the sending and the deletion leaves a message in both queues, and the persistence function
-    tolerates a second delivery. A redrive loses no message. The redrive does not use StartMessageMoveTask of SQS,
+    A message is deleted from the dead-letter queue only after the original queue has accepted the message, so a redrive
+    loses no message. A message that was sent and not yet deleted when the redrive was interrupted is in both queues,
+    and the persistence function tolerates a second delivery. The redrive does not use StartMessageMoveTask of SQS,
     because that call does not report which messages failed.
 
     Args:

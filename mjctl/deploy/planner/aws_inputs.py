@@ -73,7 +73,7 @@ def region(
         package: The functions' archive and the game server's image that the region runs.
         servers_per_zone: The number of game servers in each zone, or None for the number in the environment's file.
         endpoint_url: The URL of an emulated AWS, or None for AWS.
-        key_file: The file with the access key of an emulated AWS, or None.
+        key_file: The file with the access key of an emulated AWS, or None without such a file.
         service_endpoint_urls: The URLs of single services of an emulated AWS, by the name of the service.
         state: The state bucket that the operators' role may read, or None for no access to a state bucket.
     """

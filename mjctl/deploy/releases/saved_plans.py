@@ -2,9 +2,9 @@
 
 A pipeline's first job plans, a person approves the plans, and a second job applies them.
 
-For each unit the folder contains the plan, the seal, and the Terraform variables of the plan. The folder is private,
-and the files of a unit are removed after an apply of the plan, because plans and variables may contain secrets in clear
-text.
+For each unit the folder of saved plans contains the plan, the seal, and the Terraform variables of the plan. Plans and
+variables may contain secrets in clear text. The folder of saved plans is therefore private, and the apply of a saved
+plan removes the unit's files from the folder.
 """
 
 from __future__ import annotations

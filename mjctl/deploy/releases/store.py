@@ -313,7 +313,7 @@ class UnitReleases:
         """Return the newest release whose apply was completed and that the gate has not found unhealthy.
 
         Args:
-            other_than: A revision that must not be returned, or None.
+            other_than: A revision that must not be returned, or None to allow every revision.
 
         Raises:
             NotFoundError: The unit lists no other release, or the gate has found all other releases unhealthy.
@@ -350,8 +350,8 @@ class UnitReleases:
         self._files.remove(_ATTEMPT)
 
     def _write(self, entries: list[ReleaseEntry]) -> None:
-        # Keep the newest earlier release that the gate has not found unhealthy, even if six newer releases were
-        # unhealthy.
+        # Always keep one earlier release that the gate has not found unhealthy, so that the unit can be rolled back
+        # even after many unhealthy releases.
         kept = entries[:_KEPT]
         good = next((entry for entry in entries[1:] if entry.verdict is not ReleaseVerdict.UNHEALTHY), None)
         if good is not None and good not in kept:
