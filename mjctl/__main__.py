@@ -71,7 +71,7 @@ def run(argv: list[str]) -> int:
     begin()
     code: int = ExitCode.OK
     try:
-        # Typer catches a KeyboardInterrupt and returns 130 instead, so raise the exception again.
+        # Typer catches a KeyboardInterrupt and returns 130 for it, so raise a KeyboardInterrupt again.
         if tree()(hoist(argv), prog_name="mjctl", standalone_mode=False) == ExitCode.INTERRUPTED:
             raise KeyboardInterrupt
     except Exit as ended:

@@ -84,8 +84,8 @@ def root(
         typer.Option(
             "--log-file",
             metavar="PATH",
-            help="Append a copy of stderr to this file, with a time in each line. Only the owner can read a file that "
-            "mjctl creates.",
+            help="Append a copy of stderr to this file, with a time in each line. If mjctl creates the log "
+            "file, only your user can read it.",
         ),
     ] = None,
 ) -> None:

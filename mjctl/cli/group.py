@@ -13,8 +13,8 @@ from mjctl.cli.invocation import current
 
 _Run = TypeVar("_Run", bound=Callable[..., Any])
 
-# The options that have no environment variable. A variable that stays set in a shell would confirm every later command,
-# or allow every later command to lose data.
+# The options that have no environment variable. If --yes or --allow-data-loss had a variable, a shell in
+# which the variable stays set would confirm every later command, or allow every later command to lose data.
 ONLY_ON_THE_LINE = frozenset({"--yes", "--auto-approve", "--allow-data-loss"})
 
 # The headings of `mjctl --help`, in their order.
@@ -32,7 +32,8 @@ class Command(TyperCommand):
 
     def make_context(self, info_name: str | None, args: list[str], parent: Any = None, **extra: Any) -> Any:
         """Store the name of the command, then parse its options."""
-        # The name is stored before the options are parsed, so that the JSON error of a wrong option names the command.
+        # Store the command's name before the options are parsed, so that the JSON error of a wrong option names the
+        # command.
         path = f"{parent.command_path} {info_name}" if parent is not None else str(info_name)
         current().command = path.partition(" ")[2]
         return super().make_context(info_name, args, parent, **extra)

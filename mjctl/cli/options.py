@@ -115,8 +115,8 @@ LockTimeoutOption = Annotated[
         "--lock-timeout",
         min=0,
         metavar="SECONDS",
-        help="Seconds to wait for a region that another run has locked. With 0 the command fails at once if the region "
-        "is locked.",
+        help="Seconds to wait for a region that another run has locked. With "
+        "--lock-timeout 0, the command fails at once if the region is locked.",
         rich_help_panel=_RUN,
     ),
 ]
@@ -163,8 +163,8 @@ SoakOption = Annotated[
         min=0,
         max=86_400,
         metavar="SECONDS",
-        help="Seconds for which the gate observes a changed region. Even with 0, the gate checks the region at least "
-        "once.",
+        help="Seconds for which the gate observes a changed region. Even with --soak 0, the gate checks the "
+        "region at least once.",
         rich_help_panel=GATE,
     ),
 ]

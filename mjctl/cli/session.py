@@ -71,7 +71,7 @@ class Session:
         Args:
             renderable: The text, or None to print no text.
             regions: The regions' entries in the JSON document, or () for a command that has no regions.
-            fields: The other fields of the JSON document.
+            fields: The fields of the JSON document that are not part of the envelope.
         """
         if self.output is OutputFormat.JSON:
             from mjctl.cli.output.documents import document

@@ -163,13 +163,13 @@ def conclude(
         session: The streams of this process.
         outcomes: The result or the error of each region.
         renderable: The results as text for people.
-        fields: Returns the fields of a region's entry in the JSON document. By default, the entry has the fields of the
-            result's dataclass.
+        fields: Returns the fields of a region's entry in the JSON document from the region's result; None if the entry
+            has the fields of the result's dataclass.
         others: Fields of the JSON document beside the regions.
 
     Raises:
-        MjctlError: The command failed in every region. The error of the first region is raised, and its attribute
-            `regions` has the errors of all regions. If this error is raised, nothing was printed on stdout.
+        MjctlError: The command failed in every region, and nothing was printed on stdout. The error of the first region
+            is raised, and its attribute `regions` has the errors of all regions.
         Exit: PARTIAL, if the command succeeded in some regions and failed in others.
     """
     errors = [(outcome.region, outcome.error) for outcome in outcomes if outcome.error is not None]

@@ -35,7 +35,7 @@ class Domain(_AwsSection):
     zone_id: str | None = Field(
         default=None,
         description="The id of the domain's public hosted zone in Route 53, if the zone exists already. By default the "
-        "foundation creates the domain's zone.",
+        "foundation creates the domain's hosted zone.",
     )
 
 
@@ -81,7 +81,7 @@ class BackupCopies(_AwsSection):
     lock: bool = Field(
         default=True,
         description="Lock the backup vaults, so that no user can delete a recovery point before its retention ends. "
-        "The sandbox does not emulate the lock (docs/emulated-aws.md).",
+        "The sandbox does not emulate the lock of backup vaults (docs/emulated-aws.md).",
     )
 
 
@@ -140,8 +140,8 @@ class TaskSize(_AwsSection):
     max_tasks_per_zone: int | None = Field(
         default=None,
         ge=1,
-        description="The largest number of tasks that the service may run in each zone. The default limit is ten "
-        "times `game.servers_per_zone`.",
+        description="The largest number of tasks that the service may run in each zone. The default of "
+        "`max_tasks_per_zone` is ten times `game.servers_per_zone`.",
     )
 
 
@@ -185,8 +185,8 @@ class AwsSettings(_AwsSection):
     )
     shield_advanced: bool = Field(
         default=False,
-        description="Protect the public endpoints with AWS Shield Advanced. The account must have a "
-        "subscription of Shield Advanced (3,000 USD a month, for a year).",
+        description="Protect the public endpoints with AWS Shield Advanced. If `shield_advanced` is true, "
+        "the account must have a subscription of Shield Advanced (3,000 USD a month, for a year).",
     )
     price_class: str | None = Field(
         default=None,

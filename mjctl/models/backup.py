@@ -292,15 +292,18 @@ class Comparison:
         kind: The data store of the part.
         name: The name of the part.
         target: The table, relation or namespace into which the part was written.
-        archived: The number of the part's records in the backup.
-        expired: The number of the backup's records whose time to live had ended before the restore began.
-        expiring: The number of the backup's records whose time to live may end during the restore. Expiring records are
-            counted and not compared.
+        archived: The number of the part's records in the backup. If a managed backup does not record the number of
+            items, `archived` and `durable` are the number of items in the live table.
+        expired: The number of the backup's records that had expired when the restore began.
+        expiring: The number of the backup's records that expire in the first 6 hours after the begin of the restore.
+            Expiring records are counted and not compared.
         durable: The number of the backup's records that are neither expired nor expiring. The digests of the durable
             records are compared.
         restored: The number of durable records in the restored part. In a drill of a managed backup, `restored` is the
             number of all items of the restored table.
-        equal: True if the durable records of the restored part equal the durable records of the backup.
+        equal: True if the durable records of the restored part equal the durable records of the backup. In a drill of a
+            managed backup, true if the number of restored items is plausible and the sample is. A sample is plausible
+            if at least half of its items equal items of the live table.
         seconds: The duration of the comparison.
         sampled: The number of items that a drill of a managed backup compared with the live table; 0 if the drill
             compared none, and for a portable backup.
@@ -403,7 +406,7 @@ class RetentionPolicy:
         monthly: The number of months (UTC) for which the newest backup of the month is kept.
 
     Raises:
-        UsageError: all four numbers are 0.
+        UsageError: `last`, `daily`, `weekly` and `monthly` are all 0.
     """
 
     last: int = 0

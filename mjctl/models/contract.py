@@ -282,8 +282,8 @@ class Contract(_Part):
     zones: tuple[str, ...]
     ca_file: str | None = Field(
         default=None,
-        description="The certificate of the private authority. Clients verify every TLS address of the contract with "
-        "this certificate.",
+        description="The certificate of the region's private authority, by which clients verify every TLS address of "
+        "the contract.",
     )
     aws: AwsAccess
     endpoints: Endpoints

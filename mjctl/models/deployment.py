@@ -221,7 +221,7 @@ class RunResult:
 
     @property
     def exit_code(self) -> ExitCode:
-        """Return CHANGES_PENDING if the command only plans and found changes, else the code of `exit_code`."""
+        """Return CHANGES_PENDING if the command only plans and found changes, else the result of `exit_code`."""
         code = exit_code(self.results)
         pending = any(result.outcome in (UnitOutcome.PLANNED, UnitOutcome.WAITING) for result in self.results)
         return ExitCode.CHANGES_PENDING if self.only_planned and pending and code is ExitCode.OK else code

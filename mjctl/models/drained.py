@@ -52,7 +52,7 @@ class Drained:
 def operator() -> str:
     """Return `user@host` for the user of this command.
 
-    In CI the operator is the user whose push or click started the job.
+    In a CI job of GitHub or GitLab, `user` is the user whose push or click started the job.
     """
     actor = os.environ.get("GITHUB_ACTOR") or os.environ.get("GITLAB_USER_LOGIN")
     return f"{actor or user_name()}@{socket.gethostname()}"

@@ -60,7 +60,10 @@ class ModeSettings(Section):
 
     seats: int = Field(ge=1, le=100, description="The largest number of players in one match of the mode.")
     duration_seconds: float = Field(
-        ge=1, le=3600, description="The length of a match in seconds. A game server ends a match after this length."
+        ge=1,
+        le=3600,
+        description="The length of a match of the mode in seconds. A game server ends a match after "
+        "`duration_seconds`.",
     )
     rules: str = Field(
         default="arena",
@@ -121,8 +124,8 @@ class LocalSettings(Section):
     )
     tls: bool = Field(
         default=False,
-        description="Encrypt every connection of a region with TLS. Each region gets its own private certificate "
-        "authority, and its processes refuse unencrypted connections.",
+        description="Encrypt every connection of a region with TLS. If `tls` is true, each region has its own private "
+        "certificate authority, and the region's processes refuse unencrypted connections.",
     )
 
 
@@ -131,8 +134,8 @@ class Drift(Section):
 
     ignore: tuple[str, ...] = Field(
         default=(),
-        description="Patterns of resource addresses whose drift is expected, e.g. `module.api.*`. `*` stands for any "
-        "text and `?` for one character.",
+        description="Patterns of resource addresses whose drift is expected, e.g. `module.api.*`. In a pattern, `*` "
+        "stands for any text and `?` for one character.",
     )
 
 
@@ -146,8 +149,8 @@ class Retention(Section):
     daily: int = Field(
         default=7,
         ge=0,
-        description="The number of days (UTC) for which the newest backup of the day is kept. A day, week or month "
-        "without a backup is not counted.",
+        description="The number of days (UTC) for which the newest backup of the day is kept. `mjctl backup prune` "
+        "counts only days, weeks and months that have a backup.",
     )
     weekly: int = Field(
         default=5, ge=0, description="The number of ISO weeks (UTC) for which the newest backup of the week is kept."
@@ -162,8 +165,8 @@ class BackupSettings(Section):
 
     store: str | None = Field(
         default=None,
-        description="The place of the portable backups: `s3://BUCKET/PREFIX` or a folder. The default is the bucket "
-        "or the folder that the region's stack created.",
+        description="The place of the portable backups: `s3://BUCKET/PREFIX` or a folder. By default, a region's "
+        "portable backups are in the bucket or the folder that the region's stack created.",
     )
     recovery_point_seconds: int = Field(
         default=86_400,
@@ -176,8 +179,9 @@ class BackupSettings(Section):
     cache_namespaces: tuple[str, ...] = Field(
         default=("*", "!leaderboard", "!profile"),
         description="Patterns (`*` and `?`) of the cache's namespaces that a backup contains. A pattern with `!` in "
-        "front excludes namespaces. If several patterns match a namespace, the last matching pattern decides. The "
-        "default excludes the leaderboard and the profiles, which the servers compute again from the database.",
+        "front excludes namespaces. If several patterns match a namespace, the last matching pattern decides whether a "
+        "backup contains the namespace. By default, backups do not contain the leaderboard and the profiles, which the "
+        "servers compute again from the database.",
     )
     keep: Retention = Field(default=Retention(), description="The backups that `mjctl backup prune` keeps.")
 
@@ -193,9 +197,9 @@ class Region(Section):
     )
     cidr: Cidr | None = Field(
         default=None,
-        description="The range of addresses of the region's VPC, from /16 to /20. The ranges of two regions must not "
-        "overlap. By default the first region has 10.10.0.0/16, the second 10.20.0.0/16, and so on. The target local "
-        "ignores `cidr`.",
+        description="The range of addresses of the region's VPC, from /16 to /20. The ranges of addresses of two "
+        "regions must not overlap. By default the first region has the range 10.10.0.0/16, the second region "
+        "10.20.0.0/16, and so on. The target local ignores `cidr`.",
     )
 
     @model_validator(mode="after")

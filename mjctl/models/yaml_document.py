@@ -74,8 +74,8 @@ def read_document(path: Path, text: str) -> Document:
         text: The file's content.
 
     Raises:
-        ConfigError: the text is not YAML, or contains a value that is not allowed. The error's `where` has file and
-            line.
+        ConfigError: the text is not YAML, or contains a value that is not allowed. The attribute `where` of the
+            ConfigError has file and line.
     """
     try:
         _refuse_shapes(path, text)

@@ -41,7 +41,7 @@ def failover(
         typer.Option(
             "--allow-data-loss",
             help="Make another region the database's writer, even if the region of the present writer no longer "
-            "answers. Rows that are not yet copied to the other region are lost.",
+            "answers. A row of the database that is not yet copied to the new writer's region is lost.",
         ),
     ] = False,
     with_writer: Annotated[

@@ -78,7 +78,7 @@ def health(
         bool,
         typer.Option(
             "--problems",
-            help="Hide the checks that passed. The verdict and the exit code still count the hidden checks.",
+            help="Hide the checks that passed. The verdict and the exit code also count the checks that passed.",
         ),
     ] = False,
     junit: JUnitOption = None,
@@ -100,7 +100,7 @@ def health(
     missing, and minor if only information for operators is missing.
 
     On AWS, checks also cover tasks in each zone, load balancer targets, ElastiCache, Aurora, tables and replicas,
-    queues, functions, alarms and gateway. Other checks on AWS cover certificate, keys, firewall, CDN and the age of
+    queues, functions, alarms and gateway. On AWS, checks also cover certificate, keys, firewall, CDN and the age of
     each backup.
 
     A check that cannot observe its part is skipped and does not count as passed. A region is unhealthy if all its

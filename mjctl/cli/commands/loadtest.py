@@ -46,7 +46,7 @@ def loadtest(
             metavar="SECONDS",
             min=0,
             help="Largest number of seconds to wait after the play until every result is stored. A result that is "
-            "stored later counts as missing.",
+            "not stored --settle seconds after the play counts as missing.",
         ),
     ] = 30.0,
     env: EnvOption = "local",

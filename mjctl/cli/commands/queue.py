@@ -74,8 +74,8 @@ def peek(
 
     The messages stay in the dead-letter queue, but each peek counts as a delivery.
 
-    The worker keeps its last error for each message in the region's cache. On AWS this command cannot read the cache,
-    so the errors are only in the worker's log.
+    The worker keeps its last error for each message in the region's cache. On AWS `mjctl queue peek` cannot read the
+    cache, so the worker's errors are only in the worker's log.
 
     Example: mjctl queue peek persistence --limit 5
     """

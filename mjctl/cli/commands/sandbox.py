@@ -75,7 +75,8 @@ def down(
     forget: Annotated[
         bool,
         typer.Option(
-            "--forget", help="Also delete all deployed resources and Terraform's states. The history of runs stays."
+            "--forget",
+            help="Also delete all deployed resources and Terraform's states, but not the history of runs.",
         ),
     ] = False,
     yes: YesOption = False,
@@ -251,7 +252,7 @@ def _variables(environment: Environment, sandbox: RunningSandbox) -> dict[str, s
 def _document(emulator: EmulatorProcess) -> dict[str, Any]:
     """Return the JSON entry of a running emulator.
 
-    `memory_bytes` includes the processes that the emulator starts to run functions.
+    `memory_bytes` includes the processes that the emulator starts to run Lambda functions.
     """
     import psutil
 

@@ -142,13 +142,14 @@ def scale(
 ) -> None:
     """Change the number of game servers in each zone.
 
-    The command shows its plan and asks for confirmation first. Terraform makes the change, with the code of the
-    deployed revision.
+    The command shows its plan and asks for confirmation first. Terraform starts or removes the game servers, with the
+    code of the deployed revision.
 
-    Later deploys keep the new number until `mjctl servers scale --reset`. To change the number permanently, edit the
-    environment's file instead.
+    Later deploys keep the new number of game servers until `mjctl servers scale --reset`. To change the number of game
+    servers permanently, edit game.servers_per_zone in the environment's file.
 
-    On AWS the number is a minimum, because autoscaling can start more ECS tasks.
+    On AWS the command sets the smallest number of game servers in each zone, because autoscaling can start more ECS
+    tasks.
 
     Example: mjctl servers scale 2 --region us-east-1 --auto-approve
     """

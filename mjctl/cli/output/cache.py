@@ -103,8 +103,8 @@ def _largest(outcomes: list[RegionOutcome[CacheStats]]) -> DataTable:
     for outcome in outcomes:
         if (stats := outcome.value) is None:
             continue
-        # The largest keys can be missing from the sample. At a confidence of 95 %, at most the share `larger_share` of
-        # all keys is larger than the first key of `largest`.
+        # If the figures are estimated, the sample may lack the largest keys. At a confidence of 95 %, at most the share
+        # `larger_share` of all keys is larger than the first key of `largest`.
         larger = f"at most {math.ceil(stats.larger_share * stats.total_keys)} keys are larger"
         for number, key in enumerate(stats.largest):
             figures = "exact" if not stats.estimated else larger if number == 0 else ""

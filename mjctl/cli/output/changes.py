@@ -98,8 +98,9 @@ def new_code(change: Change) -> tuple[str, str] | None:
 def shown_attributes(change: Change) -> list[tuple[str, AttributeChange]]:
     """Return the changed attributes that are shown to an operator, each with its shown name.
 
-    The list leaves out values of a new resource that are known only after the apply, such as its id. The list also
-    leaves out values that follow from the reason that `why` returns, such as the folder of the new code.
+    `shown_attributes` leaves out values of a new resource that are known only after the apply, such as its id.
+    `shown_attributes` also leaves out values that follow from the reason that `why` returns, such as the folder of the
+    new code.
     """
     code = new_code(change)
     return [

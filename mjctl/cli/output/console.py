@@ -16,7 +16,8 @@ from mjctl.cli.output.printable import printable
 # and copying.
 _WIDTH_OFF_A_TERMINAL = 10_000
 _WIDEST = 10_000
-# The smallest terminal width, in characters, for which mjctl lays out its output. A narrower terminal wraps lines.
+# The smallest terminal width, in characters, for which mjctl lays out its output. A terminal with fewer columns wraps
+# the lines of the output.
 _NARROWEST = 20
 _DEFAULT_SIZE = (80, 24)
 
@@ -97,8 +98,8 @@ def _guarded(renderable: RenderableType) -> RenderableType:
 def _environment() -> Mapping[str, str]:
     """Return the environment variables that Rich may read.
 
-    COLUMNS and LINES are left out, because Rich fails on values that are no numbers, and accepts the width 0.
-    `SafeConsole.size` reads COLUMNS and LINES instead.
+    COLUMNS and LINES are left out, because Rich fails on values that are no numbers, and accepts the width 0. Only
+    `SafeConsole.size` reads COLUMNS and LINES.
     """
     kept = {name: value for name, value in os.environ.items() if name not in ("COLUMNS", "LINES")}
     # Without the variable TERM, assume that the terminal understands no escape sequences.

@@ -85,8 +85,8 @@ def _writer_data(writer: WriterMove) -> dict[str, object]:
 def _afterwards(writer: WriterMove) -> str:
     """Return advice for an operator after a move of the database's writer.
 
-    The functions of a region reach the database at the address that the last deploy gave them, so a move of the writer
-    needs another deploy.
+    The Lambda functions of a region reach the database at the address that the last deploy gave them, so a move of the
+    writer needs another deploy.
     """
     home = writer.to.region == writer.primary
     setting = "remove aws.database.writer_region" if home else f"set aws.database.writer_region: {writer.to.region}"

@@ -82,7 +82,7 @@ def _verdict(report: HealthReport) -> Sentence:
 
 
 def _clock(moment: str) -> str:
-    """Return the time of day in UTC of `moment`, which is in ISO 8601. Only the JSON document has the date."""
+    """Return the time of day in UTC of `moment`, which is in ISO 8601; only the JSON document has the date."""
     return f"{datetime.fromisoformat(moment).astimezone(UTC):%H:%M:%S}Z"
 
 

@@ -42,7 +42,7 @@ def print_json(data: object, stream: IO[str]) -> None:
 
 
 def json_is_printed() -> bool:
-    """Return whether this run has printed its JSON document. A later error must not print a second document."""
+    """Return whether this run has printed its JSON document, so that a later error prints no second document."""
     return _WRITTEN.get()
 
 

@@ -19,7 +19,8 @@ MAX_CHARACTERS = 65_000
 _LONGEST_VALUES = 200
 _LONGEST_ERROR = 4_000
 _LONGEST_CELL = 300
-# The errors may take a quarter of the length that remains below the table of regions, and the changes the rest.
+# All errors together may take a quarter of the characters that the title and the table of regions leave free. The
+# changes of all regions may take the characters that the errors leave free.
 _ERRORS_PART = 4
 # Number of characters reserved around the changes of a region: title, code fence and the line that counts the omitted
 # changes.

@@ -13,7 +13,8 @@ if TYPE_CHECKING:
     from rich.text import Text
 
 _STYLE = {"create": "green", "update": "yellow", "replace": "red", "delete": "red", "forget": "magenta"}
-# Largest number of lines for the changes of a module. If the changes need more lines, fewer details are shown.
+# Largest number of lines for the changes of a module. A module whose changes need more lines is shown with fewer
+# attributes, and with a count in place of several new resources.
 _MODULE_LINES = 24
 _FOLDED_ATTRIBUTES = 4
 _LONGEST_VALUES = 240

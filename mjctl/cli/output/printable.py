@@ -1,7 +1,10 @@
-"""Makes text that mjctl has not written safe to show. No other module escapes control characters and escape sequences.
+"""Makes text that mjctl has not written safe to show.
 
-Keys, messages, names, history entries and the output of other programs can contain any character. Without escapes,
-such text could move the terminal's cursor, change the title, fill the clipboard (OSC 52) or reorder the shown text.
+Only this module escapes control characters and escape sequences in text for people.
+
+Keys, messages, names, history entries and the output of other programs can contain any character. If mjctl showed such
+text without escapes, the text could move the terminal's cursor, change the title, fill the clipboard (OSC 52) or
+reorder the shown text.
 """
 
 from __future__ import annotations

@@ -65,11 +65,11 @@ def print_error(error: MjctlError, *, as_json: bool) -> None:
         if text:
             console.print(label, style=style, end="", soft_wrap=True)
             first, *more = text.split("\n")
-            # The line is not folded, so that a command in the line can be copied from the terminal.
+            # No line of an error's text is folded, so that a command in the text can be copied from the terminal.
             console.print(printable(first), soft_wrap=True)
             for line in more:
-                # All lines after the first are indented, so that text of another program cannot imitate a line of
-                # mjctl.
+                # All lines of an error's text except the first are indented, so that text of another program cannot
+                # imitate a line of mjctl.
                 console.print(f"         {printable(line)}", soft_wrap=True)
     chosen().note(f"error: {error}")
     if as_json and not json_is_printed():
@@ -127,7 +127,10 @@ class LogView:
         self.note(unit, str(phase))
 
     def event(self, unit: str, event: Event) -> None:
-        """Print a completed step or a provisioner's output. With `verbose`, also print other events of Terraform."""
+        """Print a completed step or a provisioner's output.
+
+        With `verbose`, also print planned changes, steps that begin, and warnings of Terraform.
+        """
         if isinstance(event, OperationDone):
             word = _DONE_WORD.get(event.action, event.action) if event.ok else "FAILED"
             self.note(unit, f"{short_address(event.address)} {word} in {event.elapsed_seconds:.0f} s")
@@ -318,9 +321,9 @@ def results_view(results: Sequence[UnitResult], contracts: Mapping[str, Contract
 
 
 def trust_advice(contracts: Mapping[str, Contract]) -> list[str]:
-    """Return a line with a command for each region with a private certificate authority.
+    """Return a line for each region with a private certificate authority.
 
-    The command makes browsers trust the certificate authority.
+    The line has a command that makes browsers trust the region's certificate authority.
     """
     return [
         f"before a browser opens the page of {region}, run once: {_trust_command(region, contract, contract.ca_file)}"

@@ -307,7 +307,7 @@ def human_age(instant: datetime | str | None, now: datetime | None = None) -> st
     """Return the age of an instant for people: `12 min ago`, `in 5 min` for the future, `-` for None.
 
     Args:
-        instant: A time, or text in ISO 8601. A time without an offset is UTC. Text in another form is returned
+        instant: A time, or text in ISO 8601. A time without an offset is UTC. Text that is not in ISO 8601 is returned
             unchanged.
         now: The present time, by default the time of the clock.
     """

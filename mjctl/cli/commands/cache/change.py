@@ -107,8 +107,8 @@ def invalidate(
     After the command, no server answers with an invalidated value. The command asks for confirmation only if the
     pattern matches every key of the cache.
 
-    Ctrl-C stops a command with --pattern within seconds. The stopped command prints a token, from which --resume TOKEN
-    continues the invalidation.
+    Ctrl-C stops a command with --pattern within seconds. A command with --pattern that Ctrl-C stopped prints a token,
+    from which --resume TOKEN continues the invalidation.
 
     Example: mjctl cache invalidate --pattern 'profile:*' --region us-east-1 --dry-run
     """

@@ -72,9 +72,9 @@ def document(
 
     Args:
         command: name of the command, such as `cache stats`.
-        environment: name of the environment, or None.
+        environment: name of the environment, or None for a command that reads no environment or all environments.
         regions: the entries of the regions: dataclasses, models or maps.
-        fields: the other fields of the document.
+        fields: the fields of the document that are not part of the envelope; None if there are none.
 
     Raises:
         pydantic.ValidationError: the parts do not fit the command's model.

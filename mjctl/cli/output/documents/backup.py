@@ -216,13 +216,20 @@ class ComparisonDocument(JsonDocument):
     target: str
     archived: int = Field(description="number of records of the part in the backup")
     expired: int = Field(
-        description="number of records that had expired when the restore began, so it did not write them"
+        description="number of records that had expired when the restore began, so the restore did not write them"
     )
     expiring: int = Field(
-        description="number of records that can expire during the comparison, so they are not compared"
+        description="number of records that expire in the first 6 hours after the begin of the restore, so they are "
+        "restored but not compared"
     )
-    durable: int = Field(description="number of records that cannot expire during the comparison, so they are compared")
-    found: int = Field(description="number of records in the restored part that cannot expire during the comparison")
+    durable: int = Field(
+        description="number of records in the backup that expire later than 6 hours after the begin of the restore or "
+        "never, so they are compared"
+    )
+    found: int = Field(
+        description="number of records in the restored part that expire later than 6 hours after the begin of the "
+        "restore or never. In a drill of a managed backup, `found` is the number of all items of the restored table."
+    )
     equal: bool
     seconds: float
     sampled: int = Field(

@@ -39,7 +39,7 @@ class ErrorDocument(JsonDocument):
 
 
 class FailedRegionDocument(JsonDocument):
-    """Describes a region in which the command failed. Other regions of the document may have succeeded."""
+    """Describes a region in which the command failed. In other regions the command may have succeeded."""
 
     region: str
     error: ErrorDocument

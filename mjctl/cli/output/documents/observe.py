@@ -134,7 +134,7 @@ class UnlockDocument(Envelope):
 
 
 class PercentilesDocument(JsonDocument):
-    """Describes latencies in milliseconds. The percentiles are null without samples."""
+    """Describes latencies in milliseconds. The percentiles are null if no latency was measured."""
 
     count: int
     p50: float | None
