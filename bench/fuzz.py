@@ -160,7 +160,7 @@ class BadClient:
     Args:
         port: TCP port of the server.
         match_id: id of the match that the client joins.
-        token: a valid access token.
+        token: a valid access token, with which the hostile client joins the match.
     """
 
     def __init__(self, port: int, match_id: str, token: str) -> None:

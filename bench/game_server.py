@@ -62,7 +62,7 @@ class Setup:
     Attributes:
         folder: temporary folder for logs and files.
         services: Redis, the emulated AWS and the issuer of tokens.
-        binary: the compiled load generator.
+        binary: path of the compiled load generator.
         tokens: file with an access token in each line.
         server_core: number of the CPU core of the measured server.
         generator_core: number of the CPU core of the load generator and the services.

@@ -3,7 +3,7 @@ bench-failover`).
 
 The benchmark deploys a local region in a temporary folder. Groups of bots play match after match. At random moments the
 owner of a match is killed (SIGKILL) or stopped (SIGSTOP). A stopped server continues after the take-over, unless the
-watchdog has killed it first. After these attacks, all servers are restarted in turn while 200 players play. A queue on
+watchdog has killed it first. After the attacks, all servers are restarted in turn while 200 players play. A queue on
 the events topic receives all events, each with the id of the server that wrote the event. The last line of the output
 is a JSON object. A run takes about 9 minutes; smaller `--runs` and `--players` shorten the run.
 """
@@ -78,7 +78,7 @@ async def attack(region: Region, groups: Sequence[Group], number: signal.Signals
     """Send a signal to the owner of a random match at a random moment, and wait until other servers run its matches.
 
     Args:
-        region: the deployed region.
+        region: the local region whose servers are attacked.
         groups: the groups of bots that play.
         number: the signal, SIGKILL or SIGSTOP.
         attacks: the counts of this kind of attack, which the function updates.

@@ -18,8 +18,8 @@ def contract(region: str = "us-east-1", *, folder: Path = Path("/nowhere"), **pa
     """Return a contract as the local stack publishes it. No process answers at the addresses of the contract.
 
     Args:
-        region: Name of the region.
-        folder: The folder that holds the secrets.
+        region: Name of the region that the contract describes.
+        folder: The folder that holds the region's secrets.
         parts: Whole parts that replace the default ones, for example `cache={"url": "redis://127.0.0.1:6379"}`.
     """
     queue = f"arn:aws:sqs:{region}:{ACCOUNT_ID}:arena-test-persistence"

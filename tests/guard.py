@@ -2,7 +2,7 @@
 
 Tests start real services, as children and as daemons. A pytest that ends in order stops the services through its
 fixtures. A pytest that is killed (SIGKILL, out of memory, pytest-timeout's `os._exit`) cannot stop the services.
-Therefore each pytest process, and each worker of pytest-xdist, starts a watcher process that reads a pipe from the
+Each pytest process, and each worker of pytest-xdist, therefore starts a watcher process that reads a pipe from the
 pytest process. The pipe closes when the pytest process ends. When the pipe closes, the watcher ends two kinds of
 processes and all their descendants:
 
@@ -43,7 +43,7 @@ class Guard:
         )
 
     def cover(self, folder: Path) -> None:
-        """Make the watcher end the processes that name a path below `folder` in their environment, too."""
+        """Make the watcher also end the processes that name a path below `folder` in their environment."""
         assert self._watcher.stdin is not None
         self._watcher.stdin.write(f"{folder}/\n".encode())
         self._watcher.stdin.flush()

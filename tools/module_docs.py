@@ -47,7 +47,7 @@ class Declaration:
 
     Attributes:
         kind: `variable` or `output`.
-        name: its name.
+        name: name of the variable or output.
         description: description of the variable or output on one line.
         type: type of the variable in short form, "" for an output.
         default: first line of the variable's default value, "" without a default.

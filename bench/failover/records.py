@@ -42,8 +42,8 @@ class Written(NamedTuple):
     Attributes:
         server_id: id of the server that wrote the event.
         at_ms: time of the event, in milliseconds since 1970.
-        type: type of the event.
-        payload: content of the event.
+        type: type of the event, for example `match.ended`.
+        payload: content of the event, as the server published it.
     """
 
     server_id: str
@@ -119,8 +119,8 @@ async def audit(
     """Compare the events that players received with the published events, with PostgreSQL and with DynamoDB.
 
     Args:
-        region: the deployed region.
-        recorder: the published events.
+        region: the region in which the matches were played.
+        recorder: the record of the published events.
         played: the events that the players received.
         absences: periods in which stopped servers did not own their former matches.
         earlier: earlier matches of the players, because the databases sum up all matches of a player.

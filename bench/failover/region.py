@@ -84,7 +84,7 @@ class Region:
     """Reads the state of the deployed region.
 
     Args:
-        contract: contract of the region.
+        contract: contract that the region's stack has published.
         clients: AWS clients of the region.
         redis: client of the region's Redis.
 

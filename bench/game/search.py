@@ -2,8 +2,8 @@
 
 The search starts with the same number of players for every server, and raises the number by a quarter until a number
 fails. Then the search halves the gap between the last number that passed and the first number that failed, until the
-gap is small. A number of players passes if one of two windows keeps the limits for latency and tick rate. The
-search measures the second window if the first window fails, because a disturbance of the machine may be the cause.
+gap is small. A number of players passes if one of two windows keeps the limits for latency and tick rate. The search
+measures the second window if the first window fails, because a disturbance of the machine may be the cause.
 """
 
 from __future__ import annotations

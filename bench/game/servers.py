@@ -43,8 +43,8 @@ class OurServer:
     Args:
         services: Redis, the emulated AWS and the issuer of tokens.
         folder: folder for logs, and for the compiled game server if the benchmark has compiled it.
-        room_size: players in a room.
-        core: core of the server.
+        room_size: number of players in a room.
+        core: number of the CPU core on which the server runs.
         limits: True to keep the server's default limits of players and of connections from one address.
     """
 
@@ -154,9 +154,9 @@ class Colyseus:
     """Runs peer/server.mjs: the game alone, without tokens, storage, events or metrics.
 
     Args:
-        folder: folder for the log.
-        room_size: players in a room.
-        core: core of the server.
+        folder: folder for the log of the Colyseus server.
+        room_size: number of players in a room.
+        core: number of the CPU core on which the server runs.
         semi_space_mib: size in MiB of a semi-space of V8's heap.
     """
 

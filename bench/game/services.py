@@ -89,7 +89,7 @@ class Services:
         core: number of the CPU core on which all services run.
 
     Attributes:
-        issuer: signs access tokens.
+        issuer: the issuer that signs the players' access tokens.
         redis_url: address of Redis.
         aws_endpoint: address of the emulated AWS.
         aws_key: access key of the emulated AWS.

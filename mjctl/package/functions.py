@@ -83,7 +83,7 @@ class FunctionPackage:
     """Describes an archive of the functions.
 
     Attributes:
-        path: The archive.
+        path: The path of the archive.
         sha256_base64: The SHA-256 of the archive in base64, as Terraform's `source_code_hash` expects it.
         architecture: `x86_64` or `arm64`.
         python: The version of Python that runs the functions, e.g. `3.13`.

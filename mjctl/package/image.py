@@ -118,8 +118,8 @@ def push_image(
     """Build the image of `source`/gameserver and push it, unless the registry has an image with the tag `tag`.
 
     Args:
-        registry: The repository.
-        dockerfile: The Dockerfile.
+        registry: The image repository that receives the image.
+        dockerfile: The path of the image's Dockerfile.
         source: The folder that contains gameserver/.
         tag: The tag of the image in the registry: the digest of the game server's code.
         log: The file that receives Docker's output.
@@ -178,8 +178,8 @@ def _build(docker: str, name: str, dockerfile: Path, source: Path, log: IO[str],
         metadata = Path(folder) / "metadata.json"
         what = [f"--build-arg=PYTHON_IMAGE={python_image}"] if python_image else []
         what += [f"--file={dockerfile}", f"--tag={name}", str(source)]
-        # Without provenance, buildx pushes a single manifest and no index. The digest in buildx's metadata is then the
-        # digest of the image that ECS runs.
+        # Without provenance, buildx pushes a single manifest and no index, so that the digest in buildx's metadata is
+        # the digest of the image that ECS runs.
         options = [f"--platform={PLATFORM}", "--provenance=false", "--pull", "--push", f"--metadata-file={metadata}"]
         _run([docker, "buildx", "build", *options, *what], log, _BUILD_SECONDS)
         return str(json.loads(metadata.read_text(encoding="utf-8"))["containerimage.digest"])

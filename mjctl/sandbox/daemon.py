@@ -40,8 +40,8 @@ _MARK = "MJCTL_SANDBOX"
 _START_SECONDS = 60.0
 # Time limit for the end of an emulator after SIGTERM: ministack needs time to save its whole state.
 _STOP_SECONDS = 60.0
-# The emulators inherit only these environment variables from the shell, so that an emulator never uses the user's AWS
-# credentials or profiles.
+# The only environment variables that the emulators inherit from the shell, so that an emulator never uses the user's
+# AWS credentials or profiles.
 _INHERITED = ("HOME", "LANG", "LC_ALL", "LOGNAME", "PATH", "TMPDIR", "TZ", "USER", "VIRTUAL_ENV")
 
 

@@ -19,8 +19,8 @@ def deployed_contracts(
     """Return the contract of each selected region by the region's name, in the given order.
 
     Args:
-        workspace: The project.
-        environment: The environment.
+        workspace: The folders of the project and of mjctl's state.
+        environment: The environment whose regions are selected.
         regions: The names of the selected regions; () selects every deployed region.
 
     Raises:

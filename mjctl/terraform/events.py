@@ -25,7 +25,7 @@ class ResourceDrift:
     """Reports that a resource differs from Terraform's state.
 
     Attributes:
-        address: The resource's address.
+        address: The resource's address in Terraform.
         action: the change of the resource outside of Terraform, `update` or `delete`.
     """
 
@@ -38,7 +38,7 @@ class OperationStarted:
     """Reports that Terraform has started an operation on a resource.
 
     Attributes:
-        address: The resource's address.
+        address: The resource's address in Terraform.
         action: create, update, delete, read or replace.
     """
 
@@ -79,7 +79,7 @@ class Diagnostic:
     Attributes:
         severity: `error` or `warning`.
         summary: The title of the error or warning, a short sentence.
-        detail: The explanation.
+        detail: Terraform's explanation of the error or warning; "" without an explanation.
         address: The address of the resource with the error or warning, or None.
         place: `file:line` in the stack's Terraform code, or None if Terraform names no place.
     """

@@ -88,11 +88,11 @@ async def plan(
 
     Args:
         runner: Runs Terraform.
-        stack: The stack.
+        stack: The stack to plan.
         variables: The values of the stack's variables.
         on_event: Called with each message of Terraform.
         destroy: True to plan the destroy of all resources.
-        saved: The plan file to write, by default the file that `own_plan` returns.
+        saved: The plan file to write; None for the file that `own_plan` returns.
 
     Raises:
         TerraformError: Terraform failed.

@@ -1,9 +1,9 @@
 """Saved plans and their seals.
 
 A plan file of Terraform contains the identity of the state, but not the region. An apply of the plan file in the data
-folder of another region would change the state of the region for which the plan was made. Therefore mjctl writes a seal
-next to each plan file, and checks the seal before the apply. A plan file contains unencrypted variables, so mjctl keeps
-the file in a private folder and removes the file after the apply.
+folder of another region would change the state of the region for which the plan was made. The seal next to a plan file
+names the unit of the plan, and mjctl checks the seal before the apply. A plan file contains unencrypted variables, so
+mjctl keeps the file in a private folder and removes the file after the apply.
 """
 
 from __future__ import annotations
@@ -35,10 +35,10 @@ class Seal:
     """Records the stack, account, release, state, code and variables for which a plan was made.
 
     Attributes:
-        environment: The environment.
-        stack: The stack.
-        region: The unit.
-        account: The AWS account, or `local`.
+        environment: The name of the environment.
+        stack: The name of the Terraform root in `terraform/stacks/`.
+        region: The name of the unit: a region, `foundation` or `edge`.
+        account: The AWS account that the plan may change, or `local`.
         revision: The revision of the release; "" for a plan without a release.
         lineage: The lineage of the state, or None if there was no state.
         serial: The serial of the state, or None if there was no state.
@@ -66,7 +66,7 @@ class SavedPlan:
     """Names a plan file, and writes and checks the seal of the plan file.
 
     Attributes:
-        path: The plan file.
+        path: The path of the plan file.
         binding: The release to which the plan is bound.
     """
 

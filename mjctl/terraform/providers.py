@@ -14,8 +14,8 @@ from mjctl.models.account import expanded
 
 _PROVIDER = "registry.terraform.io/hashicorp/aws"
 _OWN_FILE = Path("~/.terraformrc")
-# Folders below which mjctl searches for a mirror of Terraform's providers. Images of CI machines keep mirrors in these
-# folders, but Terraform itself does not search all of them.
+# Folders below which mjctl searches for a mirror of Terraform's providers, because Terraform itself does not search all
+# folders in which images of CI machines keep mirrors.
 _PREFIXES = ("/opt", "/usr/local/share", "/usr/share", "~/.terraform.d", "~/.local/share")
 
 

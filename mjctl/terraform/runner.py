@@ -56,7 +56,7 @@ class TerraformRun:
         stdout: Terraform's output that is not part of the JSON stream.
         diagnostics: Terraform's errors and warnings.
         summaries: The counts of resources that Terraform reported, e.g. for the plan and for the apply.
-        seconds: The duration.
+        seconds: The duration of the command in seconds.
     """
 
     code: int
@@ -109,7 +109,7 @@ class Runner:
         """Run `terraform <command>` in the stack's source folder.
 
         Args:
-            stack: The stack.
+            stack: The stack on which Terraform works.
             command: The subcommand, e.g. `plan`.
             arguments: The positional arguments of the subcommand.
             options: Options in python-terraform's form: `{"out": path, "json": IsFlagged, "backend_config": {...}}`.

@@ -37,9 +37,9 @@ class Stack:
     """Describes the stack of a unit.
 
     Attributes:
-        environment: The environment.
+        environment: The name of the environment.
         name: The name of the Terraform root in `terraform/stacks/`.
-        unit: A region, `foundation` or `edge`.
+        unit: The name of the unit: a region, `foundation` or `edge`.
         source_dir: The folder of the Terraform root.
         folder: The private folder of the unit. `folder/terraform` contains TF_DATA_DIR, the variables, the plans and,
             for target `local`, the state.

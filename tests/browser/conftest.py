@@ -4,7 +4,7 @@ Fixtures:
     region: A local region for these tests only.
     new_player: `new_player("Ada", **context_options)` starts a browser and signs a player up. After the sign-up, the
         page shows the lobby.
-    artefacts: The folder for screenshots.
+    artefacts: The folder for the screenshots of the tests.
 """
 
 from __future__ import annotations
@@ -67,8 +67,8 @@ class Region:
     """Describes a deployed local region.
 
     Attributes:
-        home: folder of mjctl's state.
-        web: address of the web client.
+        home: folder of mjctl's state about the region (MJCTL_HOME).
+        web: address of the region's web client.
     """
 
     home: Path

@@ -40,8 +40,8 @@ def region(
     """Return the variables of the stack `region`.
 
     Args:
-        environment: the environment.
-        name: the region.
+        environment: the environment that has the region.
+        name: the name of the region.
         foundation_contract: the contract of the foundation.
         archive: path of the functions' archive. The archive need not exist for a plan that Terraform refuses.
         changes: values that replace computed variables, by the variable's name.

@@ -94,7 +94,7 @@ def copy_tree(folder: Path, *, states_in_files: bool = True) -> Path:
     """Copy terraform/, so that lock files can be written into the copy.
 
     Args:
-        folder: folder for the copy.
+        folder: folder below which the copy `terraform` is made.
         states_in_files: whether the stacks keep their states in files, instead of the backend in the code.
 
     Returns:
@@ -120,8 +120,8 @@ def initialised(
     Args:
         source: folder of the root module.
         folder: folder for data and, without `backend`, for the state.
-        endpoints: variables with the endpoints of an emulated AWS.
-        backend: settings of the backend.
+        endpoints: variables with the endpoints of an emulated AWS; None for a run in which no AWS endpoint answers.
+        backend: settings of the backend; None for a state file in `folder`.
     """
     folder.mkdir(parents=True, exist_ok=True)
     root = Root(source, folder / "data", environment(folder, endpoints))

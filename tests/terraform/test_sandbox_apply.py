@@ -1,7 +1,7 @@
 """Applies the production stacks, unchanged, to an emulated AWS with mjctl's commands, and changes and destroys them.
 
-configs/sandbox.yaml switches off the resources that no emulator supports. docs/emulated-aws.md lists these resources
-with reasons. The tests of the plans of production cover these resources.
+configs/sandbox.yaml switches off the resources that no emulator supports. docs/emulated-aws.md lists the resources that
+are switched off, with reasons. The tests of the plans of production cover the resources that are switched off.
 """
 
 from __future__ import annotations

@@ -38,7 +38,7 @@ class Passage:
     Attributes:
         file: path relative to the repository.
         line: line of the file, counted from 1.
-        kind: the kind of text.
+        kind: the kind of text to which the passage belongs.
         text: the sentences, without comment signs or markup.
         name: dotted name of the object that a docstring describes, "" for other kinds.
     """

@@ -108,9 +108,9 @@ class Finding:
     """Describes one broken rule.
 
     Attributes:
-        passage: the passage that breaks it.
-        sentence: the sentence, shortened to 160 characters.
-        advice: how to repair it.
+        passage: the passage that breaks the rule.
+        sentence: the sentence that breaks the rule, shortened to 160 characters.
+        advice: how to change the sentence so that it obeys the rule.
     """
 
     passage: Passage

@@ -41,7 +41,7 @@ TABLES = ("table/matches", "table/players", "table/processed_events")
 SECONDS = 120.0
 _COMMAND = re.compile(r"`([^`]+)`")
 _CHECK = re.compile(r"\bchecks? `")
-# The test confirms these commands, because they ask before they change something.
+# Commands that ask before they change something, so that the test confirms them.
 _ASKS = re.compile(r"^mjctl (deploy|servers restart|cache flush|queue redrive|failover)\b")
 
 
@@ -278,7 +278,7 @@ CASES: dict[str, Case] = {
         {"end the program that opened the connections: leaking-report has the most, 30": _end_the_leak},
     ),
     "the schema is gone": Case(_schema_gone, ("database",)),
-    # The case of the supervisor is the last case, because the advice of `health` then replaces every process.
+    # The case of the killed supervisor is the last case, because its advice replaces every process.
     "the supervisor was killed": Case(
         _supervisor_killed, ("supervisor", *(f"process/{name}" for name in ("redis", "postgres", "aws", *GAMES)))
     ),

@@ -374,8 +374,8 @@ def test_the_answer_no_changes_nothing_and_yes_continues(terminals: Terminals) -
     assert terminals.run(*line).code == ExitCode.OK
 
 
-# Environment variables of a shell, a container and a pipeline. With each of these environments, the output must be
-# readable and have no traceback.
+# Environment variables of a shell, a container and a pipeline, with which the output must be readable and have no
+# traceback.
 ENVIRONMENTS = [
     *({"COLUMNS": columns} for columns in ("0", "-1", "abc", "5", "10000", "", "²", "9" * 5000)),
     {"LINES": "0"},

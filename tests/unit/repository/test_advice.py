@@ -175,7 +175,7 @@ def test_commands_are_found_in_the_source() -> None:
     commands = advice()
     assert len(commands) > 100
     assert sum(item.hint for item in commands) > 60
-    # If a message takes the options of a command from a variable, the found command includes these options.
+    # If a message takes the options of a command from a variable, the command that `advice` returns has these options.
     assert any(item.command == "mjctl servers list --env X --region X" or _SCOPE in item.command for item in commands)
 
 

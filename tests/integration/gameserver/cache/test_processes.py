@@ -55,9 +55,10 @@ async def _read(url: str, seed: int, near: bool) -> tuple[int, int, int]:
 
 
 async def _write(url: str, seed: int, near: bool) -> tuple[int, int, int]:
-    """Change the source of truth, invalidate the key in each possible way, and then publish the change.
+    """Change random keys in the source of truth, and invalidate each changed key in a random way.
 
-    Returns the number of changes.
+    After each invalidation, write the new value to the key `invalidated:KEY` for the readers. Returns the number of
+    changes.
     """
     generator = random.Random(seed)
     changes = 0

@@ -33,9 +33,9 @@ class Region:
     """Reads and fills the stores of a region.
 
     Attributes:
-        contract: the region's contract.
+        contract: the contract over the region's services.
         settings: settings of the game for this region.
-        store: the region's backup directory.
+        store: the folder that receives the region's backups.
     """
 
     contract: Contract

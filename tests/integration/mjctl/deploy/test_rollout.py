@@ -179,8 +179,7 @@ async def test_the_list_of_releases_and_the_kept_code_are_private(project: Any) 
 
 @pytest.fixture
 def plan_fails_for(monkeypatch: pytest.MonkeyPatch) -> set[str]:
-    """Return a set of game digests. A plan of a game with one of these digests fails, as if AWS throttled mjctl or the
-    session of AWS had expired."""
+    """Return a set of game digests whose plans fail, as if AWS throttled mjctl or the session of AWS had expired."""
     refused: set[str] = set()
     plan = operations.plan
 
