@@ -29,7 +29,8 @@ BATCHES = Counter("gameserver_worker_batches_total", "Batches received from the 
 
 _BATCH = 10
 # Length of a long poll of SQS, far below the maximum of 20 s, because a worker that stops waits for the end of its last
-# poll. If the worker abandoned the poll, SQS would hide the received messages until their visibility timeout.
+# poll. If a worker that stops abandoned its last poll, SQS would hide the messages of this poll until their visibility
+# timeout.
 _POLL_SECONDS = 2
 _BATCHES_AT_ONCE = 4
 _MAX_RETRY_SECONDS = 60

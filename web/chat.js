@@ -66,7 +66,8 @@ export class Chat {
 
   #onEscape(event) {
     if (event.key !== "Escape") return;
-    // Hide the event from the page, because the page opens the dialog for leaving the match at Escape.
+    // Hide the event of the key Escape from the page, because the page opens the dialog for leaving the match at
+    // Escape.
     event.stopPropagation();
     event.target.blur();
   }

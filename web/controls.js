@@ -12,7 +12,8 @@ const KEYS = {
 };
 /**
  * Distances in CSS pixels between the thumb and the point where the thumb touched the surface. At the distance
- * STICK_RADIUS or more the player runs at full speed. At a distance below DEAD_ZONE the player does not run.
+ * STICK_RADIUS or more the player runs at full speed. At a distance of the thumb below DEAD_ZONE the player does not
+ * run.
  */
 const STICK_RADIUS = 44;
 const DEAD_ZONE = 9;

@@ -284,7 +284,7 @@ export class World {
     const { x, y } = runner.latest;
     this.#predicted ??= { x, y };
     // In the first frame that shows an input, the server has already moved the player by a whole tick, so subtract a
-    // tick.
+    // tick from the latency of inputs.
     const then = now - Math.max(0, this.inputLatencyMs - this.#tickMs);
     const predicted = this.#history.findLast((entry) => entry.at <= then) ?? this.#history[0] ?? this.#predicted;
     const error = { x: x - predicted.x, y: y - predicted.y };

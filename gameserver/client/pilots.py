@@ -46,7 +46,10 @@ class ArenaPilot:
             self._pick_ups[pick_up.id] = pick_up
 
     def decide(self) -> Move:
-        """Return the direction to the chosen pick-up. If a player has collected the chosen pick-up, choose another."""
+        """Return the direction to the chosen pick-up.
+
+        Choose another pick-up if a player has collected the chosen pick-up.
+        """
         place = self._places.get(self._slot)
         if place is None or not self._pick_ups:
             return Move(0.0, 0.0)

@@ -66,7 +66,8 @@ def ops(event: Any, context: Any) -> dict[str, Any]:
 
     CloudTrail records the operator's identity with the request id.
     """
-    # The command has one second less than Lambda allows, so that `ops` can return the answer in time.
+    # An operator's command has one second less than Lambda gives the invocation, so that `ops` can return the answer in
+    # time.
     seconds = context.get_remaining_time_in_millis() / 1000 - 1
     with structlog.contextvars.bound_contextvars(request_id=context.aws_request_id):
         return _host("ops").run(lambda services: operations.run(event, services, seconds=seconds))

@@ -42,7 +42,7 @@ class ListKeys(_Command, frozen=True, kw_only=True, tag="keys"):
 
     Attributes:
         pattern: glob over `<namespace>:<key>`.
-        limit: largest number of keys in the answer. `complete` is false if more keys match.
+        limit: largest number of keys in the answer. `complete` is false if more keys than `limit` match.
         sizes: True to measure the memory of each key too.
     """
 

@@ -98,8 +98,8 @@ async def _save(events: list[StoredEvent], services: Services) -> dict[str, str]
         if len(events) == 1:
             log.error("event_rejected", event_id=events[0].event_id, cause=type(error).__name__)
             return {events[0].event_id: f"PostgreSQL refuses the event: {type(error).__name__}"}
-        # An event that PostgreSQL refuses aborts the transaction of the whole batch. After such a refusal, write each
-        # event of the batch in its own transaction, so that only the refused event fails.
+        # An event that PostgreSQL refuses aborts the transaction of the whole batch. After PostgreSQL has refused an
+        # event, write each event of the batch in its own transaction, so that only the refused event fails.
         rejected: dict[str, str] = {}
         for event in events:
             rejected |= await _save([event], services)

@@ -22,7 +22,8 @@ class RateLimit:
     Args:
         per_second: average number of calls that a key may make in a second.
         burst: number of calls that a key may make at once after a pause.
-        max_keys: number of keys to remember. With more keys, the least recently used keys are forgotten first.
+        max_keys: number of keys to remember. With more than `max_keys` keys, the least recently used keys are forgotten
+            first.
         clock: function that returns the time in seconds.
     """
 

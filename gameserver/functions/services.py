@@ -60,8 +60,8 @@ class Services:
         self.login_by_source = RateLimit(per_second=50, burst=500)
         self.login_by_account = RateLimit(per_second=0.5, burst=10)
         self.matches_by_player = RateLimit(per_second=1, burst=20)
-        # At most 64 `POST /v1/matches` requests run or wait in a process, which is about a quarter of a second of work.
-        # A further `POST /v1/matches` request gets the error 503 at once.
+        # At most 64 `POST /v1/matches` requests run or wait in a process, because 64 requests are about a quarter of a
+        # second of work. A further `POST /v1/matches` request gets the error 503 at once.
         self.match_requests = Admission(at_once=8, waiting=56)
         self._opening: dict[str, asyncio.Lock] = {}
 

@@ -154,8 +154,9 @@ def play_origins(addresses: Iterable[str]) -> set[str]:
 class WebClient:
     """Serves the files of the web client from memory.
 
-    A deploy of another web client changes the link `folder` to another folder. At the next request after such a deploy
-    the process reads the files of the new folder. Players get the new web client without a restart of the process.
+    A deploy of another web client changes the link `folder` to another folder. At the next request after a deploy of
+    another web client the process reads the files of the new folder. Players get the new web client without a restart
+    of the process.
 
     Args:
         folder: folder with the client's files, or a link to this folder.

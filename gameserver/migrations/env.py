@@ -26,8 +26,8 @@ def _migrate(connection: Connection) -> None:
     context.configure(connection=connection)
     newer = [head for head in context.get_context().get_current_heads() if not _is_known(head)]
     if newer:
-        # The schema is newer than this code after a rollback to an older release. The schema is not downgraded, because
-        # the older code works with every newer schema.
+        # The schema is newer than this code after a rollback to an older release. A rollback does not downgrade the
+        # schema, because the older code works with every newer schema.
         log.warning("schema_is_newer", heads=newer)
         return
     context.run_migrations()

@@ -296,8 +296,8 @@ class Tables:
             "None" for an item without an error.
 
         Raises:
-            TablesUnavailable: DynamoDB does not answer, or another transaction changed the same items. The caller
-                should try the transaction again for both causes.
+            TablesUnavailable: DynamoDB does not answer, or another transaction changed the same items. After
+                TablesUnavailable the caller should try the transaction again.
         """
         from botocore.exceptions import ClientError
 

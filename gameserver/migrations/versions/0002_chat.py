@@ -1,4 +1,4 @@
-"""Creates the table of chat lines. The lines are encrypted with the environment's data key."""
+"""Creates the table of chat lines. Chat lines are encrypted with the environment's data key."""
 
 from alembic import op
 
