@@ -103,10 +103,23 @@ def _emit(run: Run, release: Release, functions: FunctionPackage, image: Image |
     pushed = None
     if image is not None:
         table.add_row("image", _state(image.pushed), "", image.digest, image.repository)
-        pushed = {**asdict(image), "reference": image.reference}
-    archive = {**asdict(functions), "path": str(functions.path)}
-    run.session.emit(table, revision=release.game, functions=archive, image=pushed)
+        pushed = image_fields(image)
+    run.session.emit(table, revision=release.game, functions=functions_fields(functions), image=pushed)
 
 
 def _state(built: bool) -> str:
     return "built" if built else "exists already"
+
+
+def functions_fields(functions: FunctionPackage) -> dict[str, object]:
+    """Return the fields of the functions' archive in the JSON document. `made` is the published name of `built`."""
+    fields = asdict(functions)
+    made = fields.pop("built")
+    return {**fields, "path": str(functions.path), "made": made}
+
+
+def image_fields(image: Image) -> dict[str, object]:
+    """Return the fields of the image in the JSON document. `made` is the published name of `pushed`."""
+    fields = asdict(image)
+    made = fields.pop("pushed")
+    return {**fields, "reference": image.reference, "made": made}
