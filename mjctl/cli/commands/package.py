@@ -114,12 +114,12 @@ def _state(built: bool) -> str:
 def functions_fields(functions: FunctionPackage) -> dict[str, object]:
     """Return the fields of the functions' archive in the JSON document. `made` is the published name of `built`."""
     fields = asdict(functions)
-    made = fields.pop("built")
-    return {**fields, "path": str(functions.path), "made": made}
+    built = fields.pop("built")
+    return {**fields, "path": str(functions.path), "made": built}
 
 
 def image_fields(image: Image) -> dict[str, object]:
     """Return the fields of the image in the JSON document. `made` is the published name of `pushed`."""
     fields = asdict(image)
-    made = fields.pop("pushed")
-    return {**fields, "reference": image.reference, "made": made}
+    pushed = fields.pop("pushed")
+    return {**fields, "reference": image.reference, "made": pushed}
