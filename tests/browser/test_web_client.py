@@ -251,7 +251,7 @@ def test_a_second_window_takes_the_seat_over(new_player: Any, region: Any) -> No
     )
     second.reload()
     second.locator("#game").wait_for()
-    ada.page.get_by_text("from another window").wait_for()
+    ada.page.get_by_text("in another window").wait_for()
 
 
 def test_an_error_of_the_log_in_is_shown_in_words(new_page: Any, eventually: Eventually) -> None:
