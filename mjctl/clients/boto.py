@@ -59,8 +59,8 @@ _SHORTLY = {
 # boto3 cannot create clients in several threads at the same time. Regions with the same credentials share a boto3
 # session, so that botocore reads the model of each AWS service only once.
 _session_lock = threading.Lock()
-# The boto3 session of each emulated AWS, by the access key id of the emulated AWS. The access key id "" stands for the
-# real AWS, whose session uses the credentials of the operator's shell.
+# The boto3 sessions by access key id: a session for each emulated AWS, and "" for the real AWS, whose session uses the
+# credentials of the operator's shell.
 _sessions: dict[str, boto3.Session] = {}
 
 

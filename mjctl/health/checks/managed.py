@@ -121,7 +121,7 @@ async def check_cache(context: RegionContext) -> Finding:
     if problems:
         return warned(
             f"{summary}: {'; '.join(problems)}",
-            hint=f"`mjctl deploy {context.contract.scope}` restores the settings of the environment's file",
+            hint=f"`mjctl deploy {context.contract.scope}` sets the cache up again as the environment's file says",
             **evidence,
         )
     if memory is None:

@@ -134,8 +134,8 @@ data "aws_iam_policy_document" "deploy" {
   }
 }
 
-# `terraform plan` reads the master password of the database for the write-only argument `master_password_wo`. The
-# master password appears in no plan and no state.
+# `terraform plan` passes the database's master password to the write-only argument `master_password_wo`, so the role that
+# plans may read the secret with this password. Terraform writes the password into no plan and no state.
 data "aws_iam_policy_document" "plan" {
   statement {
     sid       = "MasterSecret"

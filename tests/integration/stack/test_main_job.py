@@ -16,7 +16,7 @@ from .conftest import REGION, Operator, eventually
 pytestmark = pytest.mark.stack
 
 
-# The tests of the terminal put messages into the dead-letter queue that no worker can process.
+# test_terminal.py puts messages that no worker can process into the dead-letter queue, so `statuses` omits this check.
 DEAD_LETTERS = "dead-letters/persistence"
 
 

@@ -94,7 +94,7 @@ def test_a_held_socket_waits_for_its_owner(pair: tuple[socket.socket, socket.soc
         loop.hold(ours.fileno())
         assert loop.remove_reader(ours)
         loop.release(ours.fileno())
-        # `remove_reader` also ends the hold on the descriptor, so the loop calls the next reader of the descriptor.
+        # `remove_reader` also undoes `hold`, so the loop calls a reader that is added to the descriptor later.
         loop.add_reader(ours, lambda: received.append(ours.recv(1)))
         theirs.send(b"d")
         while len(received) < 4:  # noqa: ASYNC110
