@@ -80,7 +80,7 @@ def _path(directory: Path, number: int) -> Path:
 
 def _refused(directory: Path) -> PermissionDeniedError:
     return PermissionDeniedError(
-        "cannot read or write the account of a probe player",
+        "cannot read or write the file with the account of a probe player",
         where=str(directory),
         hint="give your user the right to read and write this folder, or set MJCTL_HOME to a folder of your user",
     )

@@ -20,7 +20,7 @@ variable "deletion_window_days" {
 }
 
 variable "existing" {
-  description = "ARNs of existing keys by purpose. The output `arns` contains the existing keys too, so that a stack reads all keys from one output."
+  description = "ARN of each key that was created elsewhere, by the purpose of the key. The output `arns` contains these ARNs beside the ARNs of the module's own keys."
   type        = map(string)
   default     = {}
 
