@@ -137,8 +137,8 @@ class Sweep:
     remove: bool
     scanned: int = 0
     removed: int = 0
-    # A dry run keeps the hash value of each counted key, so that it counts a key only once, although SCAN may return a
-    # key twice while Redis resizes its table. A sweep that removes keys counts them by
+    # SCAN may return a key twice while Redis resizes its table. So a dry run keeps the hash value of each counted key,
+    # and counts a key only once. A sweep that removes keys counts them by
     # the answers of UNLINK.
     _counted: set[int] = field(default_factory=set)
 

@@ -141,7 +141,7 @@ def redrive(
             conclude(target.session, counts, None)
         messages = sum(min(item.value or 0, limit or item.value or 0) for item in counts)
         target.session.confirm(
-            f"Send {counted(messages, 'dead-letter message')} of the queue `{name}` back to this queue ({target.scope})?",
+            f"Send {counted(messages, 'dead-letter message')} of queue `{name}` back to this queue ({target.scope})?",
             yes=yes,
         )
     with target.session.progress() as progress:
