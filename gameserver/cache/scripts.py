@@ -161,7 +161,7 @@ NEXT_GENERATION: Final = (
 #
 # ARGV[1]: the cursor of SCAN at which the step begins.
 #
-# ARGV[2]: a glob. The step handles only keys whose full name in Redis (the physical key) matches the glob.
+# ARGV[2]: a glob for full key names in Redis (physical keys). The sweep covers only keys that match the glob.
 #
 # ARGV[3]: the units of work after which the step ends. The step counts 1 unit for a key that it examines, and 3 units
 # for a key that it examines and removes.

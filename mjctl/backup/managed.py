@@ -407,8 +407,8 @@ _UNDER_WAY = frozenset({"creating", "pending", "copying", "exporting"})
 def _entry(name: str, items: Sequence[ManagedBackup]) -> BackupEntry:
     """Return a run of `create`, with its backups and snapshots `items`, as an entry for a retention plan.
 
-    AWS sets the date of a snapshot only when the snapshot is complete. If no backup of the run has a date yet, the
-    entry has the date in the run's id.
+    AWS sets the date of a snapshot only when the snapshot is complete. If AWS has set no date on any backup of
+    this run of `create`, the returned entry has the date that the run's id contains.
     """
     begun = created_at_of(str(_run_id(name)))
     dates = [item.created_at for item in items if item.created_at is not None] or [begun]

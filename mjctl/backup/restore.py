@@ -207,9 +207,9 @@ async def _database_steps(reader: ArchiveReader, to: Destination, parts: Sequenc
         missing = [part.name for part in parts if part.name not in relations]
         if missing:
             raise NotFoundError(
-                f"the database has no relation {', '.join(missing)}, which the backup contains",
+                f"the database has no table {', '.join(missing)}, which the backup contains",
                 where=to.where,
-                hint="restore into a scratch copy, which gets all relations of the backup: `--into NAME`",
+                hint="restore into a scratch copy, in which mjctl creates all PostgreSQL tables of the backup: `--into NAME`",
             )
         return [
             RestoreStep(part, to.target(reader.manifest, part), await snapshot.count(relations[part.name]))

@@ -183,8 +183,8 @@ def _run(command: list[str], stdin: str = "") -> None:
     )
     if result.returncode != 0:
         lines = (result.stderr or result.stdout).strip().splitlines()[-5:]
-        # PostgreSQL's output repeats a failed statement. Do not show a failed statement with PASSWORD, which contains
-        # the password's verifier.
+        # PostgreSQL's output repeats a failed statement. mjctl leaves lines with PASSWORD out of its error message,
+        # because these lines contain the password's verifier.
         shown = [line for line in lines if "PASSWORD" not in line]
         raise UnreachableError(
             f"{Path(command[0]).name} failed with exit code {result.returncode}"

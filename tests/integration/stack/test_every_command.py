@@ -217,7 +217,7 @@ def test_a_question_is_refused_without_a_terminal(
     elif name == "bootstrap":
         expected = {ExitCode.UNREACHABLE}
     elif name == "failover":
-        # The environment has no second deployed region to which players could move.
+        # `failover` finds no other deployed region to which it could send the players.
         expected = {ExitCode.CONFLICT}
     assert code in expected, stderr
     if code != ExitCode.OK:
