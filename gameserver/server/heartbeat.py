@@ -37,7 +37,7 @@ class Heartbeat:
         host: the matches of this server.
         directory: the live servers and the matches of the region.
         leases: the leases of this server.
-        lease_seconds: length of a lease in seconds.
+        lease_seconds: length of a match's lease in seconds, from which the sweep derives when an owner is late.
         drain_asked: function that returns whether an operator has asked this server to drain.
 
     Attributes:

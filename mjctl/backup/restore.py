@@ -209,7 +209,7 @@ async def _database_steps(reader: ArchiveReader, to: Destination, parts: Sequenc
             raise NotFoundError(
                 f"the database has no table {', '.join(missing)}, which the backup contains",
                 where=to.where,
-                hint="restore into a scratch copy, in which mjctl creates all PostgreSQL tables of the backup: `--into NAME`",
+                hint="restore into a scratch copy, which gets all PostgreSQL tables of the backup: `--into NAME`",
             )
         return [
             RestoreStep(part, to.target(reader.manifest, part), await snapshot.count(relations[part.name]))
