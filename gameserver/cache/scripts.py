@@ -157,7 +157,7 @@ NEXT_GENERATION: Final = (
     + "if created == 1 then return {tonumber(g), wait} end return {redis.call('INCR', KEYS[1]), wait}"
 )
 
-# Performs a step of a sweep: scans a part of the keyspace, and removes or lists the keys that match. The script has no KEYS.
+# Performs a step of a sweep: scans a part of the keyspace, and removes or lists the keys that match. There are no KEYS.
 #
 # ARGV[1]: the cursor of SCAN at which the step begins.
 #
