@@ -20,8 +20,8 @@ def lost_with(workspace: Workspace, environment: Environment, units: Sequence[st
         MjctlError: the regions' contracts cannot be read, or an object store or KMS does not answer.
     """
     if environment.target != "local" and FOUNDATION not in units:
-        # No backup becomes unreadable: on AWS the backups' keys belong to the unit `foundation`, and `units` does not
-        # contain it.
+        # The destroy makes no backup unreadable: on AWS the backups' keys belong to the unit `foundation`, which is not
+        # among the units to destroy.
         return {}
     try:
         deployed = contracts.deployed_contracts(workspace, environment)
