@@ -21,7 +21,8 @@ _INTRODUCTION = """
 Every program of a region serves its metrics in the Prometheus text format. Counters count since the start of the
 process. A histogram has the suffixes `_bucket`, `_sum` and `_count`. A local region listens on 127.0.0.1 only, and
 `ports.json` of the region has the ports ([A local region](local.md)). On AWS only the load balancer's health check can
-reach the operations port of a game server from outside the task. On AWS, use CloudWatch's metrics, which the page [Alarms](alarms.md) lists.
+reach the operations port of a game server from outside the task. On AWS, use CloudWatch's metrics, which the page
+[Alarms](alarms.md) lists.
 """
 _GAME_SERVER = """
 `GET /metrics` on the operations port of a game server (`game-ZONE-NUMBER-ops` in `ports.json`). The process's memory,
