@@ -22,7 +22,7 @@ LEASE_SECONDS: Final = 0.05
 waits until the leases of all processes have expired."""
 
 OUTLIVE_SECONDS: Final = 1.2 * LEASE_SECONDS
-"""How long an invalidation waits for the leases of other processes.
+"""Time in seconds for which an invalidation waits, so that the leases of other processes expire.
 
 Each process measures time by its own clock. The wait is 20 % longer than a lease, which is more than the clocks of two
 hosts can drift apart during a lease.

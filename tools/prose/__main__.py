@@ -12,17 +12,16 @@ from collections.abc import Iterator, Sequence
 
 from tools.checkout import ROOT
 from tools.prose.names import undocumented_names, vague_variables
-from tools.prose.passages import checked_files, passages_of
+from tools.prose.passages import SUFFIXES, checked_files, passages_of
 from tools.prose.rules import findings_in
 
-_PROSE = (".py", ".md", ".tf", ".hcl", ".yaml", ".yml", ".js", ".mjs", ".css", ".toml", "Makefile")
 _DOCUMENTED = ("mjctl/", "gameserver/", "tools/", "bench/", "examples/")
 
 
 def lines_of(paths: Sequence[str]) -> Iterator[str]:
     """Yield one line for each finding in the files below `paths`."""
     under = tuple(path.removeprefix("./") for path in paths) or ("",)
-    for name in checked_files(*_PROSE):
+    for name in checked_files(*SUFFIXES):
         if not name.startswith(under):
             continue
         for passage in passages_of(name, (ROOT / name).read_text()):

@@ -13,10 +13,13 @@ from pathlib import Path
 
 from tools.checkout import ROOT, tracked_files
 
+SUFFIXES = (".py", ".md", ".tf", ".hcl", ".yaml", ".yml", ".js", ".mjs", ".css", ".toml", "Makefile")
+"""Ends of the names of files that contain prose."""
+
 # Programs write these. Their sources are checked instead.
 GENERATED = ("docs/cli.md", "docs/schemas/", "gameserver/requirements.txt", "LICENSE")
 # The texts of these files quote bad style on purpose.
-QUOTING = ("docs/writing.md", "docs/develop/writing.md", "tools/prose/", "tests/unit/tools/prose/")
+QUOTING = ("docs/writing.md", "tools/prose/rules.py", "tests/unit/tools/prose/")
 _SHORTEST_MESSAGE_WORDS = 3
 _MESSAGE_ARGUMENTS = frozenset({"hint", "help", "reason", "summary", "advice", "detail", "description"})
 
@@ -57,7 +60,7 @@ def checked_files(*suffixes: str) -> list[str]:
 
 def all_passages() -> Iterator[Passage]:
     """Yield every passage of the repository, file by file."""
-    for name in checked_files(".py", ".md", ".tf", ".hcl", ".yaml", ".yml", ".js", ".mjs", ".css", ".toml", "Makefile"):
+    for name in checked_files(*SUFFIXES):
         yield from passages_of(name, (ROOT / name).read_text())
 
 

@@ -116,11 +116,13 @@ class SharedRegion:
         operator: runs commands on the region.
         contract: the contract of the region after the first deploy.
         processes: the names of the region's processes after the first deploy.
+        first_health: the result of `health` after the first deploy, before a test changes the region.
     """
 
     operator: Operator
     contract: Any
     processes: frozenset[str]
+    first_health: Ran
 
     @property
     def supervisor(self) -> SupervisorClient:
@@ -169,7 +171,8 @@ def shared_region(tmp_path_factory: pytest.TempPathFactory) -> Iterator[SharedRe
     assert ran.code == 0, ran.stderr
     contract = operator.contract()
     supervisor = SupervisorClient(Path(contract["fleet"]["supervisor_socket"]), scope=f"--region {REGION}")
-    yield SharedRegion(operator, contract, frozenset(process.name for process in supervisor.processes()))
+    health = operator.run("health", "--region", REGION, "--output", "json")
+    yield SharedRegion(operator, contract, frozenset(process.name for process in supervisor.processes()), health)
     ran = operator.run("destroy", "--all-regions", "--auto-approve")
     assert ran.code == 0, ran.stderr
     assert operator.processes() == []

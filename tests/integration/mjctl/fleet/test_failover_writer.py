@@ -69,6 +69,7 @@ class World:
                 GlobalClusterIdentifier=GLOBAL,
                 TargetDbClusterIdentifier=f"arn:aws:rds:{REGION}:{self.emulators.account_id}:cluster:{NAME}-{REGION}",
             )
+        assert self.writer() == REGION
         for region in (REGION, OTHER_REGION):
             production.set_flags(self.emulators, region, disabled=False, inverted=False)
             production.set_alarm(self.emulators, region, "OK")

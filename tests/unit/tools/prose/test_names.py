@@ -87,3 +87,8 @@ def test_vague_variables_and_parameters_are_listed_with_their_lines() -> None:
 
 def test_nouns_and_attributes_are_no_vague_variables() -> None:
     assert list(vague_variables("region = regions[0].found\nself.made = 1\n")) == []
+
+
+def test_an_annotated_field_of_a_class_may_be_a_json_key() -> None:
+    assert list(vague_variables("class Entry:\n    found: int\n    made: int = 0\n")) == []
+    assert list(vague_variables("found: int = 0\n")) == [(1, "found")]

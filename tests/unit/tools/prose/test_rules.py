@@ -125,3 +125,17 @@ def test_a_finding_has_the_passage_and_a_short_sentence() -> None:
     (finding, *_) = findings_in(page("Nobody " + "reads " * 40 + "it."))
     assert finding.passage.line == 1
     assert len(finding.sentence) == 160
+
+
+@pytest.mark.parametrize(
+    "sentence",
+    [
+        "The worker moves a message to the dead-letter queue.",
+        "A test counts the messages of the dead letter queue.",
+        "A name consists of lower-case letters.",
+        "A name begins with a letter.",
+        "Two bad checks are needed, so that one transient error rejects no region.",
+    ],
+)
+def test_words_of_the_field_are_no_finding(sentence: str) -> None:
+    assert list(findings_in(Passage("page.md", 1, Kind.PAGE, sentence))) == []
