@@ -48,17 +48,27 @@ class Emulators:
     emulator does not answer in time.
     """
 
-    def __init__(self, folder: Path, *, names: Sequence[str] = ("ministack", "moto"), corrected: bool = True) -> None:
+    def __init__(
+        self,
+        folder: Path,
+        *,
+        names: Sequence[str] = ("ministack", "moto"),
+        corrected: bool = True,
+        stage: bool = False,
+    ) -> None:
         """Create the object without starting a process.
 
         Args:
             folder: The folder of the logs and of the access key.
             names: The emulators to start. Without `moto`, ministack answers for all services.
             corrected: True to apply mjctl's corrections to the emulators.
+            stage: True to run real processes behind the resources of ministack. The files of the stage are in the
+                folder `stage` below `folder`, and the game code of an image is `releases/game/<digest>` below `folder`.
         """
         self._folder = folder
         self._names = names
         self._corrected = corrected
+        self._stage = stage
         self._processes: dict[str, subprocess.Popen[bytes]] = {}
         self._ports: dict[str, int] = {}
         self._session: Any = None
@@ -133,6 +143,8 @@ class Emulators:
         port = _free_port()
         ensure_aws_key(self.key_file)
         command = [sys.executable, "-m", "mjctl.sandbox.serve", emulator, str(port), "--key", str(self.key_file)]
+        if self._stage and emulator == "ministack":
+            command += ["--stage", str(self._folder / "stage"), "--releases", str(self._folder / "releases")]
         with self._log(emulator).open("wb") as log:
             self._processes[emulator] = subprocess.Popen(
                 command if self._corrected else [*command, "--uncorrected"],

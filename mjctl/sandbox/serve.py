@@ -17,13 +17,16 @@ from pathlib import Path
 
 from mjctl.local.credentials import AwsKey, ensure_aws_key
 from mjctl.local.guard import WsgiGuard
+from mjctl.sandbox.stage.stage import Stage, prepare
 
 ACCOUNT_ID = "123456789012"
 
 _SAVE_SECONDS = 2.0
 
 
-def _serve_ministack(port: int, account_id: str, state: Path | None, key: AwsKey, *, corrected: bool) -> None:
+def _serve_ministack(
+    port: int, account_id: str, state: Path | None, key: AwsKey, *, corrected: bool, stage: Stage | None = None
+) -> None:
     os.environ.update(
         BIND_HOST="127.0.0.1",
         GATEWAY_PORT=str(port),
@@ -52,6 +55,9 @@ def _serve_ministack(port: int, account_id: str, state: Path | None, key: AwsKey
         for correction in CORRECTIONS:
             correction.apply()
         app.app = AnswerOnce(app.app)
+    if stage is not None:
+        stage.install()
+        app.app = stage.wrap(app.app)
     from mjctl.local import emulator
 
     # At level INFO, ministack's logger `persistence` writes a line for each save of the state, which means each second.
@@ -119,15 +125,24 @@ def main(arguments: list[str]) -> None:
     parser.add_argument("--detach", type=Path, metavar="LOG", help="run as a daemon that writes to this file")
     parser.add_argument("--key", type=Path, required=True, metavar="FILE", help="the access key that callers must use")
     parser.add_argument("--state", type=Path, metavar="FOLDER", help="keep the state in this folder")
+    parser.add_argument("--stage", type=Path, metavar="FOLDER", help="run real processes, with their files here")
+    parser.add_argument("--releases", type=Path, metavar="FOLDER", help="the game code of the releases, for the stage")
     parser.add_argument(
         "--uncorrected", action="store_true", help="run without corrections, for tests of the corrections"
     )
     chosen = parser.parse_args(arguments)
     if chosen.detach:
         _detach(chosen.detach)
-    serve = {"ministack": _serve_ministack, "moto": _serve_moto}[chosen.emulator]
     key = ensure_aws_key(chosen.key)
-    serve(chosen.port, chosen.account, chosen.state, key, corrected=not chosen.uncorrected)
+    corrected = not chosen.uncorrected
+    if chosen.emulator == "moto":
+        _serve_moto(chosen.port, chosen.account, chosen.state, key, corrected=corrected)
+        return
+    stage = None
+    if chosen.stage:
+        prepare(chosen.stage, key)
+        stage = Stage(chosen.stage, chosen.account, chosen.port, key.access_key_id, chosen.releases)
+    _serve_ministack(chosen.port, chosen.account, chosen.state, key, corrected=corrected, stage=stage)
 
 
 if __name__ == "__main__":

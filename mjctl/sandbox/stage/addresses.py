@@ -1,0 +1,87 @@
+"""Loopback addresses of the stage: each container and each entrance has an address of its own.
+
+Because of these addresses, the ports in task definitions and endpoints are the same as on AWS. Linux accepts every
+address of 127.0.0.0/8 without a configuration.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import json
+import os
+import socket
+import threading
+from contextlib import suppress
+from pathlib import Path
+
+from mjctl.files import read_json, write_private
+from mjctl.models.errors import ConflictError
+
+# The stages of this machine use the networks 127.64.0.0/16 to 127.126.0.0/16, a network for each stage.
+_FIRST, _LAST = 64, 126
+# An open socket on the last address of the network says that a stage uses the network, also to stages of other users.
+_CLAIM_HOST, _CLAIM_PORT = "255.254", 20_000
+_HOSTS_IN_BLOCK = 250
+
+
+class Addresses:
+    """Assigns addresses to names, and remembers them in a file, because endpoints outlive the processes behind them.
+
+    Attributes:
+        network: The first two numbers of all addresses, e.g. `127.78`.
+    """
+
+    def __init__(self, folder: Path) -> None:
+        """Claim a network that no other running stage uses, if possible the network of the stage's last start.
+
+        Args:
+            folder: The folder of the stage's files.
+
+        Raises:
+            ConflictError: other stages use all networks.
+        """
+        self._file = folder / "addresses.json"
+        self._lock = threading.Lock()
+        remembered = read_json(self._file)
+        first = int(hashlib.sha256(os.fsencode(folder.resolve())).hexdigest(), 16) % (_LAST - _FIRST + 1)
+        candidates = [_FIRST + (first + step) % (_LAST - _FIRST + 1) for step in range(_LAST - _FIRST + 1)]
+        if isinstance(remembered.get("network"), str):
+            candidates.insert(0, int(remembered["network"].split(".")[1]))
+        self._claim: socket.socket
+        for number in candidates:
+            self._claim = socket.socket(socket.AF_INET, socket.SOCK_DGRAM)
+            with suppress(OSError):
+                self._claim.bind((f"127.{number}.{_CLAIM_HOST}", _CLAIM_PORT))
+                self.network = f"127.{number}"
+                break
+            self._claim.close()
+        else:
+            raise ConflictError(
+                f"no network is free: stages use all networks from 127.{_FIRST}.0.0/16 to 127.{_LAST}.0.0/16",
+                where=str(folder),
+                hint="stop sandboxes that you no longer use: `mjctl sandbox down --env ENV`",
+            )
+        self._numbers: dict[str, int] = dict(remembered.get("numbers", {}))
+        self._save()
+
+    def of(self, name: str) -> str:
+        """Return the address of a container or an entrance. The same name always gets the same address."""
+        with self._lock:
+            if name not in self._numbers:
+                self._numbers[name] = max(self._numbers.values(), default=0) + 1
+                self._save()
+            number = self._numbers[name]
+        return f"{self.network}.{number // _HOSTS_IN_BLOCK}.{number % _HOSTS_IN_BLOCK + 1}"
+
+    def forget(self, name: str) -> None:
+        """Free the address of a name, e.g. of an ECS task that has ended, for later names."""
+        with self._lock:
+            if self._numbers.pop(name, None) is not None:
+                self._save()
+
+    def close(self) -> None:
+        """Free the network for other stages."""
+        self._claim.close()
+
+    def _save(self) -> None:
+        write_private(self._file, json.dumps({"network": self.network, "numbers": self._numbers}, indent=1))

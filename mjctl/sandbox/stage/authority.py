@@ -1,0 +1,76 @@
+"""The private certificate authority of a stage, which issues the certificates of every name that the stage serves.
+
+Programs of the stage trust the authority by the bundle that `Authority.variables` names, beside the authorities of the
+system. No program outside the stage trusts it.
+"""
+
+from __future__ import annotations
+
+import json
+import ssl
+import threading
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+from typing import NamedTuple
+
+from mjctl.files import read_json, write_private
+
+_LONGEST_COMMON_NAME = 64
+
+
+class CertificateFiles(NamedTuple):
+    """Names the files of a certificate and of its private key, in PEM."""
+
+    certificate: Path
+    key: Path
+
+
+class Authority:
+    """Issues certificates, and keeps them in private files.
+
+    Attributes:
+        certificate_file: The file with the authority's certificate, in PEM. The certificate is no secret.
+        bundle: The file with the authority's certificate and those of the system's authorities, in PEM.
+    """
+
+    def __init__(self, folder: Path) -> None:
+        """Load the authority from `folder`, or create a new one."""
+        from ministack.core.x509_utils import generate_ca
+
+        self._folder = folder
+        folder.mkdir(mode=0o700, parents=True, exist_ok=True)
+        self._lock = threading.Lock()
+        self.certificate_file, self.bundle = folder / "authority.pem", folder / "bundle.pem"
+        stored = read_json(folder / "authority.json")
+        if "certificate" not in stored:
+            certificate, key = generate_ca(org_name="mjctl", common_name="mjctl stage")
+            stored = {"certificate": certificate, "key": key}
+            write_private(folder / "authority.json", json.dumps(stored))
+        self.pair: tuple[str, str] = (stored["certificate"], stored["key"])
+        write_private(self.certificate_file, self.pair[0])
+        paths = ssl.get_default_verify_paths()
+        system = next((Path(p) for p in (paths.cafile, paths.openssl_cafile) if p and Path(p).exists()), None)
+        write_private(self.bundle, f"{system.read_text() if system else ''}\n{self.pair[0]}")
+
+    @property
+    def variables(self) -> Mapping[str, str]:
+        """Return environment variables by which Python programs and AWS SDKs trust the authority."""
+        bundle = str(self.bundle)
+        return {"SSL_CERT_FILE": bundle, "REQUESTS_CA_BUNDLE": bundle, "AWS_CA_BUNDLE": bundle}
+
+    def issue(self, names: Sequence[str]) -> CertificateFiles:
+        """Return a certificate for `names`; a certificate for the same names is issued once."""
+        from ministack.core.x509_utils import sign_leaf_certificate
+
+        folder = self._folder / "issued" / names[0].replace("*", "_")
+        files = CertificateFiles(folder / "certificate.pem", folder / "key.pem")
+        with self._lock:
+            if read_json(folder / "names.json").get("names") != list(names):
+                folder.mkdir(mode=0o700, parents=True, exist_ok=True)
+                certificate, key, _ = sign_leaf_certificate(
+                    *self.pair, common_name=names[0][:_LONGEST_COMMON_NAME], san_dns=list(names)
+                )
+                write_private(files.key, key)
+                write_private(files.certificate, certificate)
+                write_private(folder / "names.json", json.dumps({"names": list(names)}))
+        return files

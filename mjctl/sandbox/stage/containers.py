@@ -1,0 +1,328 @@
+"""Containers that are processes of this machine, by the part of docker-py's interface that ministack uses.
+
+ministack keeps its own schedulers (the reconciliation of ECS services, the circuit breaker, Aurora's instances,
+ElastiCache's shards). They start, watch and stop containers by this interface:
+https://docker-py.readthedocs.io/en/stable/containers.html
+
+A `Recipe` says how an image is run: it turns a container into a command, an environment and a working folder.
+"""
+
+from __future__ import annotations
+
+import io
+import os
+import re
+import signal
+import subprocess
+import tarfile
+import threading
+import time
+import uuid
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from dataclasses import dataclass, field
+from pathlib import Path
+from types import SimpleNamespace
+from typing import Any, NamedTuple
+
+from mjctl.files import append_private
+from mjctl.sandbox.stage.addresses import Addresses
+
+NETWORK = "stage"
+"""Name of the Docker network in which ministack believes to run its containers."""
+
+_EXEC_SECONDS = 30.0
+_FOLLOW_SECONDS = 0.2
+_LAST_LINES = 1000
+# Folders that ministack creates inside a container, for certificates.
+_COPIED_FOLDERS = re.compile(r"(?<![\w/])/ministack-[a-z-]+-tls")
+
+
+@dataclass(frozen=True)
+class Command:
+    """Describes the process of a container.
+
+    Attributes:
+        arguments: The program and its arguments.
+        environment: All environment variables of the process.
+        folder: The working folder.
+        stop_signal: The signal that asks the process to end.
+    """
+
+    arguments: Sequence[str | Path]
+    environment: Mapping[str, str]
+    folder: Path
+    stop_signal: signal.Signals = signal.SIGTERM
+
+
+Recipe = Callable[["Container"], Command]
+
+
+class ExecResult(NamedTuple):
+    """Holds the result of `Container.exec_run`, like docker-py's class of the same name."""
+
+    exit_code: int
+    output: bytes
+
+
+class ImageMissing(Exception):
+    """No registry has the image, or this machine cannot run it."""
+
+
+@dataclass
+class ContainerEngine:
+    """Replaces docker-py's client.
+
+    Attributes:
+        folder: The folder with a folder of files and a log for each container.
+        addresses: The source of the containers' addresses.
+        recipes: The recipes, by a pattern of the image's name; the first pattern that matches counts.
+        pull: Raises ImageMissing if no registry has the image.
+        all: The containers by id, in the order of their creation.
+    """
+
+    folder: Path
+    addresses: Addresses
+    recipes: list[tuple[re.Pattern[str], Recipe]] = field(default_factory=list)
+    pull: Callable[[str], None] = lambda _: None
+    all: dict[str, Container] = field(default_factory=dict)
+    closing: bool = False
+
+    def __post_init__(self) -> None:
+        self.folder.mkdir(mode=0o700, parents=True, exist_ok=True)
+        self.containers = SimpleNamespace(run=self._run, create=self._create, get=self._get, list=self._list)
+        self.images = SimpleNamespace(pull=self._pull, get=self._image, get_registry_data=self._registry_data)
+        self.volumes = SimpleNamespace(get=lambda name: SimpleNamespace(name=name, remove=lambda **_: None))
+        self.networks = SimpleNamespace(get=lambda name: SimpleNamespace(name=name, attrs={"IPAM": {"Config": []}}))
+
+    def recipe(self, image: str) -> Recipe:
+        """Return the recipe of an image.
+
+        Raises:
+            ImageMissing: no recipe runs the image.
+        """
+        for pattern, recipe in self.recipes:
+            if pattern.search(image):
+                return recipe
+        raise ImageMissing(f"no recipe of the stage runs the image {image}")
+
+    def running(self) -> list[Container]:
+        """Return the containers whose processes run."""
+        return [container for container in list(self.all.values()) if container.running]
+
+    def aliases(self) -> dict[str, str]:
+        """Return the addresses of the running containers, by the containers' names in the network."""
+        return {name: container.address for container in self.running() for name in container.aliases}
+
+    def close(self) -> None:
+        """End all processes, the game servers first, without telling ministack's schedulers.
+
+        ministack saves the containers as running, so the next start of the sandbox starts them again.
+        """
+        self.closing = True
+        alive = self.running()
+        for group in ([c for c in alive if c.is_task], [c for c in alive if not c.is_task]):
+            threads = [threading.Thread(target=container.stop) for container in group]
+            for thread in threads:
+                thread.start()
+            for thread in threads:
+                thread.join()
+
+    def _run(self, image: str, **options: Any) -> Container:
+        container = self._create(image, **options)
+        container.start()
+        return container
+
+    def _create(self, image: str, **options: Any) -> Container:
+        container = Container(self, image, options, self.recipe(image))
+        self.all[container.id] = container
+        return container
+
+    def _get(self, identifier: str) -> Any:
+        if identifier == os.environ.get("HOSTNAME", ""):
+            # ministack asks in which container it runs, and at which address its containers reach it.
+            networks = {NETWORK: {"IPAddress": "127.0.0.1"}}
+            return SimpleNamespace(id="ministack", attrs={"NetworkSettings": {"Networks": networks}})
+        for container in list(self.all.values()):
+            if identifier in (container.id, container.name):
+                return container
+        raise KeyError(identifier)
+
+    def _list(self, **_: Any) -> list[Container]:
+        return list(self.all.values())
+
+    def _pull(self, image: str, **_: Any) -> Any:
+        self.pull(image)
+        return SimpleNamespace(id=image, tag=lambda *_, **__: True)
+
+    def _image(self, image: str, **_: Any) -> Any:
+        self.recipe(image)
+        return SimpleNamespace(id=image)
+
+    def _registry_data(self, image: str, **_: Any) -> Any:
+        self.pull(image)
+        return SimpleNamespace(id="sha256:" + uuid.uuid5(uuid.NAMESPACE_URL, image).hex * 2)
+
+
+class Container:
+    """Runs one process with docker-py's interface of a container.
+
+    Attributes:
+        id: The container's random id.
+        name: The name that ministack gave, or the id.
+        image: The name of the image.
+        options: The arguments of docker-py's `containers.run`.
+        labels: The container's labels.
+        environment: The environment variables that ministack gave.
+        address: The loopback address of the container.
+        folder: The private folder for the container's files and its log.
+        aliases: The names of the container in the network.
+    """
+
+    def __init__(self, engine: ContainerEngine, image: str, options: Mapping[str, Any], recipe: Recipe) -> None:
+        self.id = uuid.uuid4().hex
+        self.engine, self.image, self.options = engine, image, options
+        self.name = str(options.get("name") or self.id)
+        self.labels = dict(options.get("labels") or {})
+        self.environment = dict(options.get("environment") or {})
+        self.address = engine.addresses.of(self.name)
+        self.folder = engine.folder / self.name
+        self.folder.mkdir(mode=0o700, parents=True, exist_ok=True)
+        networking = (options.get("networking_config") or {}).get(options.get("network"), {})
+        self.aliases = tuple(networking.get("Aliases") or ())
+        self._recipe = recipe
+        self._process: subprocess.Popen[bytes] | None = None
+        self._stop_signal = signal.SIGTERM
+        # For TLS, ministack's command waits in a shell until a certificate is copied into the container.
+        self._waits_for_files = "ready" in str(options.get("entrypoint") or "")
+
+    @property
+    def attrs(self) -> dict[str, Any]:
+        """Return the part of Docker's description that ministack reads."""
+        return {
+            "NetworkSettings": {"Networks": {NETWORK: {"IPAddress": self.address}}},
+            "Config": {"Labels": self.labels},
+            "State": {"Status": self.status, "ExitCode": self._process.poll() if self._process else None},
+        }
+
+    @property
+    def status(self) -> str:
+        """Return Docker's word for the state: `created`, `running` or `exited`."""
+        if self._process is None:
+            return "running" if self._waits_for_files else "created"
+        return "running" if self.engine.closing or self._process.poll() is None else "exited"
+
+    @property
+    def running(self) -> bool:
+        """Return whether the process runs."""
+        return self._process is not None and self._process.poll() is None
+
+    @property
+    def pid(self) -> int | None:
+        """Return the process id, or None before the start."""
+        return self._process.pid if self._process else None
+
+    @property
+    def is_task(self) -> bool:
+        """Return whether the container belongs to an ECS task."""
+        return "com.amazonaws.ecs.task-arn" in self.labels
+
+    @property
+    def log(self) -> Path:
+        """Return the file with the output of the process."""
+        return self.folder / "log"
+
+    def reload(self) -> None:
+        """Do nothing, because the attributes are always current."""
+
+    def start(self) -> None:
+        """Start the process, unless it runs already or waits for files."""
+        if self._waits_for_files or self.running:
+            return
+        command = self._recipe(self)
+        self._stop_signal = command.stop_signal
+        with append_private(self.log) as log:
+            self._process = subprocess.Popen(
+                [str(part) for part in command.arguments],
+                cwd=command.folder,
+                env=dict(command.environment),
+                stdin=subprocess.DEVNULL,
+                stdout=log,
+                stderr=subprocess.STDOUT,
+                start_new_session=True,
+            )
+
+    def put_archive(self, path: str, data: bytes) -> bool:
+        """Unpack a tar archive into the container's folder, and start a process that waits for these files."""
+        with tarfile.open(fileobj=io.BytesIO(data)) as archive:
+            archive.extractall(self.folder / path.lstrip("/"), filter="data")
+        if self._waits_for_files:
+            self._waits_for_files = False
+            self.start()
+        return True
+
+    def stop(self, timeout: float = 10) -> None:
+        """Send the stop signal, and kill the process group after `timeout` seconds, like `docker stop`."""
+        if self._process is None or not self.running:
+            return
+        self._process.send_signal(self._stop_signal)
+        try:
+            self._process.wait(timeout)
+        except subprocess.TimeoutExpired:
+            self.kill()
+
+    def kill(self, **_: Any) -> None:
+        """Kill the process group, and wait for its end."""
+        if self._process is not None and self.running:
+            os.killpg(self._process.pid, signal.SIGKILL)
+            self._process.wait()
+
+    def restart(self, timeout: float = 10) -> None:
+        """Stop the process and start it again."""
+        self.stop(timeout)
+        self.start()
+
+    def remove(self, **_: Any) -> None:
+        """Kill the process and forget the container. The container's folder, with its log, stays."""
+        self.kill()
+        self.engine.all.pop(self.id, None)
+        if self.is_task:
+            self.engine.addresses.forget(self.name)
+
+    def wait(self, **_: Any) -> dict[str, int]:
+        """Wait for the end of the process. Returns its exit code as Docker does: 128 + N after signal N."""
+        code = self._process.wait() if self._process else 0
+        return {"StatusCode": code if code >= 0 else 128 - code}
+
+    def exec_run(self, command: Sequence[str], **_: Any) -> ExecResult:
+        """Run a command of the container beside the container, with its paths and addresses translated."""
+        done = subprocess.run(
+            [self.translated(part) for part in command],
+            capture_output=True,
+            env={**os.environ, **self.environment},
+            timeout=_EXEC_SECONDS,
+            check=False,
+        )
+        return ExecResult(done.returncode, done.stdout + done.stderr)
+
+    def translated(self, text: str) -> str:
+        """Return `text` with the container's own paths and its own loopback address as this machine names them."""
+        with_paths = _COPIED_FOLDERS.sub(lambda match: f"{self.folder}{match[0]}", text)
+        return with_paths.replace("127.0.0.1", self.address)
+
+    def logs(self, *, stream: bool = False, follow: bool = False, tail: int | None = None, **_: Any) -> Any:
+        """Return the last lines of the log, or an iterator over its lines if `stream` is true."""
+        if stream:
+            return self._lines(follow=follow)
+        content = self.log.read_bytes() if self.log.exists() else b""
+        return b"\n".join(content.splitlines()[-(tail or _LAST_LINES) :])
+
+    def _lines(self, *, follow: bool) -> Iterator[bytes]:
+        with self.log.open("rb") as file:
+            while True:
+                ended = not self.running
+                if line := file.readline():
+                    yield line
+                elif not follow or ended:
+                    return
+                else:
+                    time.sleep(_FOLLOW_SECONDS)

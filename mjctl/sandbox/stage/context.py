@@ -1,0 +1,52 @@
+"""What the parts of a stage share. Every part of the stage gets a `StageContext`, and no part imports another part."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Protocol
+
+from mjctl.sandbox.stage.addresses import Addresses
+from mjctl.sandbox.stage.authority import Authority
+from mjctl.sandbox.stage.containers import ContainerEngine
+
+
+@dataclass(frozen=True)
+class StageContext:
+    """Holds what the parts of a stage share.
+
+    Attributes:
+        folder: The private folder of the stage's files, which survives a restart of the sandbox.
+        account_id: The emulated AWS account, twelve digits.
+        gateway: The address of ministack without TLS, `http://127.0.0.1:PORT`, for the stage's own processes.
+        access_key_id: The access key id that requests to `gateway` must name (mjctl.local.guard).
+        releases: The folder with the game code of each release, by digest (mjctl.deploy.releases.store).
+        addresses: The source of loopback addresses.
+        authority: The certificate authority.
+        engine: The containers.
+        names: Functions that return names of the stage and their addresses. The stage publishes all of them.
+    """
+
+    folder: Path
+    account_id: str
+    gateway: str
+    access_key_id: str
+    releases: Path
+    addresses: Addresses
+    authority: Authority
+    engine: ContainerEngine
+    names: list[Callable[[], dict[str, str]]] = field(default_factory=list)
+
+
+class StagePart(Protocol):
+    """Emulates one kind of resources."""
+
+    def install(self) -> None:
+        """Change ministack in this process. Called once, after the import of ministack and before it serves."""
+
+    def look(self) -> None:
+        """Compare the processes with ministack's records, and correct them. Called twice a second in one thread."""
+
+    def close(self) -> None:
+        """End what the part started. Called before the containers end and before ministack saves its state."""

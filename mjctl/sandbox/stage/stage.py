@@ -1,0 +1,126 @@
+"""Assembles the stage inside the process that runs ministack.
+
+`prepare` runs before the import of ministack, which reads its settings during the import. `Stage.install` runs after
+the import.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+import os
+import threading
+from collections.abc import Awaitable, Callable, MutableMapping
+from pathlib import Path
+from typing import Any
+
+from mjctl.local.credentials import AwsKey
+from mjctl.sandbox.stage import names
+from mjctl.sandbox.stage.addresses import Addresses
+from mjctl.sandbox.stage.authority import Authority
+from mjctl.sandbox.stage.containers import NETWORK, ContainerEngine
+from mjctl.sandbox.stage.context import StageContext, StagePart
+
+Scope = MutableMapping[str, Any]
+Receive = Callable[[], Awaitable[MutableMapping[str, Any]]]
+Send = Callable[[MutableMapping[str, Any]], Awaitable[None]]
+Application = Callable[[Scope, Receive, Send], Awaitable[None]]
+
+_LOOK_SECONDS = 0.5
+
+logger = logging.getLogger("mjctl.sandbox.stage")
+
+
+def hosts_file(folder: Path) -> Path:
+    """Return the stage's own /etc/hosts."""
+    return folder / "hosts"
+
+
+def prepare(folder: Path, key: AwsKey) -> None:
+    """Enter the namespace of the stage, and set ministack's settings: IAM decides on every signed request.
+
+    Args:
+        folder: The folder of the stage's files.
+        key: The access key of the operator, who is the root user of the account.
+
+    Raises:
+        OSError: the system does not allow the namespace (names.obstacle).
+    """
+    folder.mkdir(mode=0o700, parents=True, exist_ok=True)
+    names.enter(hosts_file(folder))
+    os.environ.update(AUTH="true", DOCKER_NETWORK=NETWORK, **key.variables)
+
+
+class Stage:
+    """Runs the parts of the stage beside ministack."""
+
+    def __init__(self, folder: Path, account_id: str, port: int, access_key_id: str, releases: Path) -> None:
+        """Claim the addresses and load the authority of the stage in `folder`.
+
+        Raises:
+            ConflictError: no network of addresses is free.
+        """
+        addresses = Addresses(folder)
+        self.context = StageContext(
+            folder=folder,
+            account_id=account_id,
+            gateway=f"http://127.0.0.1:{port}",
+            access_key_id=access_key_id,
+            releases=releases,
+            addresses=addresses,
+            authority=Authority(folder / "authority"),
+            engine=ContainerEngine(folder / "containers", addresses),
+        )
+        self.parts: list[StagePart] = _parts(self.context)
+        self._closing = threading.Event()
+        self._thread = threading.Thread(target=self._look_until_closed, daemon=True, name="stage")
+
+    def install(self) -> None:
+        """Change ministack, and begin to look after the processes."""
+        for part in self.parts:
+            part.install()
+        self._thread.start()
+
+    def wrap(self, application: Application) -> Application:
+        """Return ministack's application, which ends the stage's processes before ministack saves its state."""
+
+        async def serve(scope: Scope, receive: Receive, send: Send) -> None:
+            if scope["type"] != "lifespan":
+                await application(scope, receive, send)
+                return
+
+            async def received() -> MutableMapping[str, Any]:
+                message = await receive()
+                if message["type"] == "lifespan.shutdown":
+                    await asyncio.to_thread(self.close)
+                return message
+
+            await application(scope, received, send)
+
+        return serve
+
+    def close(self) -> None:
+        """End all processes of the stage."""
+        self._closing.set()
+        self._thread.join()
+        for part in reversed(self.parts):
+            part.close()
+        self.context.engine.close()
+        self.context.addresses.close()
+
+    def _look_until_closed(self) -> None:
+        while not self._closing.wait(_LOOK_SECONDS):
+            for part in self.parts:
+                try:
+                    part.look()
+                except Exception:
+                    logger.exception("%s failed", type(part).__name__)
+            try:
+                known = {name: address for source in self.context.names for name, address in source().items()}
+                names.publish(hosts_file(self.context.folder), known)
+            except Exception:
+                logger.exception("the names were not published")
+
+
+def _parts(_context: StageContext) -> list[StagePart]:
+    return []
