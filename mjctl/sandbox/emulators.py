@@ -75,6 +75,7 @@ class Emulators:
 
     def __enter__(self) -> Emulators:
         try:
+            self._ports = {emulator: _free_port() for emulator in self._names}
             for emulator in self._names:
                 self._start(emulator)
             for emulator in self._processes:
@@ -140,11 +141,12 @@ class Emulators:
         self._processes.clear()
 
     def _start(self, emulator: str) -> None:
-        port = _free_port()
+        port = self._ports[emulator]
         ensure_aws_key(self.key_file)
         command = [sys.executable, "-m", "mjctl.sandbox.serve", emulator, str(port), "--key", str(self.key_file)]
         if self._stage and emulator == "ministack":
             command += ["--stage", str(self._folder / "stage"), "--releases", str(self._folder / "releases")]
+            command += ["--moto", self.url("moto")] if "moto" in self._names else []
         with self._log(emulator).open("wb") as log:
             self._processes[emulator] = subprocess.Popen(
                 command if self._corrected else [*command, "--uncorrected"],
@@ -154,7 +156,6 @@ class Emulators:
                 stderr=subprocess.STDOUT,
                 start_new_session=True,
             )
-        self._ports[emulator] = port
 
     def _wait_until_up(self, emulator: str) -> None:
         deadline = time.monotonic() + _START_SECONDS

@@ -127,6 +127,7 @@ def main(arguments: list[str]) -> None:
     parser.add_argument("--state", type=Path, metavar="FOLDER", help="keep the state in this folder")
     parser.add_argument("--stage", type=Path, metavar="FOLDER", help="run real processes, with their files here")
     parser.add_argument("--releases", type=Path, metavar="FOLDER", help="the game code of the releases, for the stage")
+    parser.add_argument("--moto", metavar="URL", help="the address of moto, for the stage")
     parser.add_argument(
         "--uncorrected", action="store_true", help="run without corrections, for tests of the corrections"
     )
@@ -141,7 +142,7 @@ def main(arguments: list[str]) -> None:
     stage = None
     if chosen.stage:
         prepare(chosen.stage, key)
-        stage = Stage(chosen.stage, chosen.account, chosen.port, key.access_key_id, chosen.releases)
+        stage = Stage(chosen.stage, chosen.account, chosen.port, key.access_key_id, chosen.releases, chosen.moto)
     _serve_ministack(chosen.port, chosen.account, chosen.state, key, corrected=corrected, stage=stage)
 
 

@@ -20,7 +20,9 @@ class StageContext:
         folder: The private folder of the stage's files, which survives a restart of the sandbox.
         account_id: The emulated AWS account, twelve digits.
         gateway: The address of ministack without TLS, `http://127.0.0.1:PORT`, for the stage's own processes.
-        access_key_id: The access key id that requests to `gateway` must name (mjctl.local.guard).
+        moto: The address of moto, which has the records of ECR, WAF, CloudWatch and Application Auto Scaling; None
+            without moto.
+        access_key_id: The access key id that requests to `gateway` and `moto` must name (mjctl.local.guard).
         releases: The folder with the game code of each release, by digest (mjctl.deploy.releases.store).
         addresses: The source of loopback addresses.
         authority: The certificate authority.
@@ -31,6 +33,7 @@ class StageContext:
     folder: Path
     account_id: str
     gateway: str
+    moto: str | None
     access_key_id: str
     releases: Path
     addresses: Addresses

@@ -54,8 +54,12 @@ def prepare(folder: Path, key: AwsKey) -> None:
 class Stage:
     """Runs the parts of the stage beside ministack."""
 
-    def __init__(self, folder: Path, account_id: str, port: int, access_key_id: str, releases: Path) -> None:
+    def __init__(
+        self, folder: Path, account_id: str, port: int, access_key_id: str, releases: Path, moto: str | None = None
+    ) -> None:
         """Claim the addresses and load the authority of the stage in `folder`.
+
+        The arguments are those of `StageContext`; `port` is the port of ministack.
 
         Raises:
             ConflictError: no network of addresses is free.
@@ -65,6 +69,7 @@ class Stage:
             folder=folder,
             account_id=account_id,
             gateway=f"http://127.0.0.1:{port}",
+            moto=moto,
             access_key_id=access_key_id,
             releases=releases,
             addresses=addresses,
