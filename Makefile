@@ -147,6 +147,11 @@ bench-flood: $(VENV)/.tests-installed ## measure a game server under a flood
 bench-game: $(VENV)/.tests-installed ## measure the CPU of a game server for each player
 	$(BIN)/python bench/game_server.py
 
+# `make bench-revisions REVISION=v0.1.0` compares this checkout's game server with that of the revision v0.1.0.
+.PHONY: bench-revisions
+bench-revisions: $(VENV)/.tests-installed ## compare the game servers of two revisions: make bench-revisions REVISION=v0.1.0
+	$(BIN)/python bench/game_revisions.py $(REVISION)
+
 .PHONY: bench-health
 bench-health: $(VENV)/.tests-installed ## measure the health checks
 	$(BIN)/python bench/health.py

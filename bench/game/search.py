@@ -119,14 +119,14 @@ class Search:
     def _first(self) -> None:
         plan, result, pid = self._plan, self._result, self._server.process.pid
         idle = machine.resident_bytes(pid)
-        joined = self._bring(plan.whole_rooms(plan.first))
+        joined = self.bring(plan.whole_rooms(plan.first))
         result.joins_per_second = joined.joined / joined.seconds
         if joined.players < joined.wanted:
-            joined = self._bring(plan.whole_rooms(plan.first))
+            joined = self.bring(plan.whole_rooms(plan.first))
         if joined.players < joined.wanted:
             raise RuntimeError(f"{self._server.name}: only {joined.players} of {joined.wanted} players joined")
         time.sleep(_WARM_SECONDS)
-        window = self._window()
+        window = self.window()
         result.at_first = window
         result.cpu_ms_per_client_second = window["server_cpu"] * 1000 / window["clients"]
         result.memory_per_connection_kib = (machine.resident_bytes(pid) - idle) / joined.players / 1024
@@ -155,25 +155,27 @@ class Search:
         self._result.sustained = low
 
     def _passes(self, count: int) -> bool:
-        joined = self._bring(count)
+        joined = self.bring(count)
         if joined.players < joined.wanted:
             self._say(f"{joined.players} of {count} players joined")
             return False
         for _ in range(2):
-            window = self._window()
+            window = self.window()
             if window["passed"]:
                 self._result.at_sustained = window
                 return True
         return False
 
-    def _bring(self, count: int) -> Any:
+    def bring(self, count: int) -> Any:
+        """Let players join or leave until `count` players play, and return the generator's report."""
         rooms = count // self._plan.rooms_of
         if rooms > self._rooms:
             self._server.make_room(self._generator, rooms - self._rooms)
         self._rooms = rooms
         return self._generator.players(count)
 
-    def _window(self) -> dict[str, Any]:
+    def window(self) -> dict[str, Any]:
+        """Measure the server and its players in one window, and return the figures."""
         time.sleep(_SETTLE_SECONDS)
         before = self._usage()
         window = self._generator.measure(self._plan.window_seconds)

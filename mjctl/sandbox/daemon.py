@@ -28,6 +28,8 @@ from mjctl.local.ports import candidates, is_free
 from mjctl.models.errors import ConflictError, DependencyError, PermissionDeniedError, UnreachableError
 from mjctl.sandbox.emulators import endpoint_variables
 from mjctl.sandbox.serve import ACCOUNT_ID
+from mjctl.sandbox.stage import leftovers
+from mjctl.sandbox.stage import names as stage_names
 
 if TYPE_CHECKING:
     import psutil
@@ -79,11 +81,13 @@ class RunningSandbox:
         account_id: The AWS account that the emulators emulate.
         emulators: The running emulators, in the order of `NAMES`.
         key_file: The path of the file with the emulators' access key.
+        stage_folder: The folder of the stage, or None if the sandbox runs no processes behind its resources.
     """
 
     account_id: str
     emulators: tuple[EmulatorProcess, ...]
     key_file: str
+    stage_folder: str | None = None
 
     @property
     def endpoints(self) -> Mapping[str, str]:
@@ -106,12 +110,14 @@ class Started:
         kept: True if an emulator that `start` started had a saved state.
         unread: The release of moto that saved the state, if the installed release of moto cannot read that state; else
             None.
+        obstacle: The reason why the sandbox has no stage, with a remedy; None if it has a stage.
     """
 
     sandbox: RunningSandbox
     began: tuple[str, ...]
     kept: bool
     unread: str | None
+    obstacle: str | None
 
 
 def running(folder: Path) -> RunningSandbox | None:
@@ -123,8 +129,7 @@ def running(folder: Path) -> RunningSandbox | None:
     alive = alive_emulators(folder)
     if len(alive) < len(NAMES) or not _asks_for_key(folder):
         return None
-    account_id = str(_record(folder).get("account_id", ACCOUNT_ID))
-    return RunningSandbox(account_id, tuple(alive[name] for name in NAMES), str(_key_file(folder)))
+    return _sandbox(folder, alive)
 
 
 def alive_emulators(folder: Path) -> dict[str, EmulatorProcess]:
@@ -167,22 +172,29 @@ def start(folder: Path, *, account_id: str = ACCOUNT_ID) -> Started:
                 "up`",
             )
         missing = [name for name in NAMES if name not in alive]
+        staged = _record(folder).get("stage_folder") if "ministack" in alive else None
+        obstacle = None
+        if "ministack" in missing:
+            obstacle = stage_names.obstacle()
+            staged = None if obstacle else str(_state(folder, "ministack") / "stage")
         saved = _saved_version(folder, "moto")
         unread = saved if "moto" in missing and saved not in (None, version("moto")) else None
         kept = any((_state(folder, name) / "version").exists() for name in missing)
         # Stop emulators that an earlier `mjctl sandbox up` started, but did not record because it was killed.
         _end(process for name, process in _marked(folder) if name in missing)
+        if "ministack" in missing:
+            _end_stage(folder)
+        ports = {name: alive[name].port if name in alive else _port(folder, name) for name in NAMES}
         try:
             for name in missing:
-                alive[name] = _spawn(folder, name, account_id)
-                _write_record(folder, account_id, alive)
+                alive[name] = _spawn(folder, name, account_id, ports, staged)
+                _write_record(folder, account_id, alive, staged)
             for name in missing:
                 _wait_until_up(alive[name])
         except BaseException:
             _end(process for name, process in _marked(folder) if name in missing)
             raise
-    sandbox = RunningSandbox(account_id, tuple(alive[name] for name in NAMES), str(_key_file(folder)))
-    return Started(sandbox, tuple(missing), kept, unread)
+    return Started(_sandbox(folder, alive), tuple(missing), kept, unread, obstacle)
 
 
 def stop(folder: Path) -> tuple[str, ...]:
@@ -195,6 +207,8 @@ def stop(folder: Path) -> tuple[str, ...]:
     with _locked(folder):
         processes = _marked(folder)
         _end(process for _, process in processes)
+        # ministack has ended the processes of the stage, unless it was killed.
+        _end_stage(folder)
         _record_file(folder).unlink(missing_ok=True)
     return tuple(sorted({name for name, _ in processes}))
 
@@ -234,16 +248,21 @@ def _locked(folder: Path) -> Iterator[None]:
         yield
 
 
-def _spawn(folder: Path, name: str, account_id: str) -> EmulatorProcess:
+def _spawn(
+    folder: Path, name: str, account_id: str, ports: Mapping[str, int], stage_folder: str | None
+) -> EmulatorProcess:
     import psutil
 
-    port = _port(folder, name)
+    port = ports[name]
     state = _state(folder, name)
     state.mkdir(mode=0o700, parents=True, exist_ok=True)
     write_private(state / "version", version(name))
     log = log_file(folder, name)
     ensure_aws_key(_key_file(folder))
     options = ["--account", account_id, "--state", str(state), "--key", str(_key_file(folder)), "--detach", str(log)]
+    if name == "ministack" and stage_folder is not None:
+        options += ["--stage", stage_folder, "--releases", str(folder / "releases")]
+        options += ["--moto", f"http://127.0.0.1:{ports['moto']}"]
     done = subprocess.run(
         [sys.executable, "-m", "mjctl.sandbox.serve", name, str(port), *options],
         env={
@@ -341,10 +360,23 @@ def _asks_for_key(folder: Path) -> bool:
     return bool(_record(folder).get("asks_for_key")) and read_aws_key(_key_file(folder)) is not None
 
 
-def _write_record(folder: Path, account_id: str, emulators: Mapping[str, EmulatorProcess]) -> None:
+def _write_record(
+    folder: Path, account_id: str, emulators: Mapping[str, EmulatorProcess], stage_folder: str | None
+) -> None:
     entries = {name: asdict(emulator) for name, emulator in emulators.items()}
-    record = {"account_id": account_id, "asks_for_key": True, "emulators": entries}
+    record = {"account_id": account_id, "asks_for_key": True, "emulators": entries, "stage_folder": stage_folder}
     write_private(_record_file(folder), json.dumps(record, indent=2))
+
+
+def _sandbox(folder: Path, alive: Mapping[str, EmulatorProcess]) -> RunningSandbox:
+    record = _record(folder)
+    emulators = tuple(alive[name] for name in NAMES)
+    account_id = str(record.get("account_id", ACCOUNT_ID))
+    return RunningSandbox(account_id, emulators, str(_key_file(folder)), record.get("stage_folder"))
+
+
+def _end_stage(folder: Path) -> None:
+    _end(iter(leftovers.processes(_state(folder, "ministack") / "stage")))
 
 
 def _mark(folder: Path, name: str) -> str:

@@ -16,6 +16,7 @@ from mjctl.local import emulated
 from mjctl.local.credentials import AwsKey, ensure_aws_key
 from mjctl.models.errors import DependencyError, UnreachableError
 from mjctl.sandbox.serve import ACCOUNT_ID
+from mjctl.sandbox.stage import leftovers
 
 # The AWS services for which moto answers, because moto emulates them better. ministack answers for all other services.
 # A service is written here as in the name of the environment variable AWS_ENDPOINT_URL_<SERVICE>.
@@ -104,6 +105,11 @@ class Emulators:
         return {**endpoint_variables({name: self.url(name) for name in self._ports}), **self.key.variables}
 
     @property
+    def stage_folder(self) -> Path:
+        """Return the folder of the stage's files."""
+        return self._folder / "stage"
+
+    @property
     def key_file(self) -> Path:
         """Return the file of the emulators' access key."""
         return self._folder / "key.json"
@@ -139,13 +145,16 @@ class Emulators:
                 process.kill()
                 process.wait()
         self._processes.clear()
+        if self._stage:
+            for leftover in leftovers.processes(self.stage_folder):
+                leftover.kill()
 
     def _start(self, emulator: str) -> None:
         port = self._ports[emulator]
         ensure_aws_key(self.key_file)
         command = [sys.executable, "-m", "mjctl.sandbox.serve", emulator, str(port), "--key", str(self.key_file)]
         if self._stage and emulator == "ministack":
-            command += ["--stage", str(self._folder / "stage"), "--releases", str(self._folder / "releases")]
+            command += ["--stage", str(self.stage_folder), "--releases", str(self._folder / "releases")]
             command += ["--moto", self.url("moto")] if "moto" in self._names else []
         with self._log(emulator).open("wb") as log:
             self._processes[emulator] = subprocess.Popen(

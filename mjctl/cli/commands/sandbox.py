@@ -64,6 +64,7 @@ def up(env: EnvOption = "sandbox", output: OutputOption = OutputFormat.TEXT) -> 
         account_id=started.sandbox.account_id,
         started=started.began,
         state_kept=started.kept,
+        stage=started.sandbox.stage_folder is not None,
         emulators=[_document(emulator) for emulator in started.sandbox.emulators],
         variables=variables,
     )
@@ -233,6 +234,8 @@ def _report_start(session: Session, started: Started) -> None:
         session.say(f"{started.began[0]} was not running, and has started with the resources that it had saved.")
     else:
         session.say(f"The sandbox is running{', with everything that was deployed before' if started.kept else ''}.")
+    if started.obstacle:
+        session.say(f"The sandbox runs no game servers, Redis or PostgreSQL: {started.obstacle}.")
     if started.unread:
         session.say(
             f"The resources in moto are lost: this release of moto cannot read the state that moto {started.unread} "

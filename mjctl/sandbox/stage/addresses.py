@@ -1,4 +1,4 @@
-"""Loopback addresses of the stage: each container and each entrance has an address of its own.
+"""Assigns a loopback address to each container and each entrance of a stage.
 
 Because of these addresses, the ports in task definitions and endpoints are the same as on AWS. Linux accepts every
 address of 127.0.0.0/8 without a configuration.

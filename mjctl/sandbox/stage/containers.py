@@ -26,6 +26,7 @@ from typing import Any, NamedTuple
 
 from mjctl.files import append_private
 from mjctl.sandbox.stage.addresses import Addresses
+from mjctl.sandbox.stage.leftovers import VARIABLE
 
 NETWORK = "stage"
 """Name of the Docker network in which ministack believes to run its containers."""
@@ -38,7 +39,7 @@ _COPIED_FOLDERS = re.compile(r"(?<![\w/])/ministack-[a-z-]+-tls")
 
 
 @dataclass(frozen=True)
-class Command:
+class ContainerCommand:
     """Describes the process of a container.
 
     Attributes:
@@ -54,7 +55,7 @@ class Command:
     stop_signal: signal.Signals = signal.SIGTERM
 
 
-Recipe = Callable[["Container"], Command]
+Recipe = Callable[["Container"], ContainerCommand]
 
 
 class ExecResult(NamedTuple):
@@ -65,7 +66,7 @@ class ExecResult(NamedTuple):
 
 
 class ImageMissing(Exception):
-    """No registry has the image, or this machine cannot run it."""
+    """Reports that no registry has an image, or that this machine cannot run it."""
 
 
 @dataclass
@@ -77,11 +78,13 @@ class ContainerEngine:
         addresses: The source of the containers' addresses.
         recipes: The recipes, by a pattern of the image's name; the first pattern that matches counts.
         pull: Raises ImageMissing if no registry has the image.
+        mark: The value of the environment variable by which leftovers.py recognises the processes.
         all: The containers by id, in the order of their creation.
     """
 
     folder: Path
     addresses: Addresses
+    mark: str
     recipes: list[tuple[re.Pattern[str], Recipe]] = field(default_factory=list)
     pull: Callable[[str], None] = lambda _: None
     all: dict[str, Container] = field(default_factory=dict)
@@ -244,7 +247,7 @@ class Container:
             self._process = subprocess.Popen(
                 [str(part) for part in command.arguments],
                 cwd=command.folder,
-                env=dict(command.environment),
+                env={**command.environment, VARIABLE: self.engine.mark},
                 stdin=subprocess.DEVNULL,
                 stdout=log,
                 stderr=subprocess.STDOUT,

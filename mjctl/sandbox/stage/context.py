@@ -1,4 +1,4 @@
-"""What the parts of a stage share. Every part of the stage gets a `StageContext`, and no part imports another part."""
+"""Defines the context that all parts of a stage share. A part gets a `StageContext`, and imports no other part."""
 
 from __future__ import annotations
 
@@ -43,7 +43,7 @@ class StageContext:
 
 
 class StagePart(Protocol):
-    """Emulates one kind of resources."""
+    """Adds one kind of processes to the stage."""
 
     def install(self) -> None:
         """Change ministack in this process. Called once, after the import of ministack and before it serves."""

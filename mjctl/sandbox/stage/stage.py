@@ -15,7 +15,7 @@ from pathlib import Path
 from typing import Any
 
 from mjctl.local.credentials import AwsKey
-from mjctl.sandbox.stage import names
+from mjctl.sandbox.stage import leftovers, names
 from mjctl.sandbox.stage.addresses import Addresses
 from mjctl.sandbox.stage.authority import Authority
 from mjctl.sandbox.stage.containers import NETWORK, ContainerEngine
@@ -74,7 +74,7 @@ class Stage:
             releases=releases,
             addresses=addresses,
             authority=Authority(folder / "authority"),
-            engine=ContainerEngine(folder / "containers", addresses),
+            engine=ContainerEngine(folder / "containers", addresses, leftovers.mark(folder)),
         )
         self.parts: list[StagePart] = _parts(self.context)
         self._closing = threading.Event()

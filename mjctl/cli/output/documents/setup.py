@@ -76,6 +76,7 @@ class SandboxUpDocument(WithoutRegions):
     account_id: str
     started: tuple[str, ...] = Field(description="emulators that this command started")
     state_kept: bool = Field(description="true if an emulator started with a saved state")
+    stage: bool = Field(description="true if real processes run behind the emulated resources")
     emulators: tuple[EmulatorDocument, ...]
     variables: dict[str, str] = Field(description="environment variables for the AWS CLI, boto3 and Terraform")
 

@@ -1,0 +1,38 @@
+"""Recognises the processes of a stage by an environment variable, so that they can be ended after a crash.
+
+The containers of a stage outlive ministack if ministack is killed. A recorded pid alone does not identify a container,
+because the pid may belong to another process by now.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import os
+from contextlib import suppress
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+if TYPE_CHECKING:
+    import psutil
+
+VARIABLE = "MJCTL_STAGE"
+"""Name of the environment variable of every process that a stage starts."""
+
+
+def mark(folder: Path) -> str:
+    """Return the value of `VARIABLE` for the stage in `folder`."""
+    return hashlib.sha256(os.fsencode(folder.resolve())).hexdigest()[:16]
+
+
+def processes(folder: Path) -> list[psutil.Process]:
+    """List the running processes that the stage in `folder` has started."""
+    import psutil
+
+    wanted = mark(folder)
+    running = []
+    for process in psutil.process_iter():
+        # psutil raises an error for a zombie, and for a process whose environment this user may not read.
+        with suppress(psutil.Error, OSError):
+            if process.environ().get(VARIABLE) == wanted:
+                running.append(process)
+    return running
