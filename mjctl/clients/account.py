@@ -7,8 +7,9 @@ from __future__ import annotations
 
 import threading
 from collections.abc import Mapping
-from dataclasses import dataclass, field
+from dataclasses import asdict, dataclass, field
 from functools import cache
+from pathlib import Path
 from typing import Any
 
 from mjctl.clients.error_codes import error_code
@@ -33,6 +34,19 @@ _making = threading.Lock()
 
 
 @dataclass(frozen=True)
+class StageFiles:
+    """Names the files of a stage, by which mjctl's own clients reach the stage's processes.
+
+    Attributes:
+        ca_file: The certificate of the stage's authority.
+        names_file: The JSON file with the address of each name of the stage.
+    """
+
+    ca_file: str
+    names_file: str
+
+
+@dataclass(frozen=True)
 class Account:
     """Describes the AWS account of an environment.
 
@@ -43,6 +57,7 @@ class Account:
         bucket: The name of the state bucket.
         variables: Environment variables with which an SDK or Terraform uses the emulators; () for the real AWS.
         key_file: The file with the emulators' key; None for the real AWS.
+        stage: The files of the stage; None for the real AWS, and for an emulated AWS without a stage.
     """
 
     environment: str
@@ -51,6 +66,7 @@ class Account:
     bucket: str
     variables: tuple[tuple[str, str], ...] = field(default=(), repr=False)
     key_file: str | None = None
+    stage: StageFiles | None = None
 
     @property
     def emulated(self) -> bool:
@@ -63,10 +79,18 @@ class Account:
         return dict(self.variables).get("AWS_ENDPOINT_URL")
 
     @property
-    def service_endpoint_urls(self) -> dict[str, str]:
-        """Return the addresses of services of the second emulator, e.g. {"cloudwatch": ...}; {} for the real AWS."""
+    def emulated_aws(self) -> dict[str, Any] | None:
+        """Return the variable `emulated_aws` of the stack `region`, or None for the real AWS."""
+        if not self.emulated:
+            return None
         start = "AWS_ENDPOINT_URL_"
-        return {name.removeprefix(start).lower(): url for name, url in self.variables if name.startswith(start)}
+        services = {name.removeprefix(start).lower(): url for name, url in self.variables if name.startswith(start)}
+        return {
+            "endpoint_url": self.endpoint_url,
+            "secret": f"file:{self.key_file}" if self.key_file else None,
+            "service_endpoint_urls": services,
+            "stage": asdict(self.stage) if self.stage else None,
+        }
 
     @property
     def where(self) -> str:
@@ -188,6 +212,7 @@ def open_account(workspace: Workspace, environment: Environment) -> Account:
     """
     variables: Mapping[str, str] = {}
     key_file = None
+    stage = None
     if environment.target == "sandbox":
         from mjctl.sandbox.daemon import running
 
@@ -200,10 +225,20 @@ def open_account(workspace: Workspace, environment: Environment) -> Account:
             )
         variables = sandbox.endpoints
         key_file = sandbox.key_file
-    return account_at(environment, variables, key_file)
+        if sandbox.stage_folder is not None:
+            from mjctl.sandbox.stage.layout import authority_folder, certificate_file, names_file
+
+            folder = Path(sandbox.stage_folder)
+            stage = StageFiles(str(certificate_file(authority_folder(folder))), str(names_file(folder)))
+    return account_at(environment, variables, key_file, stage)
 
 
-def account_at(environment: Environment, endpoints: Mapping[str, str], key_file: str | None = None) -> Account:
+def account_at(
+    environment: Environment,
+    endpoints: Mapping[str, str],
+    key_file: str | None = None,
+    stage: StageFiles | None = None,
+) -> Account:
     """Return the environment's account on the real AWS or on emulators.
 
     Args:
@@ -211,6 +246,7 @@ def account_at(environment: Environment, endpoints: Mapping[str, str], key_file:
         endpoints: The variables AWS_ENDPOINT_URL... and the key of the emulators. If `endpoints` is empty, the account
             is on the real AWS.
         key_file: The file with the emulators' key; None for the real AWS.
+        stage: The files of the stage, or None without a stage.
     """
     settings = environment.account
     return Account(
@@ -220,6 +256,7 @@ def account_at(environment: Environment, endpoints: Mapping[str, str], key_file:
         bucket=settings.state_bucket or f"{environment.project}-terraform-state-{settings.account_id}",
         variables=tuple(sorted({**_EMULATED_SETTINGS, **endpoints}.items())) if endpoints else (),
         key_file=key_file,
+        stage=stage,
     )
 
 

@@ -42,7 +42,7 @@ class Endpoints(_Part):
     Attributes:
         api: The address of the HTTP API.
         web: The address of the web client; None if the region does not serve it.
-        served: False if no process answers at the addresses, as in the sandbox, whose emulated AWS runs no ECS tasks.
+        served: False if no process answers at the addresses, as on an emulated AWS without a stage.
     """
 
     api: str
@@ -260,6 +260,8 @@ class Contract(_Part):
         region: The name of the region.
         zones: The availability zones of the region.
         ca_file: The path of the private authority's certificate, or None if the region has no private authority.
+        names_file: The path of a JSON file with the addresses of names that no name server knows, or None if name
+            servers know all names of the region.
         aws: How the AWS APIs are reached.
         endpoints: The addresses for players.
         cache: How Redis is reached.
@@ -284,6 +286,10 @@ class Contract(_Part):
         default=None,
         description="The certificate of the region's private authority, by which clients verify every TLS address of "
         "the contract.",
+    )
+    names_file: str | None = Field(
+        default=None,
+        description="The JSON file with the addresses of the stage's names, which no name server knows.",
     )
     aws: AwsAccess
     endpoints: Endpoints

@@ -23,9 +23,29 @@ NAMES = ["dev", "staging"]
 class Planned:
     """Holds the plans of one environment's stacks."""
 
-    def __init__(self, environment: Environment, plans: dict[str, dict[str, Any]]) -> None:
+    def __init__(
+        self,
+        environment: Environment,
+        roots: dict[str, terraform_cli.Root],
+        variables: dict[str, dict[str, Any]],
+    ) -> None:
         self.environment = environment
-        self._plans = plans
+        self._roots = roots
+        self._variables = variables
+        with ThreadPoolExecutor() as pool:
+            self._plans = dict(zip(roots, pool.map(self.plan, roots), strict=True))
+
+    def plan(self, stack: str, **changes: Any) -> dict[str, Any]:
+        """Plan a stack with other values of the variables in `changes`."""
+        return self._roots[stack].plan({**self._variables[stack], **changes})
+
+    def contract(self) -> dict[str, Any]:
+        """Return the values of the region's contract that are known before the apply."""
+        return contract_of(self._plans["region"])
+
+    def resources(self) -> dict[str, Any]:
+        """Return the planned attributes of the region's resources, by address."""
+        return resources_of(self._plans["region"])
 
     def all(self, stack: str, kind: str) -> list[dict[str, Any]]:
         """List the attributes of every planned resource of one type."""
@@ -33,6 +53,15 @@ class Planned:
         return [
             change["change"]["after"] for change in changes if change["mode"] == "managed" and change["type"] == kind
         ]
+
+
+def contract_of(plan: dict[str, Any]) -> dict[str, Any]:
+    contract: dict[str, Any] = plan["output_changes"]["contract"]["after"]
+    return contract
+
+
+def resources_of(plan: dict[str, Any]) -> dict[str, Any]:
+    return {change["address"]: change["change"]["after"] for change in plan["resource_changes"]}
 
 
 @pytest.fixture(scope="module", params=NAMES)
@@ -58,9 +87,7 @@ def planned(
         stack: terraform_cli.initialised(tree / "stacks" / stack, folder / stack, emulator.endpoints())
         for stack in variables
     }
-    with ThreadPoolExecutor() as pool:
-        plans = dict(zip(roots, pool.map(lambda stack: roots[stack].plan(variables[stack]), roots), strict=True))
-    return Planned(environment, plans)
+    return Planned(environment, roots, variables)
 
 
 def test_settings_of_the_file_reach_the_resources(planned: Planned) -> None:
@@ -81,3 +108,21 @@ def test_settings_of_the_file_reach_the_resources(planned: Planned) -> None:
     (distribution,) = planned.all("edge", "aws_cloudfront_distribution")
     assert distribution["price_class"] == (account.price_class or "PriceClass_All")
     assert planned.all("edge", "aws_globalaccelerator_accelerator") == []
+
+
+def test_an_emulated_aws_changes_the_contract_and_no_resource(planned: Planned) -> None:
+    """Check that the game's processes get no setting of the sandbox, so that a sandbox tests the real settings."""
+    if planned.environment.name != NAMES[0]:
+        pytest.skip("one environment is enough")
+    emulated = {"endpoint_url": "http://127.0.0.1:1", "secret": "file:/key.json"}
+    stage = {"ca_file": "/stage/authority.pem", "names_file": "/stage/names.json"}
+    with_stage = planned.plan("region", emulated_aws={**emulated, "stage": stage})
+    assert resources_of(with_stage) == planned.resources()
+    contract = contract_of(with_stage)
+    assert contract["aws"]["endpoint_url"] == emulated["endpoint_url"]
+    assert contract["aws"]["secret"] == emulated["secret"]
+    assert (contract["ca_file"], contract["names_file"]) == (stage["ca_file"], stage["names_file"])
+    assert contract["endpoints"]["served"] is True
+    assert contract_of(planned.plan("region", emulated_aws=emulated))["endpoints"]["served"] is False
+    assert planned.contract()["endpoints"]["served"] is True
+    assert planned.contract()["aws"]["endpoint_url"] is None

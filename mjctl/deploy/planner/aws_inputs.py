@@ -59,9 +59,7 @@ def region(
     package: Package,
     *,
     servers_per_zone: int | None = None,
-    endpoint_url: str | None = None,
-    key_file: str | None = None,
-    service_endpoint_urls: Mapping[str, str] | None = None,
+    emulated_aws: Mapping[str, Any] | None = None,
     state: StateStore | None = None,
 ) -> dict[str, Any]:
     """Return the variables of terraform/stacks/region.
@@ -72,21 +70,17 @@ def region(
         contract: The output `contract` of the stack foundation.
         package: The functions' archive and the game server's image that the region runs.
         servers_per_zone: The number of game servers in each zone, or None for the number in the environment's file.
-        endpoint_url: The URL of an emulated AWS, or None for AWS.
-        key_file: The file with the access key of an emulated AWS, or None without such a file.
-        service_endpoint_urls: The URLs of single services of an emulated AWS, by the name of the service.
+        emulated_aws: How mjctl reaches an emulated AWS (Account.emulated_aws), or None for AWS.
         state: The state bucket that the operators' role may read, or None for no access to a state bucket.
     """
     account = environment.account
     zones = list(environment.regions[name].zones)
     return {
         **_given(log_retention_days=account.log_retention_days),
-        "aws_endpoint_url": endpoint_url,
-        "aws_secret": f"file:{key_file}" if key_file else None,
-        "aws_service_endpoint_urls": dict(service_endpoint_urls or {}),
         "backup": {"copy_region": environment.backup_copy_region(name), "lock": account.backup.lock},
         "cache": account.cache.given(),
         "database": _database(account.database, name),
+        "emulated_aws": dict(emulated_aws) if emulated_aws else None,
         "foundation": dict(contract),
         "functions": {
             "package": {"architecture": package.architecture, "path": package.path, "sha256": package.sha256}

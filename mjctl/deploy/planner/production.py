@@ -170,9 +170,7 @@ class ProductionPlanner(Planner):
             contract,
             replace(package, path=_relative_path(stack, Path(package.path))),
             servers_per_zone=inputs.servers_per_zone(self.stack(unit)),
-            endpoint_url=self._account.endpoint_url,
-            key_file=self._account.key_file,
-            service_endpoint_urls=self._account.service_endpoint_urls,
+            emulated_aws=self._account.emulated_aws,
             state=self._state,
         )
 

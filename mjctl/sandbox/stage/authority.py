@@ -14,6 +14,7 @@ from pathlib import Path
 from typing import NamedTuple
 
 from mjctl.files import read_json, write_private
+from mjctl.sandbox.stage.layout import certificate_file
 
 _LONGEST_COMMON_NAME = 64
 
@@ -40,7 +41,7 @@ class Authority:
         self._folder = folder
         folder.mkdir(mode=0o700, parents=True, exist_ok=True)
         self._lock = threading.Lock()
-        self.certificate_file, self.bundle = folder / "authority.pem", folder / "bundle.pem"
+        self.certificate_file, self.bundle = certificate_file(folder), folder / "bundle.pem"
         stored = read_json(folder / "authority.json")
         if "certificate" not in stored:
             certificate, key = generate_ca(org_name="mjctl", common_name="mjctl stage")

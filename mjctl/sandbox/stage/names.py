@@ -17,6 +17,7 @@ from collections.abc import Mapping
 from pathlib import Path
 
 from mjctl.files import read_json, write_private
+from mjctl.sandbox.stage.layout import names_file
 
 _CLONE_NEWNS, _CLONE_NEWUSER = 0x00020000, 0x10000000
 _MS_BIND, _MS_REC, _MS_PRIVATE = 0x1000, 0x4000, 0x40000
@@ -79,12 +80,12 @@ def publish(hosts: Path, names: Mapping[str, str]) -> None:
     with hosts.open("r+", encoding="utf-8") as file:
         file.write(text)
         file.truncate()
-    write_private(hosts.with_name("names.json"), json.dumps(dict(sorted(names.items())), indent=1))
+    write_private(names_file(hosts.parent), json.dumps(dict(sorted(names.items())), indent=1))
 
 
 def published(hosts: Path) -> dict[str, str]:
     """Return the address of each name that `publish` has written."""
-    return {name: str(address) for name, address in read_json(hosts.with_name("names.json")).items()}
+    return {name: str(address) for name, address in read_json(names_file(hosts.parent)).items()}
 
 
 def _enter_namespace() -> None:

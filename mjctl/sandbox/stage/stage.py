@@ -20,6 +20,7 @@ from mjctl.sandbox.stage.addresses import Addresses
 from mjctl.sandbox.stage.authority import Authority
 from mjctl.sandbox.stage.containers import NETWORK, ContainerEngine
 from mjctl.sandbox.stage.context import StageContext, StagePart
+from mjctl.sandbox.stage.layout import authority_folder, hosts_file
 
 Scope = MutableMapping[str, Any]
 Receive = Callable[[], Awaitable[MutableMapping[str, Any]]]
@@ -29,11 +30,6 @@ Application = Callable[[Scope, Receive, Send], Awaitable[None]]
 _LOOK_SECONDS = 0.5
 
 logger = logging.getLogger("mjctl.sandbox.stage")
-
-
-def hosts_file(folder: Path) -> Path:
-    """Return the stage's own /etc/hosts."""
-    return folder / "hosts"
 
 
 def prepare(folder: Path, key: AwsKey) -> None:
@@ -73,7 +69,7 @@ class Stage:
             access_key_id=access_key_id,
             releases=releases,
             addresses=addresses,
-            authority=Authority(folder / "authority"),
+            authority=Authority(authority_folder(folder)),
             engine=ContainerEngine(folder / "containers", addresses, leftovers.mark(folder)),
         )
         self.parts: list[StagePart] = _parts(self.context)

@@ -100,7 +100,7 @@ module "operations_access" {
     GAMESERVER_ENVIRONMENT  = var.foundation.environment
     GAMESERVER_PROJECT      = var.foundation.project
     GAMESERVER_REGION       = var.region
-    GAMESERVER_TLS_REQUIRED = tostring(var.aws_endpoint_url == null)
+    GAMESERVER_TLS_REQUIRED = "true"
   }
   handler     = "gameserver.functions.lambda_handlers.ops"
   kms_key_arn = module.keys.arns["storage"]

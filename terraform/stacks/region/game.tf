@@ -1,23 +1,19 @@
 locals {
-  settings = merge(
-    {
-      GAMESERVER_CACHE_SECRET     = "iam:${module.cache.replication_group_id}"
-      GAMESERVER_CACHE_URL        = "rediss://${module.cache.user_names["game"]}@${module.cache.endpoint}:6379"
-      GAMESERVER_CLIENT_ID        = var.foundation.identity.client_id
-      GAMESERVER_DATA_KEY_ARN     = module.keys.arns["data"]
-      GAMESERVER_ENVIRONMENT      = var.foundation.environment
-      GAMESERVER_EVENTS_TOPIC_ARN = module.events.topics["events"]
-      GAMESERVER_ISSUER           = var.foundation.identity.issuer
-      GAMESERVER_JWKS_URL         = var.foundation.identity.jwks_url
-      GAMESERVER_MODES            = jsonencode(var.game.modes)
-      GAMESERVER_PLAY_URL         = "wss://${local.play_host}"
-      GAMESERVER_PROJECT          = var.foundation.project
-      GAMESERVER_REGION           = var.region
-      GAMESERVER_TLS_REQUIRED     = "true"
-    },
-    # In the sandbox, the emulated AWS and its Redis and PostgreSQL do not support TLS.
-    var.aws_endpoint_url == null ? {} : { AWS_ENDPOINT_URL = var.aws_endpoint_url, GAMESERVER_TLS_REQUIRED = "false" },
-  )
+  settings = {
+    GAMESERVER_CACHE_SECRET     = "iam:${module.cache.replication_group_id}"
+    GAMESERVER_CACHE_URL        = "rediss://${module.cache.user_names["game"]}@${module.cache.endpoint}:6379"
+    GAMESERVER_CLIENT_ID        = var.foundation.identity.client_id
+    GAMESERVER_DATA_KEY_ARN     = module.keys.arns["data"]
+    GAMESERVER_ENVIRONMENT      = var.foundation.environment
+    GAMESERVER_EVENTS_TOPIC_ARN = module.events.topics["events"]
+    GAMESERVER_ISSUER           = var.foundation.identity.issuer
+    GAMESERVER_JWKS_URL         = var.foundation.identity.jwks_url
+    GAMESERVER_MODES            = jsonencode(var.game.modes)
+    GAMESERVER_PLAY_URL         = "wss://${local.play_host}"
+    GAMESERVER_PROJECT          = var.foundation.project
+    GAMESERVER_REGION           = var.region
+    GAMESERVER_TLS_REQUIRED     = "true"
+  }
 
   key_use = {
     actions   = ["kms:Decrypt", "kms:GenerateDataKey"]

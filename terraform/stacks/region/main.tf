@@ -5,8 +5,8 @@ locals {
   is_sandbox = var.foundation.target == "sandbox"
   name       = "${var.foundation.project}-${var.foundation.environment}"
   play_host  = "play-${var.region}.${var.foundation.dns.domain}"
+  stage      = one(var.emulated_aws[*].stage)
   tags       = { Environment = var.foundation.environment, Project = var.foundation.project, Stack = "region" }
-
 
   tables = local.is_primary ? var.foundation.tables : module.match_store_replica[0].tables
   # The ARN of a secret's replica differs from the ARN of the primary secret only in the region.

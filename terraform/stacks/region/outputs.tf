@@ -9,11 +9,16 @@ output "contract" {
     zones       = var.network.zones
     aws = {
       account_id            = local.account_id
-      endpoint_url          = var.aws_endpoint_url
-      secret                = var.aws_secret
-      service_endpoint_urls = var.aws_service_endpoint_urls
+      endpoint_url          = one(var.emulated_aws[*].endpoint_url)
+      secret                = one(var.emulated_aws[*].secret)
+      service_endpoint_urls = var.emulated_aws == null ? {} : var.emulated_aws.service_endpoint_urls
     }
-    endpoints = { api = "https://api.${var.foundation.dns.domain}", served = !local.is_sandbox }
+    ca_file    = one(local.stage[*].ca_file)
+    names_file = one(local.stage[*].names_file)
+    endpoints = {
+      api    = "https://api.${var.foundation.dns.domain}"
+      served = var.emulated_aws == null || local.stage != null
+    }
     cache = {
       access           = "ops_function"
       ops_function_arn = module.operations_access.function_arn

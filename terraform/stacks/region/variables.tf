@@ -1,21 +1,3 @@
-variable "aws_endpoint_url" {
-  description = "Endpoint of an emulated AWS, for the game's processes and mjctl. If the endpoint is null, the processes and mjctl use AWS itself."
-  type        = string
-  default     = null
-}
-
-variable "aws_secret" {
-  description = "Reference to the file with the access key of an emulated AWS, for mjctl. If the reference is null, mjctl uses AWS itself."
-  type        = string
-  default     = null
-}
-
-variable "aws_service_endpoint_urls" {
-  description = "Endpoints, for mjctl, of the services that a second emulator provides, each by the service's name in lower case, for example cloudwatch."
-  type        = map(string)
-  default     = {}
-}
-
 variable "backup" {
   description = "Backups and their copies. `copy_region`: the other region that keeps the copies. `lock`: recovery points cannot be deleted early. `retention_days`: days for which recovery points are kept."
   type = object({
@@ -50,6 +32,17 @@ variable "database" {
     writer                = optional(bool)
   })
   default = {}
+}
+
+variable "emulated_aws" {
+  description = "How mjctl reaches an emulated AWS; null for AWS itself. The value changes only the contract, never a resource. `secret`: reference to the file with the access key. `service_endpoint_urls`: endpoints of the services that a second emulator provides, each by the service's name in lower case, for example cloudwatch. `stage`: files of the stage, or null without a stage. `stage.ca_file`: the certificate of the stage's authority. `stage.names_file`: JSON with the address of each of the stage's names."
+  type = object({
+    endpoint_url          = string
+    secret                = optional(string)
+    service_endpoint_urls = optional(map(string), {})
+    stage                 = optional(object({ ca_file = string, names_file = string }))
+  })
+  default = null
 }
 
 variable "foundation" {

@@ -93,6 +93,15 @@ def test_a_region_pulls_the_image_from_its_own_registry_by_digest() -> None:
     assert image == f"123456789012.dkr.ecr.ap-northeast-1.amazonaws.com/arena/game@sha256:{'ab' * 32}"
 
 
+def test_only_an_emulated_aws_is_described_to_the_stack() -> None:
+    assert variables("prod")["region"]["emulated_aws"] is None
+    sandbox = environment("sandbox")
+    emulated = {"endpoint_url": "http://127.0.0.1:1", "secret": None, "service_endpoint_urls": {}, "stage": None}
+    name = sandbox.primary_region
+    given = aws_inputs.region(sandbox, name, contract(sandbox), PACKAGE, emulated_aws=emulated)
+    assert given["emulated_aws"] == emulated
+
+
 def test_the_maximum_of_tasks_is_always_larger_than_the_minimum() -> None:
     prod = environment("prod")
     assert aws_inputs.tasks(prod, "us-east-1", 4) == {"min_tasks": 12, "max_tasks": 120}
