@@ -13,6 +13,7 @@ import secrets
 import shutil
 import subprocess
 import sys
+from collections.abc import Mapping
 from importlib.util import find_spec
 from pathlib import Path
 
@@ -68,15 +69,15 @@ def prepare(layout: Layout, port: int, *, tls: bool = False) -> tuple[str, ...]:
     """
     folder = layout.data / "postgres"
     if (folder / "PG_VERSION").exists():
-        binaries = _binaries_for((folder / "PG_VERSION").read_text().strip())
+        binaries = binaries_for((folder / "PG_VERSION").read_text().strip())
         if "password" not in read_json(layout.database_secret):
-            _single_user(binaries, folder, f"ALTER ROLE {USER} PASSWORD '{_new_password(layout)}';\n")
+            run_single_user(binaries, folder, f"ALTER ROLE {USER} PASSWORD '{_new_password(layout)}';\n")
     else:
         installed = installations()
         with_tls = [path for path in installed if tls and has_tls(path / "postgres")]
         binaries = (with_tls or installed)[0]
         _make_cluster(binaries, folder, layout)
-    server = (*_unprivileged(), str(binaries / "postgres"), "-D", str(folder), "-c", f"port={port}")
+    server = (*unprivileged(), str(binaries / "postgres"), "-D", str(folder), "-c", f"port={port}")
     if not tls:
         return _with_access(server, folder, _HOST_ACCESS)
     if has_tls(binaries / "postgres"):
@@ -108,7 +109,7 @@ def _make_cluster(binaries: Path, folder: Path, layout: Layout) -> None:
     unfinished = folder.with_name("postgres.unfinished")
     shutil.rmtree(unfinished, ignore_errors=True)
     _copy_template(binaries, unfinished)
-    _single_user(binaries, unfinished, f"ALTER ROLE {USER} PASSWORD '{_new_password(layout)}';\n")
+    run_single_user(binaries, unfinished, f"ALTER ROLE {USER} PASSWORD '{_new_password(layout)}';\n")
     unfinished.rename(folder)
 
 
@@ -135,8 +136,8 @@ def _copy_template(binaries: Path, folder: Path) -> None:
         # If the cache folder is not writable, create the cluster without the cache.
         _initialise(binaries, folder)
         return
-    _make_folder(folder)
-    _run(["cp", "-Rp", f"{template}/.", str(folder)])
+    make_folder(folder)
+    run_program(["cp", "-Rp", f"{template}/.", str(folder)])
 
 
 def cache_dir() -> Path:
@@ -147,32 +148,43 @@ def cache_dir() -> Path:
 
 
 def _initialise(binaries: Path, folder: Path) -> None:
-    _make_folder(folder)
+    make_folder(folder)
     initdb = [str(binaries / "initdb"), "-D", str(folder), "-U", "postgres", "-A", "reject", "-E", "UTF8"]
-    _run([*initdb, "--no-locale", "--no-sync", "--no-instructions"])
+    run_program([*initdb, "--no-locale", "--no-sync", "--no-instructions"])
     with (folder / "postgresql.conf").open("a") as file:
         file.write(_CONFIGURATION)
     (folder / "pg_hba.conf").write_text(_HOST_ACCESS)
-    _single_user(binaries, folder, _FIRST_STATEMENTS)
+    run_single_user(binaries, folder, _FIRST_STATEMENTS)
 
 
-def _make_folder(folder: Path) -> None:
+def make_folder(folder: Path) -> None:
+    """Create the data folder of a cluster, which belongs to the user as whom PostgreSQL runs."""
     folder.mkdir(mode=0o700)
     account = _account()
     if account is not None:
         os.chown(folder, account.pw_uid, account.pw_gid)
 
 
-def _single_user(binaries: Path, folder: Path, statements: str) -> None:
+def run_single_user(binaries: Path, folder: Path, statements: str) -> None:
     """Run SQL statements, one on each line, in PostgreSQL's single-user mode, which needs no server and no password."""
     options = ["-c", "exit_on_error=on", "-c", "fsync=off", "-c", "log_checkpoints=off"]
-    _run([str(binaries / "postgres"), "--single", "-D", str(folder), *options, "template1"], statements)
+    run_program([str(binaries / "postgres"), "--single", "-D", str(folder), *options, "template1"], statements)
 
 
-def _run(command: list[str], stdin: str = "") -> None:
-    environment = {"PATH": os.environ.get("PATH", os.defpath), "LC_ALL": "C", **lookup_variables()}
+def run_program(command: list[str], stdin: str = "", variables: Mapping[str, str] | None = None) -> None:
+    """Run a program of PostgreSQL as the user as whom PostgreSQL runs.
+
+    Args:
+        command: The program and its arguments.
+        stdin: The input of the program.
+        variables: Additional environment variables.
+
+    Raises:
+        UnreachableError: the program failed; the message has the last lines of its output.
+    """
+    environment = {"PATH": os.environ.get("PATH", os.defpath), "LC_ALL": "C", **lookup_variables(), **(variables or {})}
     result = subprocess.run(
-        [*_unprivileged(), *command],
+        [*unprivileged(), *command],
         input=stdin,
         capture_output=True,
         text=True,
@@ -194,7 +206,7 @@ def _run(command: list[str], stdin: str = "") -> None:
         )
 
 
-def _unprivileged() -> tuple[str, ...]:
+def unprivileged() -> tuple[str, ...]:
     """Return a command prefix that changes from root to another user, because PostgreSQL refuses to run as root.
 
     The command prefix is empty if mjctl does not run as root. PostgreSQL keeps the capability `dac_override`, so that
@@ -275,7 +287,12 @@ def _bundled_version(path: Path) -> int:
     return int(re.sub(r"\D", "", path.parent.name) or 0)
 
 
-def _binaries_for(version: str) -> Path:
+def binaries_for(version: str) -> Path:
+    """Return the folder with the programs of a major version.
+
+    Raises:
+        DependencyError: the version is not installed.
+    """
     for path in installations():
         answer = subprocess.run(
             [str(path / "postgres"), "--version"], capture_output=True, text=True, timeout=_COMMAND_SECONDS, check=False
@@ -292,6 +309,11 @@ def _new_password(layout: Layout) -> str:
     """Write a new password to `secrets/database.json`, and return the verifier that PostgreSQL stores (RFC 5803)."""
     password = secrets.token_urlsafe(24)
     write_private(layout.database_secret, json.dumps({"username": USER, "password": password}))
+    return scram_verifier(password)
+
+
+def scram_verifier(password: str) -> str:
+    """Return the verifier of a password that PostgreSQL stores (RFC 5803)."""
     salt = secrets.token_bytes(16)
     salted = hashlib.pbkdf2_hmac("sha256", password.encode(), salt, _SCRAM_ITERATIONS)
     stored_key = hashlib.sha256(hmac.digest(salted, b"Client Key", "sha256")).digest()

@@ -5,7 +5,8 @@ terminator binds the port and forks a child, which terminates TLS and forwards t
 replaces itself by the server, so that the supervisor controls the server as it would without TLS. The terminator's
 child ends when the server ends.
 
-Usage: python -m mjctl.local.terminator --port N --socket PATH --certificate PATH --key PATH [--postgres] -- SERVER...
+Usage: python -m mjctl.local.terminator [--address ADDRESS] --port N --socket PATH --certificate PATH --key PATH
+    [--postgres] -- SERVER...
 """
 
 from __future__ import annotations
@@ -105,12 +106,12 @@ async def _pass_on(source: asyncio.StreamReader, target: asyncio.StreamWriter) -
         await target.drain()
 
 
-def _listen(port: int) -> socket.socket:
+def _listen(address: str, port: int) -> socket.socket:
     """Bind the port, and retry for 5 seconds: the terminator of a killed server releases the port a moment later."""
     deadline = time.monotonic() + _BIND_SECONDS
     while True:
         try:
-            return socket.create_server(("127.0.0.1", port), backlog=_BACKLOG)
+            return socket.create_server((address, port), backlog=_BACKLOG)
         except OSError:
             if time.monotonic() > deadline:
                 raise
@@ -132,6 +133,7 @@ def _terminate_tls(listener: socket.socket, terminator: Terminator, parent: int)
 def main(arguments: Sequence[str]) -> NoReturn:
     """Bind the port, fork the child that terminates TLS, and replace this process by the server."""
     parser = argparse.ArgumentParser(prog="python -m mjctl.local.terminator")
+    parser.add_argument("--address", default="127.0.0.1", help="a loopback address of this machine")
     parser.add_argument("--port", type=int, required=True)
     for name in ("socket", "certificate", "key"):
         parser.add_argument(f"--{name}", type=Path, required=True)
@@ -140,7 +142,7 @@ def main(arguments: Sequence[str]) -> NoReturn:
     options = parser.parse_args(arguments)
     context = ssl.create_default_context(ssl.Purpose.CLIENT_AUTH)
     context.load_cert_chain(options.certificate, options.key)
-    listener = _listen(options.port)
+    listener = _listen(options.address, options.port)
     parent = os.getpid()
     if os.fork() == 0:
         _terminate_tls(listener, Terminator(context, options.socket, postgres=options.postgres), parent)

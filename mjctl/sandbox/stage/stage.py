@@ -18,8 +18,10 @@ from mjctl.local.credentials import AwsKey
 from mjctl.sandbox.stage import leftovers, names
 from mjctl.sandbox.stage.addresses import Addresses
 from mjctl.sandbox.stage.authority import Authority
+from mjctl.sandbox.stage.cache_nodes import CacheNodes
 from mjctl.sandbox.stage.containers import NETWORK, ContainerEngine
 from mjctl.sandbox.stage.context import StageContext, StagePart
+from mjctl.sandbox.stage.database_nodes import DatabaseNodes
 from mjctl.sandbox.stage.layout import authority_folder, hosts_file
 
 Scope = MutableMapping[str, Any]
@@ -123,5 +125,5 @@ class Stage:
                 logger.exception("the names were not published")
 
 
-def _parts(_context: StageContext) -> list[StagePart]:
-    return []
+def _parts(context: StageContext) -> list[StagePart]:
+    return [CacheNodes(context), DatabaseNodes(context)]

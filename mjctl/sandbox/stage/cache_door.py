@@ -1,0 +1,255 @@
+"""Accepts the connections to the nodes of an emulated ElastiCache replication group, and checks log-ins by IAM.
+
+The door ends TLS, as ElastiCache does, because Valkey from a wheel has no TLS. Valkey also knows no IAM: the door reads
+the commands of a client up to its log-in. It sends the password of a user with an IAM log-in to ministack's process.
+If the log-in is allowed, the door replaces the password by a password that Valkey knows. After the log-in, the door
+forwards bytes without reading them.
+
+Each replication group has its own door, so that the faults of one group do not reach another group.
+
+Usage: python -m mjctl.sandbox.stage.cache_door FILE
+"""
+
+from __future__ import annotations
+
+import asyncio
+import json
+import os
+import socket
+import ssl
+import sys
+from collections.abc import Coroutine, Sequence
+from pathlib import Path
+from typing import Any
+
+from mjctl.sandbox.stage.peers import user_of_peer
+
+_HANDSHAKE_SECONDS = 5.0
+_ANSWER_SECONDS = 10.0
+_LOOK_SECONDS = 0.5
+_BACKLOG = 512
+# Valkey has the same limits for a client that has not logged in.
+_MOST_PARTS, _LONGEST_PART = 10, 16_384
+# https://docs.aws.amazon.com/AmazonElastiCache/latest/dg/auth-iam.html
+_CONNECTION_SECONDS = 12 * 3600.0
+_REFUSAL = b"-WRONGPASS invalid username-password pair or user is disabled.\r\n"
+
+
+class CacheDoor:
+    """Listens at the addresses of all nodes of a replication group."""
+
+    def __init__(self, file: Path, *, connection_seconds: float = _CONNECTION_SECONDS) -> None:
+        """Create a door that does not listen yet.
+
+        Args:
+            file: A private file with JSON. `log_in` is the Unix socket of mjctl.sandbox.stage.cache_login. `password`
+                is the password that the nodes know for users with an IAM log-in. `nodes` has the Unix socket of each
+                node by its address. `certificate` and `key` are null without TLS. The other fields are `account`,
+                `region`, `group` and `port`. The door reads the file again when it changes.
+            connection_seconds: The longest life of a connection with an IAM log-in.
+        """
+        self._file = file
+        self._seconds = connection_seconds
+        self._settings: dict[str, Any] = {}
+        self._modified = 0
+        self._context: ssl.SSLContext | None = None
+        self._listeners: dict[str, socket.socket] = {}
+        self._tasks: set[asyncio.Task[None]] = set()
+
+    async def serve(self) -> None:
+        """Accept connections for ever."""
+        while True:
+            modified = self._file.stat().st_mtime_ns
+            if modified != self._modified:
+                self._modified = modified
+                await self._load()
+            await asyncio.sleep(_LOOK_SECONDS)
+
+    async def _load(self) -> None:
+        self._settings = json.loads(self._file.read_text(encoding="utf-8"))
+        if self._settings["certificate"]:
+            self._context = ssl.create_default_context(ssl.Purpose.CLIENT_AUTH)
+            self._context.load_cert_chain(self._settings["certificate"], self._settings["key"])
+        nodes = self._settings["nodes"]
+        for address in set(self._listeners) - set(nodes):
+            self._listeners.pop(address).close()
+        for address in set(nodes) - set(self._listeners):
+            listener = socket.create_server((address, self._settings["port"]), backlog=_BACKLOG)
+            listener.setblocking(False)
+            self._listeners[address] = listener
+            self._begin(self._accept(listener))
+
+    def _begin(self, work: Coroutine[Any, Any, None]) -> None:
+        task = asyncio.create_task(work)
+        self._tasks.add(task)
+        task.add_done_callback(self._tasks.discard)
+
+    async def _accept(self, listener: socket.socket) -> None:
+        while listener.fileno() >= 0:
+            try:
+                connection, peer = await asyncio.get_running_loop().sock_accept(listener)
+            except OSError:
+                # The listener was closed, or this process has too many connections.
+                await asyncio.sleep(_LOOK_SECONDS)
+                continue
+            self._begin(self._handle(connection, peer))
+
+    async def _handle(self, connection: socket.socket, peer: tuple[str, int]) -> None:
+        try:
+            own = connection.getsockname()
+            # On AWS, the network of the VPC keeps strangers away from a node.
+            if await asyncio.to_thread(user_of_peer, peer, own) != os.geteuid():
+                connection.close()
+                return
+            # The other nodes log in with the administrator's password. Replication needs no TLS inside this machine.
+            is_node = peer[0] in self._settings["nodes"]
+            reader, writer = await _open(connection, None if is_node else self._context)
+        except (OSError, TimeoutError):
+            # The client has left, or does not speak TLS.
+            connection.close()
+            return
+        await self._connect(reader, writer, self._settings["nodes"].get(own[0], ""), is_node=is_node)
+
+    async def _connect(
+        self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter, backend: str, *, is_node: bool
+    ) -> None:
+        expiry: list[asyncio.TimerHandle] = []
+        try:
+            behind_reader, behind_writer = await asyncio.open_unix_connection(backend)
+            ways = [asyncio.create_task(_forward(behind_reader, writer))]
+            try:
+                if not is_node:
+                    await self._forward_until_logged_in(reader, behind_writer, writer, expiry, ways[0])
+                ways.append(asyncio.create_task(_forward(reader, behind_writer)))
+                await asyncio.wait(ways, return_when=asyncio.FIRST_COMPLETED)
+            finally:
+                for way in ways:
+                    way.cancel()
+                await asyncio.gather(*ways, return_exceptions=True)
+                behind_writer.close()
+        except (OSError, EOFError, ValueError, TimeoutError):
+            # The client does not speak the protocol or has left, or the node does not run.
+            return
+        finally:
+            for timer in expiry:
+                timer.cancel()
+            writer.close()
+
+    async def _forward_until_logged_in(
+        self,
+        reader: asyncio.StreamReader,
+        behind: asyncio.StreamWriter,
+        writer: asyncio.StreamWriter,
+        expiry: list[asyncio.TimerHandle],
+        backwards: asyncio.Task[None],
+    ) -> None:
+        while True:
+            reading = asyncio.ensure_future(read_command(reader))
+            await asyncio.wait((reading, backwards), return_when=asyncio.FIRST_COMPLETED)
+            if not reading.done():
+                reading.cancel()
+                raise EOFError
+            command = reading.result()
+            position = user_position(command)
+            if position is None:
+                behind.write(packed(command))
+                await behind.drain()
+                continue
+            answer = await self._ask(command[position].decode(), command[position + 1].decode())
+            if answer["refused"]:
+                writer.write(_REFUSAL)
+                await writer.drain()
+                continue
+            if answer["iam"]:
+                command[position + 1] = self._settings["password"].encode()
+                expiry.append(asyncio.get_running_loop().call_later(self._seconds, writer.transport.abort))
+            behind.write(packed(command))
+            await behind.drain()
+            return
+
+    async def _ask(self, user: str, password: str) -> dict[str, bool]:
+        question = {name: self._settings[name] for name in ("account", "region", "group")}
+        async with asyncio.timeout(_ANSWER_SECONDS):
+            reader, writer = await asyncio.open_unix_connection(self._settings["log_in"])
+            try:
+                writer.write(json.dumps({**question, "user": user, "password": password}).encode() + b"\n")
+                answer: dict[str, bool] = json.loads(await reader.readline())
+                return answer
+            finally:
+                writer.close()
+
+
+async def _open(
+    connection: socket.socket, context: ssl.SSLContext | None
+) -> tuple[asyncio.StreamReader, asyncio.StreamWriter]:
+    """Return the streams of an accepted connection, after the handshake of TLS if there is a context."""
+    loop = asyncio.get_running_loop()
+    reader = asyncio.StreamReader()
+    protocol = asyncio.StreamReaderProtocol(reader)
+    timeout = _HANDSHAKE_SECONDS if context is not None else None
+    transport, _ = await loop.connect_accepted_socket(
+        lambda: protocol, connection, ssl=context, ssl_handshake_timeout=timeout
+    )
+    return reader, asyncio.StreamWriter(transport, protocol, reader, loop)
+
+
+async def read_command(reader: asyncio.StreamReader) -> list[bytes]:
+    """Read a command of a client that has not logged in.
+
+    Raises:
+        ValueError: the client does not speak Redis's protocol, or the command is longer than a log-in can be.
+        EOFError: the client has closed the connection.
+    """
+    count = await _number(reader, b"*")
+    if not 0 < count <= _MOST_PARTS:
+        raise ValueError("a command with too many parts")
+    parts = []
+    for _ in range(count):
+        length = await _number(reader, b"$")
+        if not 0 <= length <= _LONGEST_PART:
+            raise ValueError("a part that is too long")
+        parts.append((await reader.readexactly(length + 2))[:-2])
+    return parts
+
+
+async def _number(reader: asyncio.StreamReader, kind: bytes) -> int:
+    try:
+        line = await reader.readuntil(b"\r\n")
+    except asyncio.LimitOverrunError:
+        raise ValueError("a line that is too long") from None
+    if line[:1] != kind:
+        raise ValueError("a line of another kind")
+    return int(line[1:])
+
+
+def packed(parts: Sequence[bytes]) -> bytes:
+    """Return a command in Redis's protocol."""
+    return b"*%d\r\n" % len(parts) + b"".join(b"$%d\r\n%s\r\n" % (len(part), part) for part in parts)
+
+
+def user_position(command: Sequence[bytes]) -> int | None:
+    """Return the position of the user's name in a log-in, before the password, or None for another command."""
+    upper = [part.upper() for part in command]
+    if upper[0] == b"AUTH" and len(command) == 3:
+        return 1
+    if upper[0] == b"HELLO" and b"AUTH" in upper[:-2]:
+        return upper.index(b"AUTH") + 1
+    return None
+
+
+async def _forward(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+    while chunk := await reader.read(1 << 16):
+        writer.write(chunk)
+        await writer.drain()
+
+
+def main(arguments: Sequence[str]) -> None:
+    """Run the door that the file `arguments[0]` describes until a signal ends the process."""
+    import uvloop
+
+    with asyncio.Runner(loop_factory=uvloop.new_event_loop) as runner:
+        runner.run(CacheDoor(Path(arguments[0])).serve())
+
+
+if __name__ == "__main__":
+    main(sys.argv[1:])

@@ -1,0 +1,158 @@
+"""Decides on log-ins by IAM to the emulated ElastiCache, in ministack's process.
+
+The doors of the replication groups (mjctl.sandbox.stage.cache_door) ask by a Unix socket. The rules are those of
+https://docs.aws.amazon.com/AmazonElastiCache/latest/dg/auth-iam.html
+"""
+
+from __future__ import annotations
+
+import json
+import logging
+import socketserver
+import threading
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+from urllib.parse import parse_qs
+
+from mjctl.sandbox.stage import cache_records
+from mjctl.sandbox.stage.cache_records import Scope
+
+_LONGEST_SECONDS = 900
+_LONGEST_QUESTION = 1 << 16
+
+logger = logging.getLogger("mjctl.sandbox.stage")
+
+
+def refusal(scope: Scope, user: dict[str, Any], token: str) -> str | None:
+    """Return why ElastiCache refuses a log-in by IAM, or None if the log-in is allowed.
+
+    Args:
+        scope: The replication group to which the client has connected.
+        user: ministack's record of the user.
+        token: The password of the log-in: a request that the client's IAM role has signed, without `https://`.
+    """
+    from ministack.core import iam_evaluator as iam
+    from ministack.core import sigv4
+    from ministack.core.responses import request_scope
+
+    host, _, query = token.partition("/?")
+    parameters = parse_qs(query, keep_blank_values=True)
+    signature = sigv4.parse_query_signature(parameters)
+    if isinstance(signature, tuple):
+        return str(signature[1])
+    if reason := _mismatch(scope, user, host, parameters, signature):
+        return reason
+    with request_scope(scope.account, scope.region):
+        session_token = parameters.get("X-Amz-Security-Token", [""])[0]
+        credential = iam.resolve_credential(signature.access_key_id, scope.account, session_token)
+        if isinstance(credential, iam.CredentialResolutionError):
+            return str(credential.message)
+        # The client has signed a request to the host that its token names.
+        failure = sigv4.header_signature_failure(
+            signature, credential.secret_access_key, "GET", "/", parameters, {"host": host}, b"", presigned=True
+        )
+        if failure is not None:
+            return str(failure[1])
+        return _missing_permission(
+            scope, user, iam.resolve_principal(signature.access_key_id, scope.account, credential)
+        )
+
+
+def _missing_permission(scope: Scope, user: dict[str, Any], principal: Any) -> str | None:
+    from ministack.core import iam_evaluator as iam
+
+    if isinstance(principal, iam.AuthError):
+        return str(principal.message)
+    # The account's root user has no policies and may do everything.
+    if principal.policies is None:
+        return None
+    prefix = f"arn:aws:elasticache:{scope.region}:{scope.account}"
+    for resource in (f"{prefix}:replicationgroup:{scope.name}", f"{prefix}:user:{user['UserId']}"):
+        context = iam.EvalContext(
+            principal.arn,
+            principal.type,
+            principal.account,
+            "elasticache:Connect",
+            resource,
+            scope.region,
+            principal_keys=principal.keys,
+        )
+        decision = iam.evaluate(context, principal.policies, *principal.limits).decision
+        if decision != "Allow":
+            return f"{principal.arn} is not authorized to perform elasticache:Connect on {resource}: {decision}"
+    return None
+
+
+def _mismatch(scope: Scope, user: dict[str, Any], host: str, parameters: dict[str, Any], signature: Any) -> str | None:
+    from ministack.core import sigv4
+
+    if host != scope.name.lower():
+        return f"the token is for the replication group {host!r}"
+    if parameters.get("Action") != ["connect"] or parameters.get("User") != [user["UserId"]]:
+        return f"the token is for the user {parameters.get('User')}"
+    if (signature.service, signature.region) != ("elasticache", scope.region):
+        return f"the token is for {signature.service} in {signature.region}"
+    seconds = parameters.get("X-Amz-Expires", ["0"])[0]
+    try:
+        expired = sigv4.presigned_request_is_expired(signature.amz_date, seconds)
+    except ValueError:
+        return "the token has no valid date"
+    if expired or not 0 < int(seconds) <= _LONGEST_SECONDS or sigv4.request_time_failure(signature):
+        return "the token has expired"
+    return None
+
+
+class LogInServer:
+    """Answers the questions of the doors: may this user log in with this password?
+
+    A question is a line of JSON with `account`, `region`, `group`, `user` and `password`. The answer is a line of JSON
+    with `refused` (a bool) and `iam`: whether the user logs in by IAM, so that the door must replace the password.
+    """
+
+    def __init__(self, path: Path, group: Callable[[Scope], dict[str, Any] | None]) -> None:
+        """Listen on the Unix socket `path`. `group` returns ministack's record of a replication group."""
+        self._path = path
+        self._group = group
+        path.unlink(missing_ok=True)
+        answer = self.answer
+
+        class Handler(socketserver.StreamRequestHandler):
+            timeout = 5.0
+
+            def handle(self) -> None:
+                question = json.loads(self.rfile.readline(_LONGEST_QUESTION))
+                self.wfile.write(json.dumps(answer(question)).encode() + b"\n")
+
+        self._server = _QuestionServer(str(path), Handler)
+        path.chmod(0o600)
+        self._thread = threading.Thread(target=self._server.serve_forever, daemon=True, name="cache-log-ins")
+        self._thread.start()
+
+    def answer(self, question: dict[str, str]) -> dict[str, bool]:
+        """Answer a question of a door."""
+        scope = Scope(question["account"], question["region"], question["group"])
+        record = self._group(scope)
+        users = cache_records.users_of(scope, record) if record is not None else []
+        user = next((user for user in users if user["UserName"] == question["user"]), None)
+        if user is None or not cache_records.has_iam_log_in(user):
+            # The node itself checks users with a password, and refuses users that the group does not have.
+            return {"refused": False, "iam": False}
+        reason = refusal(scope, user, question["password"])
+        if reason is not None:
+            logger.warning("%s refused the user %s: %s", scope.name, question["user"], reason)
+        return {"refused": reason is not None, "iam": True}
+
+    def close(self) -> None:
+        """Stop listening."""
+        self._server.shutdown()
+        self._server.server_close()
+        self._thread.join()
+        self._path.unlink(missing_ok=True)
+
+
+class _QuestionServer(socketserver.ThreadingMixIn, socketserver.UnixStreamServer):
+    daemon_threads = True
+
+    def handle_error(self, request: Any, client_address: Any) -> None:  # noqa: ARG002 - the signature of socketserver
+        logger.exception("the question of a cache's door failed")

@@ -1,0 +1,314 @@
+"""Completes ministack's records of ElastiCache with the names, zones and limits that AWS assigns.
+
+ministack numbers the members of every group like those of a group in cluster mode. It places the members in zones
+without a subnet of the group, and gives the endpoints no names.
+"""
+
+from __future__ import annotations
+
+import hashlib
+from collections.abc import Iterator, Mapping, Sequence
+from typing import Any, NamedTuple
+
+PORT = 6379
+
+_SUFFIX = "cache.amazonaws.com"
+
+Record = dict[str, Any]
+
+_DIRECTIONS = {
+    "north": "n", "south": "s", "east": "e", "west": "w", "central": "c",
+    "northeast": "ne", "northwest": "nw", "southeast": "se", "southwest": "sw",
+}  # fmt: skip
+# https://aws.amazon.com/elasticache/pricing/, in GiB. By default 25 % of a node's memory are reserved:
+# https://repost.aws/knowledge-center/available-memory-elasticache-redis-node
+_MEMORY = {
+    "t2.micro": 0.555, "t2.small": 1.55, "t2.medium": 3.22,
+    "t3.micro": 0.5, "t3.small": 1.37, "t3.medium": 3.09,
+    "t4g.micro": 0.5, "t4g.small": 1.37, "t4g.medium": 3.09,
+    "m6g.large": 6.38, "m6g.xlarge": 12.94, "m6g.2xlarge": 26.05,
+    "m7g.large": 6.38, "m7g.xlarge": 12.94, "m7g.2xlarge": 26.05,
+    "r6g.large": 13.07, "r6g.xlarge": 26.32, "r6g.2xlarge": 52.82,
+    "r7g.large": 13.07, "r7g.xlarge": 26.32, "r7g.2xlarge": 52.82,
+}  # fmt: skip
+_RESERVED_PERCENT = 25.0
+# Users cannot run these commands, even if their access strings allow the commands:
+# https://docs.aws.amazon.com/AmazonElastiCache/latest/dg/SupportedCommands.html
+_RESTRICTED = (
+    "acl|deluser", "acl|load", "acl|log", "acl|save", "acl|setuser", "bgrewriteaof", "bgsave", "cluster|addslots",
+    "cluster|delslots", "cluster|failover", "cluster|flushslots", "cluster|forget", "cluster|meet",
+    "cluster|replicate", "cluster|reset", "cluster|setslot", "config", "debug", "migrate", "module", "psync",
+    "replicaof", "save", "shutdown", "slaveof", "sync",
+)  # fmt: skip
+
+
+class Scope(NamedTuple):
+    """Identifies a resource of ElastiCache or RDS."""
+
+    account: str
+    region: str
+    name: str
+
+
+def groups() -> Iterator[tuple[Scope, Record]]:
+    """Yield ministack's records of all replication groups."""
+    from ministack.services import elasticache
+
+    for (account, region, name), record in list(elasticache._replication_groups.all_items()):
+        yield Scope(account, region, name), record
+
+
+def members(record: Record) -> Iterator[Record]:
+    """Yield the members of all shards of a replication group."""
+    for shard in record.get("NodeGroups", []):
+        yield from shard.get("NodeGroupMembers", [])
+
+
+def primary_of(shard: Record) -> Record:
+    """Return the primary of a shard."""
+    return next(member for member in shard["NodeGroupMembers"] if member["CurrentRole"] == "primary")
+
+
+def member_name(scope: Scope, record: Record, member: str) -> str:
+    """Return the DNS name of a member."""
+    customer, region = _customer(scope), _region_code(scope.region)
+    if _has_domain(record):
+        return f"{member}.{_domain(scope)}"
+    return f"{member}.{customer}.0001.{region}.{_SUFFIX}"
+
+
+def wildcard_name(scope: Scope) -> str:
+    """Return the name of the certificate of a group with TLS, which covers the group's endpoints and members."""
+    return f"*.{_domain(scope)}"
+
+
+def complete(scope: Scope, record: Record, *, port: int | None = None, zones: Sequence[str] = ()) -> bool:
+    """Give members their ids and zones, and the group its endpoints, as AWS does.
+
+    Args:
+        scope: The group.
+        record: ministack's record of the group, which is changed.
+        port: The port of a new group.
+        zones: The zones in which the caller wants the members of a new group, in the members' order.
+
+    Returns:
+        True if the record was changed.
+    """
+    if port is not None:
+        record["_stage_port"] = port
+    shards = record["NodeGroups"]
+    signature = [len(shard["NodeGroupMembers"]) for shard in shards]
+    if record.get("_stage_members") == signature:
+        return False
+    subnets = zones or _zones(scope, record)
+    for shard in shards:
+        for index, member in enumerate(shard["NodeGroupMembers"], start=1):
+            _complete_member(scope, record, shard, member, index, subnets)
+        _complete_shard(scope, record, shard)
+    if record["ClusterEnabled"]:
+        record["ConfigurationEndpoint"] = _endpoint(record, f"clustercfg.{_domain(scope)}")
+    record["MemberClusters"] = [member["CacheClusterId"] for member in members(record)]
+    record["_stage_members"] = signature
+    return True
+
+
+def port_of(record: Record) -> int:
+    """Return the port of a group's endpoints."""
+    return int(record.get("_stage_port", PORT))
+
+
+def parameters_of(scope: Scope, record: Record) -> dict[str, str]:
+    """Return the parameters of a group's nodes: its parameter group and the memory of its node type."""
+    from ministack.services import elasticache
+
+    stored = elasticache._param_group_params.get_scoped(
+        scope.account, scope.region, record.get("CacheParameterGroupName", "")
+    )
+    parameters = {name: str(value.get("Value", "")) for name, value in (stored or {}).items()}
+    gigabytes = _MEMORY.get(str(record.get("CacheNodeType", "")).removeprefix("cache."))
+    if gigabytes is not None:
+        reserved = float(parameters.get("reserved-memory-percent") or _RESERVED_PERCENT)
+        parameters["maxmemory"] = str(int(gigabytes * (1 << 30) * (100 - reserved) / 100))
+    return parameters
+
+
+def users_of(scope: Scope, record: Record) -> list[Record]:
+    """Return ministack's records of the users in a group's user groups."""
+    from ministack.services import elasticache
+
+    users = []
+    for identifier in record.get("UserGroupIds", []):
+        user_group = elasticache._user_groups.get_scoped(scope.account, scope.region, identifier) or {}
+        for user_id in user_group.get("UserIds", []):
+            user = elasticache._users.get_scoped(scope.account, scope.region, user_id)
+            if user is not None:
+                users.append(user)
+    return users
+
+
+def rules_of(user: Mapping[str, Any], iam_password: str) -> tuple[str, ...]:
+    """Return the ACL rules of a user.
+
+    Args:
+        user: ministack's record of the user.
+        iam_password: The password by which the group's door logs in a user with an IAM log-in that it has checked.
+    """
+    kind = (user.get("Authentication") or {}).get("Type", "no-password")
+    digests = [digest_of(iam_password)] if kind == "iam" else list(user.get("_stage_password_digests", []))
+    passwords = [f"#{digest}" for digest in digests] or (["nopass"] if kind == "no-password" else [])
+    access = str(user.get("AccessString", "")).split()
+    return (*passwords, *access, *(f"-{command}" for command in _RESTRICTED))
+
+
+def rules_without_users(record: Record) -> tuple[str, ...]:
+    """Return the ACL rules of the user `default` of a group without user groups, which may have a password."""
+    tokens = [] if record.get("_auth_optional") else record.get("_auth_tokens") or []
+    passwords = [f"#{digest_of(token)}" for token in tokens] or ["nopass"]
+    return ("on", *passwords, "~*", "&*", "+@all", *(f"-{command}" for command in _RESTRICTED))
+
+
+def record_failover(scope: Scope, failed: str, promoted: str) -> None:
+    """Add the event of a failover to ElastiCache's events.
+
+    https://docs.aws.amazon.com/AmazonElastiCache/latest/APIReference/API_TestFailover.html has the texts.
+    """
+    from ministack.core.responses import request_scope
+    from ministack.services import elasticache
+
+    with request_scope(scope.account, scope.region):
+        message = f"Failover from primary node {failed} to replica node {promoted} completed"
+        elasticache._record_event(promoted, "cache-cluster", message)
+
+
+def digest_of(password: str) -> str:
+    """Return the digest of a password, as an ACL contains it."""
+    return hashlib.sha256(password.encode()).hexdigest()
+
+
+def has_iam_log_in(user: Mapping[str, Any]) -> bool:
+    """Return whether a user logs in by IAM."""
+    return (user.get("Authentication") or {}).get("Type") == "iam"
+
+
+def names_of(record: Record, addresses: Mapping[str, str]) -> dict[str, str]:
+    """Return the addresses of a group's DNS names.
+
+    Args:
+        record: ministack's record of the group.
+        addresses: The addresses of the members whose servers run, by the members' ids.
+    """
+    names = {}
+    for shard in record["NodeGroups"]:
+        for member in shard["NodeGroupMembers"]:
+            address = addresses.get(member["CacheClusterId"])
+            if address is not None:
+                names[str(member["ReadEndpoint"]["Address"])] = address
+        if record["ClusterEnabled"]:
+            continue
+        primary = addresses.get(primary_of(shard)["CacheClusterId"])
+        replicas = [
+            addresses[member["CacheClusterId"]]
+            for member in shard["NodeGroupMembers"]
+            if member["CurrentRole"] == "replica" and member["CacheClusterId"] in addresses
+        ]
+        if primary is not None:
+            names[str(shard["PrimaryEndpoint"]["Address"])] = primary
+        # Without a running replica, the name of the readers leads to the primary.
+        for reader in [*replicas, primary][:1]:
+            if reader is not None:
+                names[str(shard["ReaderEndpoint"]["Address"])] = reader
+    if record["ClusterEnabled"] and addresses:
+        names[str(record["ConfigurationEndpoint"]["Address"])] = next(iter(addresses.values()))
+    return names
+
+
+def _complete_member(
+    scope: Scope, record: Record, shard: Record, member: Record, index: int, zones: Sequence[str]
+) -> None:
+    from ministack.services import elasticache
+
+    prefix = f"{scope.name}-{shard['NodeGroupId']}" if record["ClusterEnabled"] else scope.name
+    former, identifier = member["CacheClusterId"], f"{prefix}-{index:03d}"
+    endpoint = _endpoint(record, member_name(scope, record, identifier))
+    member.update(CacheClusterId=identifier, ReadEndpoint=endpoint)
+    if zones and not member.get("_stage_zone"):
+        member.update(PreferredAvailabilityZone=zones[(index - 1) % len(zones)], _stage_zone=True)
+    clusters, key = elasticache._clusters, (scope.account, scope.region)
+    arn = f"arn:aws:elasticache:{scope.region}:{scope.account}:cluster:{identifier}"
+    tags = elasticache._tags.pop_scoped(scope.account, None, arn.replace(identifier, former), None)
+    elasticache._tags.set_scoped(scope.account, None, arn, tags or [])
+    node = clusters.get_scoped(*key, identifier) or clusters.pop_scoped(*key, former, None) or _node(record)
+    node.update(
+        CacheClusterId=identifier,
+        CacheClusterArn=arn,
+        PreferredAvailabilityZone=member["PreferredAvailabilityZone"],
+        ReplicationGroupId=scope.name,
+        _endpoint=endpoint,
+    )
+    for cache_node in node["CacheNodes"]:
+        cache_node["Endpoint"] = endpoint
+    clusters.set_scoped(*key, identifier, node)
+
+
+def _node(record: Record) -> Record:
+    """Return the record of a member that was added to a group, with the attributes of the group's first member."""
+    import copy
+
+    from ministack.services import elasticache
+
+    for _, node in elasticache._clusters.all_items():
+        if node.get("ReplicationGroupId") == record["ReplicationGroupId"]:
+            return copy.deepcopy(dict(node))
+    raise LookupError(f"the replication group {record['ReplicationGroupId']} has no member")
+
+
+def _complete_shard(scope: Scope, record: Record, shard: Record) -> None:
+    if record["ClusterEnabled"]:
+        shard["PrimaryEndpoint"] = primary_of(shard)["ReadEndpoint"]
+        shard["ReaderEndpoint"] = shard["NodeGroupMembers"][-1]["ReadEndpoint"]
+    elif _has_domain(record):
+        shard["PrimaryEndpoint"] = _endpoint(record, f"master.{_domain(scope)}")
+        shard["ReaderEndpoint"] = _endpoint(record, f"replica.{_domain(scope)}")
+    else:
+        suffix = f"{_customer(scope)}.ng.0001.{_region_code(scope.region)}.{_SUFFIX}"
+        shard["PrimaryEndpoint"] = _endpoint(record, f"{scope.name}.{suffix}")
+        shard["ReaderEndpoint"] = _endpoint(record, f"{scope.name}-ro.{suffix}")
+
+
+def _endpoint(record: Record, name: str) -> dict[str, Any]:
+    return {"Address": name, "Port": port_of(record)}
+
+
+def _has_domain(record: Record) -> bool:
+    """Return whether the members of a group have names below a name of the group.
+
+    The names of groups with TLS or in cluster mode differ from the names of other groups:
+    https://docs.aws.amazon.com/AmazonElastiCache/latest/dg/Endpoints.html
+    """
+    return bool(record.get("TransitEncryptionEnabled") or record["ClusterEnabled"])
+
+
+def _domain(scope: Scope) -> str:
+    """Return the domain of a group, e.g. `group.1a2b3c.use1.cache.amazonaws.com`."""
+    return f"{scope.name}.{_customer(scope)}.{_region_code(scope.region)}.{_SUFFIX}"
+
+
+def _customer(scope: Scope) -> str:
+    """Return six characters that are the same for all groups of an account in a region."""
+    return hashlib.sha256(f"{scope.account} {scope.region}".encode()).hexdigest()[:6]
+
+
+def _region_code(region: str) -> str:
+    """Return a region's code in names of ElastiCache, e.g. `use1` for us-east-1."""
+    area, *directions, number = region.split("-")
+    return area + "".join(_DIRECTIONS.get(direction, direction) for direction in directions) + number
+
+
+def _zones(scope: Scope, record: Record) -> list[str]:
+    from ministack.services import elasticache
+
+    subnet_group = elasticache._subnet_groups.get_scoped(
+        scope.account, scope.region, record.get("CacheSubnetGroupName", "")
+    )
+    subnets = (subnet_group or {}).get("Subnets", [])
+    return sorted({str(subnet["SubnetAvailabilityZone"]["Name"]) for subnet in subnets})

@@ -1,0 +1,217 @@
+"""Runs the servers of one emulated Aurora cluster, and decides about failovers within the cluster."""
+
+from __future__ import annotations
+
+import hashlib
+import logging
+from pathlib import Path
+
+from mjctl.local import postgres
+from mjctl.sandbox.stage import database_records
+from mjctl.sandbox.stage.context import StageContext
+from mjctl.sandbox.stage.database_records import ClusterScope, Record
+from mjctl.sandbox.stage.postgres_server import PostgresServer
+from mjctl.sandbox.stage.postgres_volume import Source, Volume, quoted
+
+logger = logging.getLogger("mjctl.sandbox.stage")
+
+
+class DatabaseCluster:
+    """Compares the servers of a cluster with ministack's record, and corrects the servers."""
+
+    def __init__(self, context: StageContext, scope: ClusterScope, sockets: Path) -> None:
+        """Create the object without starting a server.
+
+        Args:
+            context: What the parts of the stage share.
+            scope: The cluster.
+            sockets: The folder for Unix sockets.
+        """
+        self.scope = scope
+        self._context = context
+        self._sockets = sockets
+        self._servers: dict[str, PostgresServer] = {}
+        self._volume = Volume(context.folder / "volumes" / f"{scope.region}-{scope.name}")
+        digest = hashlib.sha256(f"{scope.region} {scope.name}".encode()).hexdigest()[:16]
+        self._volume_sockets = sockets / f"vol-{digest}"
+        self._master: tuple[str, str] | None = None
+
+    def addresses(self) -> dict[str, str]:
+        """Return the addresses of the instances that accept connections, by the instances' ids."""
+        return {name: server.address for name, server in list(self._servers.items()) if server.ready and server.running}
+
+    def source(self, record: Record) -> Source | None:
+        """Return the source for copies of this cluster, or None if its writer does not run or is itself a copy."""
+        server = self._writer(record)
+        if server is None or not server.ready or not server.running or not self._volume.follows(None):
+            return None
+        return self._own_source(record)
+
+    def stop_as_former_writer(self) -> None:
+        """Stop the servers of a cluster that is to become a copy: its standbys receive all data before it ends."""
+        if (
+            self._volume.exists
+            and not self._volume.is_copy
+            and any(server.running for server in self._servers.values())
+        ):
+            logger.warning("%s in %s stops to become a secondary cluster", self.scope.name, self.scope.region)
+            self._stop_all()
+
+    def promote(self, record: Record) -> None:
+        """Make a copy the writer of the global database."""
+        server = self._writer(record)
+        if server is not None and server.running and self._volume.is_copy:
+            server.promote()
+            self._volume.mark_promoted()
+            logger.warning("%s in %s is the writer now", self.scope.name, self.scope.region)
+
+    def reboot(self, instance: str) -> None:
+        """Stop the server of an instance, which `correct` starts again."""
+        server = self._servers.get(instance)
+        if server is not None and server.running:
+            server.stop()
+
+    def correct(self, record: Record, upstream: Source | None, *, is_writer: bool) -> None:
+        """Start missing servers, replace a failed writer, and apply parameters and the master password.
+
+        Args:
+            record: ministack's record of the cluster.
+            upstream: The source of a secondary cluster, or None while the source does not work.
+            is_writer: Whether the cluster is no secondary cluster.
+
+        Raises:
+            UnreachableError: a server did not start.
+        """
+        instances = database_records.instances_of(self.scope, record)
+        for name in set(self._servers) - set(instances):
+            self._forget(name)
+        if record["Status"] in {"stopped", "stopping"} or not instances:
+            self._stop_all()
+            return
+        for name in instances:
+            if name not in self._servers:
+                unique = f"database-{self.scope.region}-{name}"
+                self._servers[name] = PostgresServer(self._context.engine, unique, self._sockets)
+        if not self._prepare_volume(record, upstream, is_writer=is_writer):
+            return
+        self._replace_failed_writer(record, instances)
+        writer = database_records.writer_of(record)
+        self._exchange_folders(writer)
+        self._start_all(record, instances, writer, upstream if not is_writer else None)
+        self._apply_master_password(record, writer, is_writer=is_writer)
+        record["Status"] = "available"
+
+    def remove(self) -> None:
+        """End all servers and delete the volume."""
+        for name in list(self._servers):
+            self._forget(name)
+        self._volume.remove()
+
+    def _own_source(self, record: Record) -> Source:
+        arn = str(record["DBClusterArn"])
+        return Source(arn, self._volume_sockets, self._volume.password, self._volume.version)
+
+    def _writer(self, record: Record) -> PostgresServer | None:
+        return self._servers.get(database_records.writer_of(record)) if record.get("DBClusterMembers") else None
+
+    def _prepare_volume(self, record: Record, upstream: Source | None, *, is_writer: bool) -> bool:
+        """Create or copy the volume if it is missing or follows another source. Returns: whether it can be used."""
+        if is_writer:
+            if not self._volume.exists:
+                user, password = str(record["MasterUsername"]), str(record["_MasterUserPassword"])
+                self._volume.create(user, password, record.get("DatabaseName"))
+                self._master = (user, password)
+            return True
+        if upstream is None:
+            # The writer's region does not work. The readers of an existing copy continue to work.
+            return self._volume.exists and self._volume.is_copy
+        if not self._volume.exists or not self._volume.follows(upstream):
+            self._stop_all()
+            self._volume.copy_from(upstream)
+        return True
+
+    def _replace_failed_writer(self, record: Record, instances: dict[str, Record]) -> None:
+        """Make a reader the writer if the writer's process has ended.
+
+        https://docs.aws.amazon.com/AmazonRDS/latest/AuroraUserGuide/Concepts.AuroraHighAvailability.html
+        """
+        writer = database_records.writer_of(record)
+        if not self._servers[writer].ended:
+            return
+        for name in instances:
+            if name != writer and self._servers[name].running:
+                logger.warning("%s: failover from %s to %s", self.scope.name, writer, name)
+                database_records.make_writer(self.scope, record, name)
+                return
+
+    def _exchange_folders(self, writer: str) -> None:
+        """Give the writer's folder to the writer, and the writer's former copy to the former writer."""
+        former = next((name for name, server in self._servers.items() if server.data == self._volume.data), None)
+        if former is None or former == writer:
+            return
+        self._servers[former].stop()
+        self._servers[writer].stop()
+        self._volume.move_copy(writer, former)
+
+    def _start_all(self, record: Record, instances: dict[str, Record], writer: str, upstream: Source | None) -> None:
+        parameters = database_records.parameters_of(self.scope, record)
+        writer_source = self._own_source(record)
+        for name in sorted(instances, key=lambda name: name != writer):
+            server, instance = self._servers[name], instances[name]
+            endpoint = database_records.complete_instance(record, instance)
+            is_new = instance["DBInstanceStatus"] == "creating"
+            if not server.running:
+                if name != writer and not self._volume.has_copy_for(name):
+                    self._volume.make_copy_for(name, writer_source)
+                elif name == writer:
+                    # After a failure of the whole cluster, the new writer's copy is out of date.
+                    self._volume.remove_copy_of(name)
+                server.start(
+                    self._volume.data if name == writer else self._volume.copy_for(name),
+                    password_file=self._volume.password_file,
+                    shared_sockets=self._volume_sockets if name == writer else None,
+                    source=upstream if name == writer else writer_source,
+                    certificate=self._context.authority.issue([endpoint, *self._endpoints(record)]),
+                    tls_required=database_records.requires_tls(record, parameters),
+                )
+            if server.configured != parameters:
+                pending = server.apply(parameters)
+                server.configured = parameters
+                if pending and is_new:
+                    # AWS creates an instance with all its parameters. Later, static parameters wait for a reboot.
+                    server.stop()
+                    return
+            if instance["DBInstanceStatus"] in {"creating", "rebooting"}:
+                instance["DBInstanceStatus"] = "available"
+
+    def _endpoints(self, record: Record) -> list[str]:
+        """Return the names that every instance of a global database can have: an instance can serve any of them."""
+        global_cluster = database_records.global_cluster_of(self.scope, record) or {}
+        names = [str(record["Endpoint"]), str(record["ReaderEndpoint"])]
+        for member in global_cluster.get("GlobalClusterMembers", []):
+            parts = str(member["DBClusterArn"]).split(":")
+            other = database_records.cluster_of(ClusterScope(parts[4], parts[3], parts[6]))
+            if other is not None and other is not record:
+                names += [str(other["Endpoint"]), str(other["ReaderEndpoint"])]
+        return names
+
+    def _apply_master_password(self, record: Record, writer: str, *, is_writer: bool) -> None:
+        """Change the master user's password if it was changed in ministack's record."""
+        wanted = (str(record["MasterUsername"]), str(record["_MasterUserPassword"]))
+        if is_writer and wanted != self._master:
+            # After a restart of the stage, the password is set again, because the stage does not know the current one.
+            verifier = postgres.scram_verifier(wanted[1])
+            self._servers[writer].sql(f"ALTER ROLE {quoted(wanted[0])} PASSWORD '{verifier}'")
+            self._master = wanted
+
+    def _stop_all(self) -> None:
+        # The standbys stop last, because a stopping writer waits until its standbys have received everything.
+        for server in sorted(self._servers.values(), key=lambda server: server.data != self._volume.data):
+            if server.running:
+                server.stop()
+
+    def _forget(self, name: str) -> None:
+        server = self._servers.pop(name)
+        server.remove()
+        self._context.addresses.forget(server.container_name)
+        self._volume.remove_copy_of(name)

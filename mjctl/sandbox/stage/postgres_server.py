@@ -1,0 +1,250 @@
+"""Runs a PostgreSQL as an instance of an emulated Aurora cluster."""
+
+from __future__ import annotations
+
+import json
+import os
+import subprocess
+import sys
+import time
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+from typing import Any
+
+from mjctl.files import read_json, write_private
+from mjctl.local import postgres
+from mjctl.local.tls import has_tls
+from mjctl.models.errors import UnreachableError
+from mjctl.sandbox.stage.authority import CertificateFiles
+from mjctl.sandbox.stage.containers import Container, ContainerCommand, ContainerEngine
+from mjctl.sandbox.stage.postgres_volume import ADMINISTRATOR, Source, quoted
+from mjctl.sandbox.stage.rounds import end_processes_in
+
+IMAGE = "mjctl/aurora-postgresql"
+
+_PORT = 5432
+_STOP_SECONDS = 20.0
+_READY_SECONDS = 60.0
+_SQL_SECONDS = 20.0
+# Small buffers, because all servers of all regions run on one machine.
+_SETTINGS = {
+    "shared_buffers": "24MB",
+    "max_wal_size": "256MB",
+    # A reader that was away for a short time continues without a new copy.
+    "wal_keep_size": "256MB",
+    "hot_standby_feedback": "on",
+    "jit": "off",
+    "logging_collector": "off",
+}
+# These libraries of Aurora are not part of PostgreSQL, which would not start without them.
+_NOT_APPLIED = frozenset({"shared_preload_libraries"})
+
+
+class PostgresServer:
+    """Runs the process of one instance.
+
+    Attributes:
+        address: The loopback address of the instance.
+        data: The data folder on which the process runs, or None before the first start.
+        configured: The parameters that the running process has, or None after a start.
+    """
+
+    def __init__(self, engine: ContainerEngine, name: str, sockets: Path) -> None:
+        """Create the container without starting its process.
+
+        Args:
+            engine: The engine of the stage.
+            name: The name of the container, unique in the stage.
+            sockets: A private folder with a short path.
+        """
+        self._container: Container = engine.containers.create(IMAGE, name=name)
+        self.address = self._container.address
+        # The path of a socket has at most 107 bytes, so it cannot contain the instance's name.
+        self._sockets = sockets / f"pg-{self.address.partition('.')[2]}"
+        self.data: Path | None = None
+        self.configured: object = None
+        self.ready = False
+        self._binaries = Path()
+        self._passwords = Path()
+
+    @property
+    def container_name(self) -> str:
+        """Return the name of the server's container, to which its address belongs."""
+        return self._container.name
+
+    @property
+    def running(self) -> bool:
+        """Return whether the process runs."""
+        return self._container.running
+
+    @property
+    def ended(self) -> bool:
+        """Return whether the process has ended although the stage has not stopped it."""
+        return self.data is not None and not self._container.running
+
+    def start(
+        self,
+        data: Path,
+        *,
+        password_file: Path,
+        shared_sockets: Path | None,
+        source: Source | None,
+        certificate: CertificateFiles,
+        tls_required: bool,
+    ) -> None:
+        """Start the process, and wait until it accepts connections.
+
+        Args:
+            data: The data folder.
+            password_file: The file with the password of the administrator.
+            shared_sockets: An additional folder for the server's socket, by which standbys find the writer.
+            source: The server that a standby follows.
+            certificate: The certificate of the instance's names.
+            tls_required: Refuse connections without TLS.
+
+        Raises:
+            UnreachableError: the server ended, or did not accept connections in time.
+        """
+        self._binaries = postgres.binaries_for((data / "PG_VERSION").read_text(encoding="ascii").strip())
+        self._passwords = password_file
+        folders = [folder for folder in (self._sockets, shared_sockets) if folder is not None]
+        for folder in folders:
+            _make_socket_folder(folder)
+        end_processes_in(data)
+        # A killed server leaves its lock file. After a restart of the machine, the file can name a foreign process.
+        (data / "postmaster.pid").unlink(missing_ok=True)
+        with_tls = has_tls(self._binaries / "postgres")
+        (data / "pg_hba.conf").write_text(_access(tls_required=tls_required, with_tls=with_tls), encoding="ascii")
+        settings = {
+            **_SETTINGS,
+            "port": str(_PORT),
+            "listen_addresses": self.address if with_tls else "",
+            "unix_socket_directories": ",".join(str(folder) for folder in folders),
+            "unix_socket_permissions": "0700",
+        }
+        if source is not None:
+            connection = f"host={source.sockets} port={_PORT} user={ADMINISTRATOR} passfile={password_file}"
+            settings["primary_conninfo"] = connection
+        if with_tls:
+            settings |= {
+                "ssl": "on",
+                "ssl_cert_file": str(certificate.certificate),
+                "ssl_key_file": str(certificate.key),
+            }
+        options = [part for name, value in settings.items() for part in ("-c", f"{name}={value}")]
+        server = [*postgres.unprivileged(), str(self._binaries / "postgres"), "-D", str(data), *options]
+        command = server if with_tls else [*self._terminator(certificate), "--", *server]
+        write_private(self._container.folder / "command.json", json.dumps({"command": command, "folder": str(data)}))
+        self.data, self.configured = data, None
+        self._container.start()
+        self._wait_until_ready()
+
+    def stop(self) -> None:
+        """Stop the process after all standbys have received its data, without waiting for clients."""
+        self._container.stop(_STOP_SECONDS)
+        self.data, self.ready = None, False
+
+    def remove(self) -> None:
+        """Kill the process. The data folder belongs to the volume and stays."""
+        import shutil
+
+        self._container.remove()
+        self.data, self.ready = None, False
+        shutil.rmtree(self._container.folder, ignore_errors=True)
+        shutil.rmtree(self._sockets, ignore_errors=True)
+
+    def sql(self, statements: str) -> str:
+        """Run SQL statements as administrator, each in a separate transaction. Returns: the rows, without headers.
+
+        Raises:
+            UnreachableError: the server does not answer, or a statement failed.
+        """
+        command = [str(self._binaries / "psql"), "-h", str(self._sockets), "-p", str(_PORT), "-U", ADMINISTRATOR]
+        result = subprocess.run(
+            [*command, "-d", "postgres", "--no-psqlrc", "--no-password", "-qAt", "-v", "ON_ERROR_STOP=1"],
+            input=statements,
+            capture_output=True,
+            text=True,
+            env={"PATH": os.environ.get("PATH", os.defpath), "LC_ALL": "C", "PGPASSFILE": str(self._passwords)},
+            timeout=_SQL_SECONDS,
+            check=False,
+        )
+        if result.returncode != 0:
+            # The statement itself may contain a password's verifier.
+            raise UnreachableError(f"{self.container_name}: {result.stderr.strip().splitlines()[:1]}")
+        return result.stdout.strip()
+
+    def apply(self, parameters: Mapping[str, str]) -> list[str]:
+        """Set the parameters that PostgreSQL knows. Returns: the parameters that need a restart of the server."""
+        known = set(self.sql("SELECT name FROM pg_settings WHERE context <> 'internal'").splitlines()) - _NOT_APPLIED
+        stored = self.sql("SELECT DISTINCT name FROM pg_file_settings WHERE sourcefile LIKE '%postgresql.auto.conf'")
+        for name in stored.splitlines():
+            if name not in parameters and name in known:
+                self.sql(f"ALTER SYSTEM RESET {quoted(name)}")
+        for name, value in sorted(parameters.items()):
+            if name in known:
+                escaped = value.replace("'", "''")
+                self.sql(f"ALTER SYSTEM SET {quoted(name)} TO '{escaped}'")
+        self.sql("SELECT pg_reload_conf()")
+        pending = self.sql("SELECT name FROM pg_settings WHERE pending_restart").splitlines()
+        return [name for name in pending if name in parameters]
+
+    def promote(self) -> None:
+        """End the recovery of a standby after it has applied everything that it has received.
+
+        Raises:
+            UnreachableError: the promotion failed or took longer than a minute.
+        """
+        if self.sql("SELECT pg_is_in_recovery()") == "t" and self.sql("SELECT pg_promote(true, 15)") != "t":
+            raise UnreachableError(f"{self.container_name} was not promoted")
+
+    def _wait_until_ready(self) -> None:
+        deadline = time.monotonic() + _READY_SECONDS
+        while time.monotonic() < deadline:
+            try:
+                self.sql("SELECT 1")
+            except (UnreachableError, subprocess.TimeoutExpired):
+                if not self._container.running:
+                    break
+                time.sleep(0.1)
+            else:
+                self.ready = True
+                return
+        raise UnreachableError(f"{self.container_name} does not accept connections", where=str(self._container.log))
+
+    def _terminator(self, certificate: CertificateFiles) -> Sequence[str]:
+        """Return the command that ends TLS before a PostgreSQL without TLS, such as the PostgreSQL of a wheel."""
+        options: dict[str, Any] = {
+            "address": self.address,
+            "port": _PORT,
+            "socket": self._sockets / f".s.PGSQL.{_PORT}",
+            "certificate": certificate.certificate,
+            "key": certificate.key,
+        }
+        parts = [part for name, value in options.items() for part in (f"--{name}", str(value))]
+        return [sys.executable, "-m", "mjctl.local.terminator", *parts, "--postgres"]
+
+
+def recipe(container: Container) -> ContainerCommand:
+    """Return the command of a server, which `PostgresServer.start` has written."""
+    import signal
+
+    names = ("PATH", "PYTHONPATH", "LANG", "TMPDIR", "VIRTUAL_ENV")
+    environment = {name: os.environ[name] for name in names if name in os.environ}
+    stored = read_json(container.folder / "command.json")
+    # After SIGTERM, PostgreSQL waits until every client has left. SIGINT is PostgreSQL's fast, clean shutdown.
+    return ContainerCommand(stored["command"], environment, Path(stored["folder"]), signal.SIGINT)
+
+
+def _access(*, tls_required: bool, with_tls: bool) -> str:
+    """Return the access rules. Only the stage can reach the sockets, and logs in by password nevertheless."""
+    stage = f"local all {ADMINISTRATOR} scram-sha-256\nlocal replication {ADMINISTRATOR} scram-sha-256\n"
+    if not with_tls:
+        return f"{stage}local all all scram-sha-256\n"
+    kind = "hostssl" if tls_required else "host"
+    return f"{stage}{kind} all {ADMINISTRATOR} 127.0.0.0/8 reject\n{kind} all all 127.0.0.0/8 scram-sha-256\n"
+
+
+def _make_socket_folder(folder: Path) -> None:
+    if not folder.exists():
+        postgres.make_folder(folder)

@@ -1,0 +1,349 @@
+"""Tests that Aurora's instances are real PostgreSQL servers, with TLS, readers, failovers and a second region."""
+
+from __future__ import annotations
+
+import asyncio
+import os
+import signal
+import ssl
+import time
+from collections.abc import Awaitable, Callable, Iterator
+from pathlib import Path
+from typing import Any
+
+import asyncpg
+import psutil
+import pytest
+from botocore.exceptions import ClientError
+
+from mjctl.models.errors import MjctlError
+from mjctl.sandbox.emulators import Emulators
+from mjctl.sandbox.stage.names import published
+
+pytestmark = [pytest.mark.infra, pytest.mark.timeout(180)]
+
+HOME, ABROAD = "us-east-1", "eu-west-1"
+PASSWORD = "the-first-password"
+AWAY = (OSError, asyncpg.PostgresError, asyncpg.InterfaceError, TimeoutError, MjctlError, KeyError)
+
+
+async def wait_for(condition: Callable[[], Awaitable[Any]], seconds: float = 30) -> Any:
+    """Return the first true result of `condition`."""
+    deadline = time.monotonic() + seconds
+    problem: Exception | None = None
+    while time.monotonic() < deadline:
+        try:
+            if result := await condition():
+                return result
+        except AWAY as error:
+            problem = error
+        await asyncio.sleep(0.05)
+    raise AssertionError(f"not in time: {problem!r}")
+
+
+class Database:
+    """Connects to the names of Aurora clusters, as the functions of the game do."""
+
+    def __init__(self, emulators: Emulators, folder: Path) -> None:
+        self.emulators = emulators
+        self.hosts = folder / "stage" / "hosts"
+        self.authority = folder / "stage" / "authority" / "authority.pem"
+        self.password = PASSWORD
+
+    def rds(self, region: str = HOME) -> Any:
+        return self.emulators.client("rds", region)
+
+    def cluster(self, region: str = HOME) -> dict[str, Any]:
+        cluster: dict[str, Any] = self.rds(region).describe_db_clusters(DBClusterIdentifier=f"game-{region}")[
+            "DBClusters"
+        ][0]
+        return cluster
+
+    def writer(self, region: str = HOME) -> str:
+        members = self.cluster(region)["DBClusterMembers"]
+        name: str = next(member["DBInstanceIdentifier"] for member in members if member["IsClusterWriter"])
+        return name
+
+    def endpoint(self, instance: str, region: str = HOME) -> str:
+        instance_record = self.rds(region).describe_db_instances(DBInstanceIdentifier=instance)["DBInstances"][0]
+        name: str = instance_record["Endpoint"]["Address"]
+        return name
+
+    async def connect(self, name: str, *, tls: bool = True, password: str | None = None) -> Any:
+        """Connect to an endpoint. This process is outside the stage and must translate the name itself."""
+        context = ssl.create_default_context(cafile=str(self.authority))
+        context.check_hostname = False
+        return await asyncpg.connect(
+            host=published(self.hosts)[name],
+            port=5432,
+            user="game",
+            database="game",
+            password=password or self.password,
+            ssl=context if tls else False,
+            timeout=5,
+            command_timeout=5,
+        )
+
+    async def value(self, name: str, query: str) -> Any:
+        connection = await self.connect(name)
+        try:
+            return await connection.fetchval(query)
+        finally:
+            await connection.close()
+
+    async def run(self, name: str, statement: str) -> bool:
+        connection = await self.connect(name)
+        try:
+            await connection.execute(statement)
+        finally:
+            await connection.close()
+        return True
+
+    async def postmaster(self, name: str) -> int:
+        """Return the process id of the server behind a name: the parent of a connection's process."""
+        connection = await self.connect(name)
+        try:
+            backend = await connection.fetchval("SELECT pg_backend_pid()")
+            return psutil.Process(backend).ppid()
+        finally:
+            await connection.close()
+
+    def create_instance(self, identifier: str, cluster: str, region: str, zone: str = "a") -> None:
+        created = self.rds(region).create_db_instance(
+            DBInstanceIdentifier=identifier,
+            DBClusterIdentifier=cluster,
+            DBInstanceClass="db.serverless",
+            Engine="aurora-postgresql",
+            AvailabilityZone=f"{region}{zone}",
+        )["DBInstance"]
+        assert created["DBInstanceStatus"] == "creating"
+
+    async def wait_until_available(self, region: str = HOME) -> None:
+        async def available() -> bool:
+            instances = self.rds(region).describe_db_instances()["DBInstances"]
+            return all(instance["DBInstanceStatus"] == "available" for instance in instances)
+
+        await wait_for(available)
+
+
+@pytest.fixture(scope="module")
+def database(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Database]:
+    folder = tmp_path_factory.mktemp("database")
+    with Emulators(folder, names=["ministack"], stage=True) as emulators:
+        database = Database(emulators, folder)
+        rds = database.rds()
+        rds.create_db_cluster_parameter_group(
+            DBClusterParameterGroupName="pg", DBParameterGroupFamily="aurora-postgresql16", Description="test"
+        )
+        values = {"rds.force_ssl": "1", "log_statement": "ddl", "log_min_duration_statement": "1000", "apg_x": "1"}
+        rds.modify_db_cluster_parameter_group(
+            DBClusterParameterGroupName="pg",
+            Parameters=[
+                {"ParameterName": name, "ParameterValue": value, "ApplyMethod": "immediate"}
+                for name, value in values.items()
+            ],
+        )
+        rds.create_db_cluster(
+            DBClusterIdentifier=f"game-{HOME}",
+            DBClusterParameterGroupName="pg",
+            DatabaseName="game",
+            Engine="aurora-postgresql",
+            EngineVersion="16.8",
+            MasterUsername="game",
+            MasterUserPassword=PASSWORD,
+        )
+        database.create_instance("one", f"game-{HOME}", HOME)
+        database.create_instance("two", f"game-{HOME}", HOME, "b")
+        asyncio.run(database.wait_until_available())
+        asyncio.run(wait_for(lambda: database.run(database.cluster()["Endpoint"], "CREATE TABLE t (n int)")))
+        yield database
+
+
+async def test_the_endpoints_have_the_names_of_aws_and_the_certificate_covers_them(database: Database) -> None:
+    cluster = database.cluster()
+    suffix = cluster["Endpoint"].removeprefix(f"game-{HOME}.cluster-")
+    assert cluster["ReaderEndpoint"] == f"game-{HOME}.cluster-ro-{suffix}"
+    assert database.endpoint("one") == f"one.{suffix}"
+    reader, writer = await asyncio.open_connection(published(database.hosts)[cluster["Endpoint"]], 5432)
+    writer.write(b"\x00\x00\x00\x08\x04\xd2\x16\x2f")
+    assert await reader.readexactly(1) == b"S"
+    context = ssl.create_default_context(cafile=str(database.authority))
+    await writer.start_tls(context, server_hostname=cluster["Endpoint"])
+    writer.close()
+
+
+async def test_connections_without_tls_are_refused(database: Database) -> None:
+    with pytest.raises(
+        (asyncpg.InvalidAuthorizationSpecificationError, asyncpg.PostgresError), match=r"no encryption|TLS only"
+    ):
+        await database.connect(database.cluster()["Endpoint"], tls=False)
+
+
+async def test_a_wrong_password_and_the_administrator_are_refused(database: Database) -> None:
+    with pytest.raises(asyncpg.InvalidPasswordError):
+        await database.connect(database.cluster()["Endpoint"], password="wrong-password")
+    assert (
+        await database.value(database.cluster()["Endpoint"], "SELECT rolsuper FROM pg_roles WHERE rolname = 'game'")
+        is False
+    )
+
+
+async def test_the_parameters_of_the_cluster_parameter_group_apply(database: Database) -> None:
+    for name in (database.endpoint("one"), database.endpoint("two")):
+        assert await database.value(name, "SHOW log_statement") == "ddl"
+        assert await database.value(name, "SHOW log_min_duration_statement") == "1s"
+    database.rds().modify_db_cluster_parameter_group(
+        DBClusterParameterGroupName="pg",
+        Parameters=[{"ParameterName": "log_statement", "ParameterValue": "none", "ApplyMethod": "immediate"}],
+    )
+
+    async def changed() -> bool:
+        return bool(await database.value(database.endpoint("two"), "SHOW log_statement") == "none")
+
+    await wait_for(changed)
+
+
+async def test_a_reader_follows_the_writer_and_refuses_writes(database: Database) -> None:
+    cluster = database.cluster()
+    await database.run(cluster["Endpoint"], "INSERT INTO t VALUES (1)")
+
+    async def replicated() -> bool:
+        return bool(await database.value(cluster["ReaderEndpoint"], "SELECT count(*) FROM t WHERE n = 1"))
+
+    await wait_for(replicated)
+    with pytest.raises(asyncpg.ReadOnlySQLTransactionError):
+        await database.run(cluster["ReaderEndpoint"], "INSERT INTO t VALUES (2)")
+
+
+async def test_a_changed_master_password_applies(database: Database) -> None:
+    database.rds().modify_db_cluster(
+        DBClusterIdentifier=f"game-{HOME}", MasterUserPassword="the-second-password", ApplyImmediately=True
+    )
+    database.password = "the-second-password"
+
+    async def logged_in() -> bool:
+        return bool(await database.value(database.cluster()["Endpoint"], "SELECT true"))
+
+    await wait_for(logged_in)
+    with pytest.raises(asyncpg.InvalidPasswordError):
+        await database.connect(database.cluster()["Endpoint"], password=PASSWORD)
+
+
+async def test_a_failover_makes_the_reader_the_writer_and_moves_the_names(database: Database) -> None:
+    cluster, before = database.cluster(), database.writer()
+    await database.run(cluster["Endpoint"], "INSERT INTO t VALUES (3)")
+    former = published(database.hosts)[cluster["Endpoint"]]
+    answer = database.rds().failover_db_cluster(DBClusterIdentifier=cluster["DBClusterIdentifier"])["DBCluster"]
+    assert answer["Status"] == "failing-over"
+
+    async def moved() -> bool:
+        return published(database.hosts)[cluster["Endpoint"]] != former
+
+    await wait_for(moved)
+    assert database.writer() != before
+    assert await wait_for(lambda: database.run(cluster["Endpoint"], "INSERT INTO t VALUES (4)"))
+    assert await database.value(cluster["Endpoint"], "SELECT count(*) FROM t WHERE n IN (3, 4)") == 2
+
+    async def old_follows() -> bool:
+        return bool(await database.value(database.endpoint(before), "SELECT pg_is_in_recovery() AND max(n) = 4 FROM t"))
+
+    await wait_for(old_follows)
+
+
+async def test_a_killed_writer_is_replaced_without_a_loss_of_committed_rows(database: Database) -> None:
+    cluster, before = database.cluster(), database.writer()
+    process = await database.postmaster(cluster["Endpoint"])
+    await database.run(cluster["Endpoint"], "INSERT INTO t VALUES (5)")
+    started = time.monotonic()
+    os.kill(process, signal.SIGKILL)
+    assert await wait_for(lambda: database.run(cluster["Endpoint"], "INSERT INTO t VALUES (6)"))
+    assert time.monotonic() - started < 15
+    assert database.writer() != before
+    assert await database.value(cluster["Endpoint"], "SELECT count(*) FROM t WHERE n IN (5, 6)") == 2
+    events = database.rds().describe_events(SourceType="db-cluster")["Events"]
+    assert any("Completed failover to DB instance" in event["Message"] for event in events)
+
+
+async def test_a_reboot_restarts_the_server_without_a_failover(database: Database) -> None:
+    before = database.writer()
+    name = database.endpoint(before)
+    await wait_for(lambda: database.value(name, "SELECT true"))
+    process = await database.postmaster(name)
+    await database.wait_until_available()
+    rebooted = database.rds().reboot_db_instance(DBInstanceIdentifier=before)["DBInstance"]
+    assert rebooted["DBInstanceStatus"] == "rebooting"
+
+    async def restarted() -> bool:
+        return await database.postmaster(name) != process
+
+    await wait_for(restarted)
+    await database.wait_until_available()
+    assert database.writer() == before
+
+
+async def test_a_second_region_follows_and_takes_over(database: Database) -> None:
+    """Creates a global database, switches over to the second region, and fails over back to the first region."""
+    home, abroad = database.rds(), database.rds(ABROAD)
+    home.create_global_cluster(
+        GlobalClusterIdentifier="world", SourceDBClusterIdentifier=database.cluster()["DBClusterArn"]
+    )
+    abroad.create_db_cluster(
+        DBClusterIdentifier=f"game-{ABROAD}",
+        Engine="aurora-postgresql",
+        EngineVersion="16.8",
+        GlobalClusterIdentifier="world",
+        EnableGlobalWriteForwarding=True,
+    )
+    database.create_instance("three", f"game-{ABROAD}", ABROAD)
+    database.create_instance("four", f"game-{ABROAD}", ABROAD)
+    await database.wait_until_available(ABROAD)
+    cluster, second = database.cluster(), database.cluster(ABROAD)
+    names = [database.endpoint("three", ABROAD), database.endpoint("four", ABROAD)]
+
+    def follows(name: str, number: int) -> Callable[[], Awaitable[bool]]:
+        async def check() -> bool:
+            return bool(await database.value(name, f"SELECT pg_is_in_recovery() AND max(n) = {number} FROM t"))  # noqa: S608
+
+        return check
+
+    await database.run(cluster["Endpoint"], "INSERT INTO t VALUES (10)")
+    for name in names:
+        await wait_for(follows(name, 10))
+    assert second["Endpoint"] not in published(database.hosts), "the endpoint of a secondary cluster is inactive"
+    # The secondary cluster forwards writes.
+    await wait_for(lambda: database.run(second["ReaderEndpoint"], "INSERT INTO t VALUES (11)"))
+
+    answer = home.switchover_global_cluster(
+        GlobalClusterIdentifier="world", TargetDbClusterIdentifier=second["DBClusterArn"]
+    )
+    assert answer["GlobalCluster"]["Status"] == "switching-over"
+    await wait_for(lambda: database.run(second["Endpoint"], "INSERT INTO t VALUES (12)"))
+    assert await database.value(second["Endpoint"], "SELECT count(*) FROM t WHERE n IN (10, 11, 12)") == 3
+    for name in (database.endpoint("one"), database.endpoint("two"), names[1]):
+        await wait_for(follows(name, 12))
+    assert cluster["Endpoint"] not in published(database.hosts)
+
+    for name in names:
+        os.kill(await database.postmaster(name), signal.SIGKILL)
+    home.failover_global_cluster(
+        GlobalClusterIdentifier="world", TargetDbClusterIdentifier=cluster["DBClusterArn"], AllowDataLoss=True
+    )
+    await wait_for(lambda: database.run(cluster["Endpoint"], "INSERT INTO t VALUES (13)"))
+    for name in names:
+        await wait_for(follows(name, 13))
+    status = home.describe_global_clusters(GlobalClusterIdentifier="world")["GlobalClusters"][0]["Status"]
+    assert status == "available"
+
+
+async def test_a_deleted_reader_loses_its_server(database: Database) -> None:
+    writer = database.writer()
+    reader = next(name for name in ("one", "two") if name != writer)
+    name = database.endpoint(reader)
+    database.rds().delete_db_instance(DBInstanceIdentifier=reader, SkipFinalSnapshot=True)
+
+    async def is_gone() -> bool:
+        return name not in published(database.hosts)
+
+    await wait_for(is_gone)
+    with pytest.raises(ClientError, match="no available reader"):
+        database.rds().failover_db_cluster(DBClusterIdentifier=f"game-{HOME}")
