@@ -176,7 +176,7 @@ def start(folder: Path, *, account_id: str = ACCOUNT_ID) -> Started:
         obstacle = None
         if "ministack" in missing:
             obstacle = stage_names.obstacle()
-            staged = None if obstacle else str(_state(folder, "ministack") / "stage")
+            staged = None if obstacle else str(stage_folder(folder))
         saved = _saved_version(folder, "moto")
         unread = saved if "moto" in missing and saved not in (None, version("moto")) else None
         kept = any((_state(folder, name) / "version").exists() for name in missing)
@@ -216,6 +216,11 @@ def stop(folder: Path) -> tuple[str, ...]:
 def forget(folder: Path) -> None:
     """Remove the saved states of a stopped sandbox, but keep its ports and logs."""
     shutil.rmtree(folder / "sandbox" / "state", ignore_errors=True)
+
+
+def stage_folder(folder: Path) -> Path:
+    """Return the folder of the stage's files, which `mjctl.sandbox.stage.layout` describes."""
+    return _state(folder, "ministack") / "stage"
 
 
 def log_file(folder: Path, emulator: str) -> Path:
@@ -376,7 +381,7 @@ def _sandbox(folder: Path, alive: Mapping[str, EmulatorProcess]) -> RunningSandb
 
 
 def _end_stage(folder: Path) -> None:
-    _end(iter(leftovers.processes(_state(folder, "ministack") / "stage")))
+    _end(iter(leftovers.processes(stage_folder(folder))))
 
 
 def _mark(folder: Path, name: str) -> str:

@@ -50,9 +50,14 @@ def _serve_ministack(
     from mjctl.sandbox.answer_once import AnswerOnce
 
     if corrected:
-        from mjctl.sandbox.ministack_corrections import CORRECTIONS
+        from mjctl.sandbox import ministack_account_rules, ministack_corrections
 
-        for correction in CORRECTIONS:
+        corrections = [*ministack_corrections.CORRECTIONS, *ministack_account_rules.CORRECTIONS]
+        if stage is not None:
+            from mjctl.sandbox.stage import cognito_rules, permissions, service_calls
+
+            corrections += [*permissions.CORRECTIONS, *service_calls.CORRECTIONS, *cognito_rules.CORRECTIONS]
+        for correction in corrections:
             correction.apply()
         app.app = AnswerOnce(app.app)
     if stage is not None:

@@ -23,3 +23,13 @@ def authority_folder(folder: Path) -> Path:
 def certificate_file(authority: Path) -> Path:
     """Return the certificate of the authority in the folder `authority`, in PEM."""
     return authority / "authority.pem"
+
+
+def calls_file(folder: Path) -> Path:
+    """Return the file with the decisions of IAM on the calls of roles (mjctl.sandbox.call_log)."""
+    return folder / "calls.jsonl"
+
+
+def mail_file(folder: Path) -> Path:
+    """Return the file with the mails and text messages that the stage has sent (mjctl.sandbox.outbox)."""
+    return folder / "mail.jsonl"

@@ -19,10 +19,12 @@ from mjctl.sandbox.stage import leftovers, names
 from mjctl.sandbox.stage.addresses import Addresses
 from mjctl.sandbox.stage.authority import Authority
 from mjctl.sandbox.stage.cache_nodes import CacheNodes
+from mjctl.sandbox.stage.calls import Calls
 from mjctl.sandbox.stage.containers import NETWORK, ContainerEngine
 from mjctl.sandbox.stage.context import StageContext, StagePart
 from mjctl.sandbox.stage.database_nodes import DatabaseNodes
 from mjctl.sandbox.stage.layout import authority_folder, hosts_file
+from mjctl.sandbox.stage.mail import Mail
 
 Scope = MutableMapping[str, Any]
 Receive = Callable[[], Awaitable[MutableMapping[str, Any]]]
@@ -126,4 +128,4 @@ class Stage:
 
 
 def _parts(context: StageContext) -> list[StagePart]:
-    return [CacheNodes(context), DatabaseNodes(context)]
+    return [Calls(context), Mail(context), CacheNodes(context), DatabaseNodes(context)]

@@ -1,0 +1,138 @@
+"""Keeps the calls of AWS that the roles of a sandbox made, and compares them with the roles' policies."""
+
+from __future__ import annotations
+
+import json
+import threading
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import asdict, dataclass
+from pathlib import Path
+
+from mjctl.files import append_private
+from mjctl.models.iam_conditions import matches, matches_arn
+from mjctl.models.iam_policy import Policy
+
+_LARGEST = 50_000
+_ALL_KEYS_OF_BUCKET = "/*"
+
+
+@dataclass(frozen=True)
+class RecordedCall:
+    """Describes the first call of a role with an action on a resource and a decision.
+
+    Attributes:
+        caller: The ARN of the role or user, or the name of the AWS service.
+        action: The action of IAM.
+        resource: The ARN of the resource, or `*`.
+        allowed: Whether IAM allowed the call.
+        reason: The reason of a refusal, or an empty text.
+        first_at: The time of the first such call, in seconds since 1970.
+    """
+
+    caller: str
+    action: str
+    resource: str
+    allowed: bool
+    reason: str = ""
+    first_at: float = 0.0
+
+    @property
+    def key(self) -> tuple[str, str, str, bool]:
+        """Return the properties by which calls are equal."""
+        return self.caller, self.action, self.resource, self.allowed
+
+
+class CallLog:
+    """Appends calls to a private file, each call once."""
+
+    def __init__(self, file: Path) -> None:
+        """Read the calls that the file has.
+
+        Args:
+            file: A file with one call in JSON on each line.
+        """
+        self._file = file
+        self._lock = threading.Lock()
+        self._known = {call.key for call in read_calls(file)}
+
+    def add(self, call: RecordedCall) -> None:
+        """Write a call, unless the file has an equal call or is full."""
+        if call.key in self._known:
+            return
+        with self._lock:
+            if call.key in self._known or len(self._known) >= _LARGEST:
+                return
+            self._known.add(call.key)
+            with append_private(self._file) as stream:
+                stream.write(json.dumps(asdict(call)) + "\n")
+
+
+def read_calls(file: Path) -> list[RecordedCall]:
+    """Return the calls of a file, the oldest first. An incomplete last line is left out."""
+    if not file.exists():
+        return []
+    calls = []
+    for line in file.read_text(encoding="utf-8").splitlines():
+        try:
+            calls.append(RecordedCall(**json.loads(line)))
+        except (ValueError, TypeError):
+            continue
+    return calls
+
+
+@dataclass(frozen=True)
+class RoleUse:
+    """Compares the permissions of a role with its calls.
+
+    Attributes:
+        role: The ARN of the role.
+        allowed: The number of pairs of an action and a resource that the policies allow.
+        unused: The pairs that no call used.
+        refused: The refused calls.
+    """
+
+    role: str
+    allowed: int
+    unused: tuple[tuple[str, str], ...]
+    refused: tuple[RecordedCall, ...]
+
+
+def role_uses(policies: Mapping[str, Sequence[Policy]], calls: Iterable[RecordedCall]) -> list[RoleUse]:
+    """Compare the policies of roles with the recorded calls.
+
+    Args:
+        policies: The identity-based policies of each role, by the role's ARN. Conditions are not considered.
+        calls: The recorded calls.
+    """
+    listed = list(calls)
+    uses = []
+    for role, own in sorted(policies.items()):
+        pairs = sorted(
+            {
+                (action, resource)
+                for policy in own
+                for statement in policy.statements
+                if statement.allows
+                for action in statement.actions or ("*",)
+                for resource in statement.resources or ("*",)
+            }
+        )
+        made = [call for call in listed if call.caller == role]
+        unused = tuple(
+            (action, resource)
+            for action, resource in pairs
+            if not any(call.allowed and _covers(action, resource, call) for call in made)
+        )
+        uses.append(RoleUse(role, len(pairs), unused, tuple(call for call in made if not call.allowed)))
+    return uses
+
+
+def _covers(action: str, resource: str, call: RecordedCall) -> bool:
+    return matches(action, call.action, ignore_case=True) and matches_arn(resource, call.resource)
+
+
+def folded(resource: str) -> str:
+    """Return a resource for the log: all objects of a bucket and all streams of a log group are one resource."""
+    if resource.startswith("arn:aws:s3:::") and "/" in resource:
+        return resource.split("/", 1)[0] + _ALL_KEYS_OF_BUCKET
+    return resource.split(":log-stream:", 1)[0] + ":log-stream:*" if ":log-stream:" in resource else resource

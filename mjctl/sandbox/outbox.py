@@ -1,0 +1,77 @@
+"""Keeps the mails and text messages that players and operators of a sandbox would get."""
+
+from __future__ import annotations
+
+import json
+import threading
+from collections.abc import Sequence
+from dataclasses import asdict, dataclass
+from pathlib import Path
+
+from mjctl.files import append_private
+
+
+@dataclass(frozen=True)
+class SentMessage:
+    """Describes a mail or a text message.
+
+    Attributes:
+        id: The id of the message.
+        sent_at: The time, in seconds since 1970.
+        sender: The sender's address, or an empty text for a text message.
+        to: The addresses or phone numbers of all recipients.
+        subject: The subject, or an empty text for a text message.
+        text: The text, or the HTML of a mail without a text.
+        kind: The kind of the message, e.g. `CognitoVerificationMessage`, `SnsNotification`, `SMS`.
+    """
+
+    id: str
+    sent_at: float
+    sender: str
+    to: Sequence[str]
+    subject: str
+    text: str
+    kind: str
+
+
+class Outbox:
+    """Appends messages to a private file, each message once."""
+
+    def __init__(self, file: Path) -> None:
+        """Read the messages that the file has.
+
+        Args:
+            file: A file with one message in JSON on each line. It contains codes with which accounts can be taken over.
+        """
+        self._file = file
+        self._lock = threading.Lock()
+        self._known = {message.id for message in read_messages(file)}
+
+    def add(self, message: SentMessage) -> None:
+        """Write a message, unless the file has a message with the same id."""
+        with self._lock:
+            if message.id in self._known:
+                return
+            self._known.add(message.id)
+            with append_private(self._file) as stream:
+                stream.write(json.dumps(asdict(message)) + "\n")
+
+
+def read_messages(file: Path, to: str | None = None) -> list[SentMessage]:
+    """Return the messages of a file, the oldest first. An incomplete last line is left out.
+
+    Args:
+        file: The file of an outbox.
+        to: Return only messages to this address or phone number, in any case of the letters.
+    """
+    if not file.exists():
+        return []
+    messages = []
+    for line in file.read_text(encoding="utf-8").splitlines():
+        try:
+            message = SentMessage(**json.loads(line))
+        except (ValueError, TypeError):
+            continue
+        if to is None or to.casefold() in {address.casefold() for address in message.to}:
+            messages.append(message)
+    return messages

@@ -1,0 +1,275 @@
+"""Corrections of ministack's Cognito: random codes that expire, limits of attempts, and the quota of mail.
+
+AWS's documents:
+https://docs.aws.amazon.com/cognito/latest/developerguide/quotas.html
+https://docs.aws.amazon.com/cognito/latest/developerguide/signing-up-users-in-your-app.html
+https://docs.aws.amazon.com/cognito/latest/developerguide/managing-users-passwords.html
+https://docs.aws.amazon.com/cognito/latest/developerguide/cognito-user-pool-managing-errors.html
+"""
+
+from __future__ import annotations
+
+import json
+import secrets
+import time
+from collections.abc import Callable
+from datetime import UTC, datetime
+from typing import Any
+
+from ministack.core.responses import get_account_id
+from ministack.services import cognito
+
+from mjctl.sandbox.correction import Correction, wrap
+
+Handler = Callable[..., Any]
+
+_VERSION = "1.5.33"
+_HOUR, _DAY = 3600.0, 86_400.0
+# The period in which a code is valid, by the name under which ministack stores the code.
+CODE_SECONDS = {"_confirmation_code": _DAY, "_reset_code": _HOUR}
+# AWS allows between 5 and 20 requests and entries of a code within an hour, by the risk of the request. The stage
+# allows the smallest number.
+CODE_ATTEMPTS = 5
+# After 5 wrong passwords, Cognito locks the account for 1 s, and twice as long after each further one, up to 15 min.
+PASSWORD_ATTEMPTS = 5
+LONGEST_LOCK_SECONDS = 900.0
+# Mail that Cognito sends itself, without Amazon SES, in a day that begins at 09:00 UTC.
+DAILY_MAILS = 50
+_QUOTA_HOUR = 9
+
+_ATTEMPTS_EXCEEDED = "Attempt limit exceeded, please try after some time."
+_MAIL_EXCEEDED = (
+    "Exceeded daily email limit for the operation or the account. If a higher limit is required, please configure your "
+    "user pool to use your own Amazon SES configuration for sending email."
+)
+_NO_RECOVERY = "Cannot reset password for the user as there is no registered/verified email or phone_number"
+_SENDING = ("SignUp", "ResendConfirmationCode", "ForgotPassword", "AdminCreateUser", "AdminResetUserPassword")
+_PASSWORD_FLOWS = ("USER_PASSWORD_AUTH", "ADMIN_USER_PASSWORD_AUTH", "ADMIN_NO_SRP_AUTH")
+
+# The times of the mails of an account's user pools since the begin of the quota's day.
+_sent: dict[str, list[float]] = {}
+
+
+def quota_day(now: float) -> float:
+    """Return the begin of the day of the mail quota that contains `now`, both in seconds since 1970."""
+    begin = datetime.fromtimestamp(now, UTC).replace(hour=_QUOTA_HOUR, minute=0, second=0, microsecond=0).timestamp()
+    return begin if begin <= now else begin - _DAY
+
+
+def lock_seconds(failures: int) -> float:
+    """Return the time for which an account is locked after `failures` wrong passwords in a row."""
+    if failures < PASSWORD_ATTEMPTS:
+        return 0.0
+    return min(LONGEST_LOCK_SECONDS, 2.0 ** (failures - PASSWORD_ATTEMPTS))
+
+
+def expire(user: dict[str, Any], kind: str, now: float) -> None:
+    """Remove an expired code of a user, so that Cognito answers ExpiredCodeException.
+
+    Args:
+        user: ministack's record of the user.
+        kind: `_confirmation_code` or `_reset_code`.
+        now: The time, in seconds since 1970.
+    """
+    if now - user.get(f"{kind}_at", now) > CODE_SECONDS[kind]:
+        user.pop(kind, None)
+
+
+def attempt(user: dict[str, Any], kind: str, now: float) -> bool:
+    """Count an attempt to request or to enter a code. Returns False if the limit is exceeded."""
+    recent = [moment for moment in user.get(f"{kind}_attempts", []) if now - moment < _HOUR]
+    if len(recent) >= CODE_ATTEMPTS:
+        user[f"{kind}_attempts"] = recent
+        return False
+    user[f"{kind}_attempts"] = [*recent, now]
+    return True
+
+
+def _user(pool: dict[str, Any] | None, name: Any) -> dict[str, Any]:
+    user = cognito._resolve_user(pool, name)[0] if pool else None
+    return user or {}
+
+
+def _pool(data: dict[str, Any]) -> dict[str, Any] | None:
+    if data.get("UserPoolId"):
+        pool: dict[str, Any] | None = cognito._user_pools.get(data["UserPoolId"])
+        return pool
+    return cognito._pool_for_client(data.get("ClientId"))[0]  # type: ignore[no-any-return]
+
+
+def _attributes(user: dict[str, Any]) -> dict[str, Any]:
+    attributes: dict[str, Any] = cognito._attr_list_to_dict(user.get("Attributes", []))
+    return attributes
+
+
+def _verify_email(user: dict[str, Any], pool: dict[str, Any]) -> None:
+    attributes = _attributes(user)
+    if "email" in attributes and "email" in (pool.get("AutoVerifiedAttributes") or []):
+        user["Attributes"] = cognito._dict_to_attr_list({**attributes, "email_verified": "true"})
+
+
+def _random_codes() -> None:
+    def make_send(original: Handler) -> Handler:
+        def send(pool: Any, username: Any, attributes: Any, _code: str, attribute_name: str = "email") -> Any:
+            kind = "_reset_code" if attribute_name == "password" else "_confirmation_code"
+            code = f"{secrets.randbelow(10**6):06}"
+            user = _user(pool, username)
+            user.update({kind: code, f"{kind}_at": time.time()})
+            return original(pool, username, attributes, code, attribute_name=attribute_name)
+
+        return send
+
+    def make_sign_up(original: Handler) -> Handler:
+        def sign_up(data: dict[str, Any]) -> Any:
+            status, headers, body = original(data)
+            if status != 200:
+                return status, headers, body
+            user = _user(_pool(data), data.get("Username"))
+            if "_confirmation_code_at" not in user:
+                # No code was sent, because the account has no address.
+                user.pop("_confirmation_code", None)
+            answer = json.loads(body)
+            if "CodeDeliveryDetails" in answer:
+                details = answer["CodeDeliveryDetails"]
+                details["Destination"] = cognito._masked_destination(details["Destination"])
+            return status, headers, json.dumps(answer).encode()
+
+        return sign_up
+
+    wrap(cognito, "_send_verification_email", make_send)
+    wrap(cognito, "_sign_up", make_sign_up)
+
+
+def _code_limits() -> None:
+    def make_check(original: Handler) -> Handler:
+        def check(action: str, data: dict[str, Any]) -> Any:
+            kinds = {
+                "ConfirmForgotPassword": "_reset_code",
+                "ConfirmSignUp": "_confirmation_code",
+                "ForgotPassword": "_reset_code",
+                "ResendConfirmationCode": "_confirmation_code",
+            }
+            kind = kinds.get(action)
+            user = _user(_pool(data), data.get("Username")) if kind else {}
+            if kind and user:
+                if not attempt(user, kind, time.time()):
+                    return cognito.error_response_json("LimitExceededException", _ATTEMPTS_EXCEEDED, 400)
+                expire(user, kind, time.time())
+            return original(action, data)
+
+        return check
+
+    wrap(cognito, "_confirmation_code_error", make_check)
+
+
+def _recovery() -> None:
+    def make_confirm(original: Handler) -> Handler:
+        def confirm(data: dict[str, Any]) -> Any:
+            answer = original(data)
+            pool = _pool(data)
+            user = _user(pool, data.get("Username"))
+            if answer[0] == 200 and user and pool:
+                _verify_email(user, pool)
+            return answer
+
+        return confirm
+
+    def make_forgot(original: Handler) -> Handler:
+        def forgot(data: dict[str, Any]) -> Any:
+            pool = _pool(data)
+            user = _user(pool, data.get("Username"))
+            if not user or not pool:
+                return original(data)
+            reachable = str(_attributes(user).get("email_verified", "")).lower() == "true" and user.get("Enabled", True)
+            if reachable:
+                return original(data)
+            if cognito._hides_user_existence(pool, data.get("ClientId")):
+                return cognito._code_delivery_response(cognito._masked_destination(data.get("Username")))
+            return cognito.error_response_json("InvalidParameterException", _NO_RECOVERY, 400)
+
+        return forgot
+
+    def make_resend(original: Handler) -> Handler:
+        def resend(data: dict[str, Any]) -> Any:
+            if _user(_pool(data), data.get("Username")).get("UserStatus", "UNCONFIRMED") != "UNCONFIRMED":
+                return cognito.error_response_json("InvalidParameterException", "User is already confirmed.", 400)
+            return original(data)
+
+        return resend
+
+    wrap(cognito, "_confirm_sign_up", make_confirm)
+    wrap(cognito, "_confirm_forgot_password", make_confirm)
+    wrap(cognito, "_forgot_password", make_forgot)
+    wrap(cognito, "_resend_confirmation_code", make_resend)
+
+
+def _password_lock() -> None:
+    def make(original: Handler) -> Handler:
+        def run(handler: Handler, action: str, data: dict[str, Any]) -> Any:
+            if not action.endswith("InitiateAuth") or data.get("AuthFlow") not in _PASSWORD_FLOWS:
+                return original(handler, action, data)
+            user = _user(_pool(data), (data.get("AuthParameters") or {}).get("USERNAME"))
+            now = time.time()
+            if user and now < user.get("_locked_until", 0.0):
+                return cognito.error_response_json("NotAuthorizedException", "Password attempts exceeded", 400)
+            answer = original(handler, action, data)
+            if user and answer[0] == 200:
+                user["_wrong_passwords"] = 0
+            elif user and b"Incorrect username or password" in answer[2]:
+                user["_wrong_passwords"] = user.get("_wrong_passwords", 0) + 1
+                user["_locked_until"] = now + lock_seconds(user["_wrong_passwords"])
+            return answer
+
+        return run
+
+    wrap(cognito, "_run_idp_handler", make)
+
+
+def _uses_own_sender(pool: dict[str, Any] | None) -> bool:
+    return (
+        ((pool or {}).get("EmailConfiguration") or {}).get("EmailSendingAccount") or "COGNITO_DEFAULT"
+    ) == "DEVELOPER"
+
+
+def _mail_quota() -> None:
+    def make_deliver(original: Handler) -> Handler:
+        def deliver(pool: Any, *arguments: Any, **options: Any) -> Any:
+            if not _uses_own_sender(pool):
+                now = time.time()
+                recent = [moment for moment in _sent.get(get_account_id(), []) if moment >= quota_day(now)]
+                _sent[get_account_id()] = [*recent, now]
+            return original(pool, *arguments, **options)
+
+        return deliver
+
+    def make_run(original: Handler) -> Handler:
+        def run(handler: Handler, action: str, data: dict[str, Any]) -> Any:
+            sends = action in _SENDING and str(data.get("MessageAction", "")).upper() != "SUPPRESS"
+            begin = quota_day(time.time())
+            count = sum(moment >= begin for moment in _sent.get(get_account_id(), []))
+            if sends and count >= DAILY_MAILS and not _uses_own_sender(_pool(data)):
+                return cognito.error_response_json("LimitExceededException", _MAIL_EXCEEDED, 400)
+            return original(handler, action, data)
+
+        return run
+
+    wrap(cognito, "_deliver_cognito_email", make_deliver)
+    wrap(cognito, "_run_idp_handler", make_run)
+
+
+def _of(name: str, difference: str, apply: Callable[[], None]) -> Correction:
+    return Correction(name, "ministack", _VERSION, difference, apply)
+
+
+CORRECTIONS = (
+    _of("cognito-code-limits", "Cognito's codes never expire, and allow any number of attempts", _code_limits),
+    _of("cognito-mail-quota", "Cognito sends any number of mails without Amazon SES", _mail_quota),
+    _of("cognito-password-lock", "Cognito allows any number of wrong passwords", _password_lock),
+    _of("cognito-random-codes", "Cognito's codes are always 123456 and 654321", _random_codes),
+    _of(
+        "cognito-recovery",
+        "Cognito does not verify an address by a code, and resets passwords by addresses that were never verified",
+        _recovery,
+    ),
+)
+"""Corrections that need AUTH=true, with which ministack checks codes, so only the stage applies them."""

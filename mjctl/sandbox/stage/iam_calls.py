@@ -1,0 +1,348 @@
+"""Names the actions, resources and condition keys that IAM checks for a call on AWS, where ministack names others.
+
+The names: https://docs.aws.amazon.com/service-authorization/latest/reference/reference_policies_actions-resources-contextkeys.html
+"""
+
+from __future__ import annotations
+
+import json
+import re
+from collections.abc import Callable, Iterator, Mapping
+from dataclasses import dataclass, field
+from typing import Any, NamedTuple
+
+# Calls whose action of IAM has another name than the operation of the API.
+_ACTIONS = {
+    "kms:ReEncrypt": "kms:ReEncryptFrom",
+    "lambda:Invoke": "lambda:InvokeFunction",
+    "lambda:InvokeAsync": "lambda:InvokeFunction",
+    "lambda:InvokeWithResponseStream": "lambda:InvokeFunction",
+    "sns:PublishBatch": "sns:Publish",
+    "sqs:ChangeMessageVisibilityBatch": "sqs:ChangeMessageVisibility",
+    "sqs:DeleteMessageBatch": "sqs:DeleteMessage",
+    "sqs:SendMessageBatch": "sqs:SendMessage",
+    "cloudfront:CreateDistributionWithTags": "cloudfront:CreateDistribution",
+}
+# CloudFront's operations end with the version of the API in botocore's model, e.g. `GetDistribution2020_05_31`.
+_VERSION = re.compile(r"\d{4}_\d{2}_\d{2}$")
+
+# Actions for which IAM knows no resource, so only a statement with the resource `*` allows them.
+_WITHOUT_RESOURCE = re.compile(
+    r"ec2:Describe.*|elasticloadbalancing:Describe.*|ecs:(DeregisterTaskDefinition|DescribeTaskDefinition|List(Clusters"
+    r"|Services|TaskDefinitions|TaskDefinitionFamilies))|kms:(CreateKey|ListKeys|ListAliases|GenerateRandom)"
+)
+
+# The role parameters of actions, and the service that gets the role:
+# https://docs.aws.amazon.com/IAM/latest/UserGuide/id_roles_use_passrole.html
+_PASSED_ROLES: Mapping[str, tuple[tuple[str, ...], str]] = {
+    "backup:CreateBackupSelection": (("BackupSelection.IamRoleArn",), "backup.amazonaws.com"),
+    "backup:StartBackupJob": (("IamRoleArn",), "backup.amazonaws.com"),
+    "backup:StartRestoreJob": (("IamRoleArn",), "backup.amazonaws.com"),
+    "cognito-idp:CreateUserPool": (("SmsConfiguration.SnsCallerArn",), "cognito-idp.amazonaws.com"),
+    "cognito-idp:UpdateUserPool": (("SmsConfiguration.SnsCallerArn",), "cognito-idp.amazonaws.com"),
+    "ec2:CreateFlowLogs": (("DeliverLogsPermissionArn",), "vpc-flow-logs.amazonaws.com"),
+    "ecs:RegisterTaskDefinition": (("taskRoleArn", "executionRoleArn"), "ecs-tasks.amazonaws.com"),
+    "ecs:RunTask": (("overrides.taskRoleArn", "overrides.executionRoleArn"), "ecs-tasks.amazonaws.com"),
+    "lambda:CreateFunction": (("Role",), "lambda.amazonaws.com"),
+    "lambda:UpdateFunctionConfiguration": (("Role",), "lambda.amazonaws.com"),
+    "rds:CreateDBInstance": (("MonitoringRoleArn",), "monitoring.rds.amazonaws.com"),
+    "rds:ModifyDBInstance": (("MonitoringRoleArn",), "monitoring.rds.amazonaws.com"),
+    "scheduler:CreateSchedule": (("Target.RoleArn",), "scheduler.amazonaws.com"),
+    "scheduler:UpdateSchedule": (("Target.RoleArn",), "scheduler.amazonaws.com"),
+}
+
+# The use of a customer's key that an action on an encrypted resource needs, with the caller's permissions:
+# https://docs.aws.amazon.com/AWSSimpleQueueService/latest/SQSDeveloperGuide/sqs-key-management.html
+# https://docs.aws.amazon.com/sns/latest/dg/sns-key-management.html
+# https://docs.aws.amazon.com/secretsmanager/latest/userguide/security-encryption.html
+# https://docs.aws.amazon.com/amazondynamodb/latest/developerguide/encryption.usagenotes.html
+# https://docs.aws.amazon.com/AmazonS3/latest/userguide/UsingKMSEncryption.html
+_WRITE = ("kms:GenerateDataKey", "kms:Decrypt")
+_READ = ("kms:Decrypt",)
+_KEY_USES: Mapping[str, tuple[str, ...]] = {
+    "dynamodb:BatchGetItem": _READ,
+    "dynamodb:BatchWriteItem": _READ,
+    "dynamodb:ConditionCheckItem": _READ,
+    "dynamodb:DeleteItem": _READ,
+    "dynamodb:GetItem": _READ,
+    "dynamodb:PutItem": _READ,
+    "dynamodb:Query": _READ,
+    "dynamodb:Scan": _READ,
+    "dynamodb:UpdateItem": _READ,
+    "s3:GetObject": _READ,
+    "s3:PutObject": ("kms:GenerateDataKey",),
+    "secretsmanager:GetSecretValue": _READ,
+    "secretsmanager:PutSecretValue": _WRITE,
+    "secretsmanager:UpdateSecret": _WRITE,
+    "sns:Publish": _WRITE,
+    "sqs:ReceiveMessage": _READ,
+    "sqs:SendMessage": _WRITE,
+}
+
+
+@dataclass(frozen=True)
+class SignedCall:
+    """Describes a call as the SDK sent it.
+
+    Attributes:
+        service: The service by ministack's name.
+        path: The path of the address.
+        parameters: The parameters of the body, or of the form.
+        region: The region of the call.
+        account: The account of the resource.
+    """
+
+    service: str
+    path: str = "/"
+    parameters: Mapping[str, Any] = field(default_factory=dict)
+    region: str = ""
+    account: str = ""
+
+    def text(self, *names: str) -> str:
+        """Return the first parameter of `names` that has a text. A dot separates the names of nested parameters."""
+        for name in names:
+            value: Any = self.parameters
+            for part in name.split("."):
+                value = value.get(part) if isinstance(value, Mapping) else None
+            if isinstance(value, list):
+                value = value[0] if value else ""
+            if isinstance(value, str) and value:
+                return value
+        return ""
+
+    def after(self, folder: str) -> str:
+        """Return the part of the path after `folder`, or an empty text."""
+        parts = self.path.strip("/").split("/")
+        return parts[parts.index(folder) + 1] if folder in parts[:-1] else ""
+
+    def arn(self, service: str, resource: str, *, region: str | None = None) -> str:
+        """Return the ARN of a resource in the call's region and account."""
+        return f"arn:aws:{service}:{self.region if region is None else region}:{self.account}:{resource}"
+
+
+class FurtherCheck(NamedTuple):
+    """Names a further action that a call needs, e.g. the use of a key."""
+
+    action: str
+    resource: str
+    keys: Mapping[str, Any]
+
+
+def parameters_of(body: bytes, form: Mapping[str, Any]) -> dict[str, Any]:
+    """Return the parameters of a request, from its JSON body or from the form of the Query protocol."""
+    try:
+        content = json.loads(body) if body[:1] == b"{" else {}
+    except ValueError:
+        content = {}
+    return {**form, **content} if isinstance(content, dict) else dict(form)
+
+
+def iam_action(operation: str) -> str:
+    """Return the action of IAM for `<prefix>:<operation of the API>`."""
+    plain = _VERSION.sub("", operation)
+    return _ACTIONS.get(plain, plain)
+
+
+def iam_resource(action: str, call: SignedCall, known: str, key_arn: Callable[[str], str]) -> str:
+    """Return the ARN of the resource that IAM checks.
+
+    Args:
+        action: The action of IAM.
+        call: The call.
+        known: The ARN that ministack has determined.
+        key_arn: Returns the ARN of the KMS key with an alias, an id or an ARN.
+    """
+    if _WITHOUT_RESOURCE.fullmatch(action):
+        return "*"
+    prefix = action.partition(":")[0]
+    resolver = _RESOLVERS.get(prefix)
+    if prefix == "kms":
+        reference = call.text("KeyId", "TargetKeyId") if action != "kms:CreateAlias" else call.text("TargetKeyId")
+        return key_arn(reference) if reference else known
+    return (resolver(action, call) if resolver else "") or known
+
+
+_ECS_KINDS = {
+    "task": ("DescribeTasks", "ExecuteCommand", "GetTaskProtection", "StopTask", "UpdateTaskProtection"),
+    "service": ("CreateService", "DeleteService", "DescribeServices", "UpdateService"),
+    # IAM checks a list of tasks on all container instances of the cluster.
+    "container-instance": ("ListTasks",),
+}
+
+
+def _ecs(action: str, call: SignedCall) -> str:
+    operation = action.partition(":")[2]
+    if operation in ("RunTask", "StartTask", "RegisterTaskDefinition", "DeleteTaskDefinitions"):
+        definition = call.text("taskDefinition", "taskDefinitions", "family")
+        if definition.startswith("arn:"):
+            return definition
+        # The revision is unknown before the registration.
+        return call.arn("ecs", f"task-definition/{definition if ':' in definition else definition + ':*'}")
+    cluster = (call.text("cluster") or "default").rsplit("/", 1)[-1]
+    names = {"task": ("task", "tasks"), "service": ("serviceName", "service", "services"), "container-instance": ()}
+    for kind, operations in _ECS_KINDS.items():
+        if operation in operations:
+            name = call.text(*names[kind]).rsplit("/", 1)[-1] or "*"
+            return call.arn("ecs", f"{kind}/{cluster}/{name}")
+    return call.text("resourceArn")
+
+
+def _elasticache(_action: str, call: SignedCall) -> str:
+    kinds = {
+        "ReplicationGroupId": "replicationgroup",
+        "CacheClusterId": "cluster",
+        "UserGroupId": "usergroup",
+        "UserId": "user",
+        "SnapshotName": "snapshot",
+        "CacheParameterGroupName": "parametergroup",
+        "CacheSubnetGroupName": "subnetgroup",
+    }
+    for parameter, kind in kinds.items():
+        if name := call.text(parameter):
+            return call.arn("elasticache", f"{kind}:{name}")
+    return call.text("ResourceName")
+
+
+def _rds(action: str, call: SignedCall) -> str:
+    if "GlobalCluster" in action:
+        name = call.text("GlobalClusterIdentifier")
+        return call.arn("rds", f"global-cluster:{name}", region="") if name else ""
+    kinds = {
+        "DBClusterSnapshotIdentifier": "cluster-snapshot",
+        "DBSnapshotIdentifier": "snapshot",
+        "DBInstanceIdentifier": "db",
+        "DBClusterIdentifier": "cluster",
+        "DBSubnetGroupName": "subgrp",
+        "DBClusterParameterGroupName": "cluster-pg",
+        "DBParameterGroupName": "pg",
+    }
+    for parameter, kind in kinds.items():
+        if name := call.text(parameter):
+            return call.arn("rds", f"{kind}:{name}")
+    return call.text("ResourceName")
+
+
+def _logs(action: str, call: SignedCall) -> str:
+    group = call.text("logGroupName", "logGroupIdentifier")
+    if not group or action.endswith(("TagResource", "ListTagsForResource", "UntagResource")):
+        return ""
+    group = group.partition(":log-group:")[2] or group
+    stream = call.text("logStreamName")
+    # The ARN of a log group ends with `:*`, apart from tagging:
+    # https://docs.aws.amazon.com/AmazonCloudWatch/latest/logs/iam-access-control-overview-cwl.html
+    is_of_stream = stream and not action.endswith("CreateLogStream")
+    return call.arn("logs", f"log-group:{group}:{'log-stream:' + stream if is_of_stream else '*'}")
+
+
+def _iam(action: str, call: SignedCall) -> str:
+    if provider := call.text("OpenIDConnectProviderArn"):
+        return provider
+    if action == "iam:CreateOpenIDConnectProvider":
+        host = call.text("Url").partition("://")[2].rstrip("/")
+        return call.arn("iam", f"oidc-provider/{host}", region="")
+    path = call.text("Path") or "/"
+    if action == "iam:CreateServiceLinkedRole":
+        return call.arn("iam", f"role/aws-service-role/{call.text('AWSServiceName')}/*", region="")
+    if action == "iam:CreatePolicy":
+        return call.arn("iam", f"policy{path}{call.text('PolicyName')}", region="")
+    if action == "iam:CreateRole":
+        return call.arn("iam", f"role{path}{call.text('RoleName')}", region="")
+    return ""
+
+
+def _route53(_action: str, call: SignedCall) -> str:
+    check = call.after("healthcheck")
+    return f"arn:aws:route53:::healthcheck/{check}" if check else ""
+
+
+def _backup(_action: str, call: SignedCall) -> str:
+    vault = call.text("BackupVaultName") or call.after("backup-vaults")
+    plan = call.after("plans")
+    if vault:
+        return call.arn("backup", f"backup-vault:{vault}")
+    return call.arn("backup", f"backup-plan:{plan}") if plan else ""
+
+
+def _sns(_action: str, call: SignedCall) -> str:
+    return call.text("SubscriptionArn").rpartition(":")[0] or call.text("ResourceArn")
+
+
+def _dynamodb(_action: str, call: SignedCall) -> str:
+    return call.text("BackupArn", "ResourceArn", "TableArn") if not call.text("TableName") else ""
+
+
+_RESOLVERS: Mapping[str, Callable[[str, SignedCall], str]] = {
+    "backup": _backup,
+    "dynamodb": _dynamodb,
+    "ecs": _ecs,
+    "elasticache": _elasticache,
+    "iam": _iam,
+    "logs": _logs,
+    "rds": _rds,
+    "route53": _route53,
+    "sns": _sns,
+}
+
+
+def condition_keys(action: str, call: SignedCall) -> dict[str, Any]:
+    """Return the condition keys of a call that ministack does not know."""
+    prefix = action.partition(":")[0]
+    keys: dict[str, Any] = {}
+    if prefix == "ecs" and (cluster := call.text("cluster")):
+        name = cluster if cluster.startswith("arn:") else call.arn("ecs", f"cluster/{cluster}")
+        keys["ecs:cluster"] = name
+    if prefix == "kms":
+        keys["kms:CallerAccount"] = call.account
+        context = call.parameters.get("EncryptionContext")
+        if isinstance(context, dict):
+            keys |= {f"kms:EncryptionContext:{name}": value for name, value in context.items()}
+            keys["kms:EncryptionContextKeys"] = list(context)
+        if (alias := call.text("KeyId")).startswith("alias/"):
+            keys["kms:RequestAlias"] = alias
+    if action == "iam:CreateServiceLinkedRole":
+        keys["iam:AWSServiceName"] = call.text("AWSServiceName")
+    if action in ("iam:AttachRolePolicy", "iam:DetachRolePolicy"):
+        keys["iam:PolicyARN"] = call.text("PolicyArn")
+    return keys
+
+
+def further_checks(
+    action: str, resource: str, call: SignedCall, key_of: Callable[[str], str]
+) -> Iterator[FurtherCheck]:
+    """Yield the further actions that the caller of an allowed call needs.
+
+    Args:
+        action: The action of IAM.
+        resource: The ARN of the resource.
+        call: The call.
+        key_of: Returns the ARN of the customer's key that encrypts a resource, or an empty text.
+    """
+    names, service = _PASSED_ROLES.get(action, ((), ""))
+    for name in names:
+        if role := call.text(name):
+            arn = role if role.startswith("arn:") else call.arn("iam", f"role/{role}", region="")
+            yield FurtherCheck("iam:PassRole", arn, {"iam:PassedToService": service})
+    uses = _KEY_USES.get(action, ())
+    if not uses or not (key := key_of(resource)):
+        return
+    keys = key_keys(action, resource, key)
+    for use in uses:
+        yield FurtherCheck(use, key, keys)
+
+
+def key_keys(action: str, resource: str, key: str) -> dict[str, Any]:
+    """Return the condition keys of the use of a key by a service for its caller."""
+    prefix = action.partition(":")[0]
+    region, account = key.split(":")[3:5]
+    contexts = {
+        "dynamodb": {"aws:dynamodb:tableName": resource.partition(":table/")[2].split("/")[0]},
+        "s3": {"aws:s3:arn": resource},
+        "secretsmanager": {"SecretARN": resource},
+        "sns": {"aws:sns:topicArn": resource},
+        "sqs": {"aws:sqs:arn": resource},
+    }
+    return {
+        "kms:ViaService": f"{prefix}.{region}.amazonaws.com",
+        "kms:CallerAccount": account,
+        **{f"kms:EncryptionContext:{name}": value for name, value in contexts.get(prefix, {}).items()},
+    }

@@ -1,0 +1,75 @@
+"""Collects the mails and text messages that AWS would send: of Cognito, SES and SNS."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Callable
+from typing import Any
+
+from mjctl.sandbox.correction import wrap
+from mjctl.sandbox.outbox import Outbox, SentMessage
+from mjctl.sandbox.stage.context import StageContext
+from mjctl.sandbox.stage.layout import mail_file
+
+
+class Mail:
+    """Writes each mail and text message to the outbox of the stage."""
+
+    def __init__(self, context: StageContext) -> None:
+        self._outbox = Outbox(mail_file(context.folder))
+
+    def install(self) -> None:
+        """Collect the mails that ministack sends for Cognito and SNS at once, and all others at the next look."""
+        from ministack.services import ses
+
+        def make(original: Callable[..., Any]) -> Callable[..., Any]:
+            def send(*arguments: Any, **options: Any) -> Any:
+                identifier = original(*arguments, **options)
+                self._collect(ses._sent_emails_list()[-1:])
+                return identifier
+
+            return send
+
+        wrap(ses, "_record_send", make)
+
+    def look(self) -> None:
+        """Collect the mails and text messages since the last look."""
+        from ministack.services import ses, sns
+
+        for records in list(ses._sent_emails._data.values()):
+            self._collect(records)
+        for key, records in list(sns._sms_messages._data.items()):
+            for record in list(records):
+                self._outbox.add(
+                    SentMessage(
+                        id=record["MessageId"],
+                        sent_at=time.time(),
+                        sender="",
+                        to=(record.get("PhoneNumber") or str(key[-1]),),
+                        subject="",
+                        text=record["Message"],
+                        kind="SMS",
+                    )
+                )
+
+    def close(self) -> None:
+        """Collect the last messages."""
+        self.look()
+
+    def _collect(self, records: list[dict[str, Any]]) -> None:
+        for record in list(records):
+            self._outbox.add(
+                SentMessage(
+                    id=record["MessageId"],
+                    sent_at=record["Timestamp"],
+                    sender=record["Source"] or "",
+                    to=(*record.get("To", []), *record.get("CC", []), *record.get("BCC", [])),
+                    subject=record.get("RenderedSubject") or record.get("Subject") or "",
+                    text=record.get("RenderedBodyText")
+                    or record.get("BodyText")
+                    or record.get("RenderedBodyHtml")
+                    or record.get("BodyHtml")
+                    or "",
+                    kind=record["Type"],
+                )
+            )
