@@ -213,8 +213,8 @@ class ApplicablePolicies:
         session: The session policies, or None for a session without session policies.
         resource: The policy of the resource, e.g. of a queue, a key or the trust policy of a role; None without one.
         owner: The account of the resource, or an empty text for the caller's account.
-        resource_decides: True if the resource's policy must allow every call also in the owner's account, as the
-            policy of a KMS key and the trust policy of a role must.
+        resource_decides: True if the resource's policy must allow every call, also in the owner's account. The policy
+            of a KMS key and the trust policy of a role must.
         granted: True if a grant of a KMS key allows the call.
     """
 

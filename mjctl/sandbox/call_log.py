@@ -117,13 +117,13 @@ def role_uses(policies: Mapping[str, Sequence[Policy]], calls: Iterable[Recorded
                 for resource in statement.resources or ("*",)
             }
         )
-        made = [call for call in listed if call.caller == role]
+        own_calls = [call for call in listed if call.caller == role]
         unused = tuple(
             (action, resource)
             for action, resource in pairs
-            if not any(call.allowed and _covers(action, resource, call) for call in made)
+            if not any(call.allowed and _covers(action, resource, call) for call in own_calls)
         )
-        uses.append(RoleUse(role, len(pairs), unused, tuple(call for call in made if not call.allowed)))
+        uses.append(RoleUse(role, len(pairs), unused, tuple(call for call in own_calls if not call.allowed)))
     return uses
 
 

@@ -62,7 +62,7 @@ def read_messages(file: Path, to: str | None = None) -> list[SentMessage]:
 
     Args:
         file: The file of an outbox.
-        to: Return only messages to this address or phone number, in any case of the letters.
+        to: Return only messages to this address or phone number, in upper or lower case.
     """
     if not file.exists():
         return []

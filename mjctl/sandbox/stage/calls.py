@@ -16,7 +16,7 @@ from mjctl.sandbox.stage.layout import calls_file
 class Calls:
     """Records each pair of an action and a resource that a caller used, once, with the decision.
 
-    Calls of the account's root user, who deploys, and calls without a signature are left out.
+    Calls of the account's root user and calls without a signature are left out. The root user deploys.
     """
 
     def __init__(self, context: StageContext) -> None:

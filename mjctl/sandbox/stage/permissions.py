@@ -1,8 +1,7 @@
 """Lets IAM decide on every signed call of the stage by the evaluator of mjctl.models.iam_policy.
 
-ministack resolves credentials, checks signatures and finds the policies. This part replaces ministack's decision, and
-adds the checks that ministack leaves out: the names of actions and resources, PassRole, and the use of KMS keys by
-services for their callers.
+ministack resolves credentials, checks signatures and finds the policies. This module replaces ministack's decision and
+its names of actions and resources. It adds checks for PassRole and for the use of KMS keys by services.
 """
 
 from __future__ import annotations
@@ -237,12 +236,12 @@ def _names() -> None:
 
     def make_action(original: Handler) -> Handler:
         def action(service: str, method: str, path: str, headers: Any, body: bytes, query: Any) -> str | None:
-            found = original(service, method, path, headers, body, query)
+            name = original(service, method, path, headers, body, query)
             if service == "lambda":
                 # ministack checks nothing for an event source mapping, and the wrong action for a concurrency.
                 operation = iam_actions._match_rest_action(service, method, path, query)
-                found = f"lambda:{operation}" if operation else found
-            return iam_action(found) if found else None
+                name = f"lambda:{operation}" if operation else name
+            return iam_action(name) if name else None
 
         return action
 

@@ -7,8 +7,6 @@ the test fails.
 
 from __future__ import annotations
 
-import importlib.metadata
-import json
 from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
@@ -17,6 +15,7 @@ import pytest
 from botocore.exceptions import ClientError
 
 from mjctl.sandbox.emulators import Emulators
+from tests.integration.mjctl.sandbox.released import corrections_of
 
 pytestmark = [pytest.mark.infra, pytest.mark.timeout(180)]
 
@@ -329,18 +328,4 @@ def test_a_correction_is_needed_and_works(name: str, emulators: tuple[bool, Emul
 
 
 def test_every_correction_has_a_probe_and_the_installed_release() -> None:
-    # The corrections are imported in a child process, because the emulators read their settings during the import.
-    import subprocess
-    import sys
-
-    code = (
-        "import json; from mjctl.sandbox import ministack_corrections as a, moto_corrections as b;"
-        "print('\\n' + json.dumps([[c.name, c.emulator, c.version] for c in (*a.CORRECTIONS, *b.CORRECTIONS)]))"
-    )
-    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
-    corrections = json.loads(done.stdout.splitlines()[-1])
-    assert {name for name, _, _ in corrections} == set(PROBES)
-    for name, emulator, version in corrections:
-        assert version == importlib.metadata.version(emulator), (
-            f"{name}: check whether the new release of {emulator} needs this correction"
-        )
+    assert corrections_of("mjctl.sandbox.ministack_corrections", "mjctl.sandbox.moto_corrections") == set(PROBES)

@@ -18,6 +18,7 @@ from botocore.exceptions import ClientError
 
 from mjctl.sandbox.emulators import Emulators
 from mjctl.sandbox.outbox import read_messages
+from tests.integration.mjctl.sandbox.released import corrections_of
 
 pytestmark = [pytest.mark.infra, pytest.mark.timeout(120)]
 
@@ -235,4 +236,4 @@ def test_an_account_is_locked_longer_after_each_wrong_password() -> None:
 
 
 def test_every_correction_has_a_probe() -> None:
-    assert set(in_process("print(json.dumps([c.name for c in rules.CORRECTIONS]))")) == set(PROBES)
+    assert corrections_of("mjctl.sandbox.stage.cognito_rules") == set(PROBES)

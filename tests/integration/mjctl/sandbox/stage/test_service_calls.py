@@ -5,13 +5,9 @@ A probe returns True if the stage behaves as AWS does. The probe must return Fal
 
 from __future__ import annotations
 
+import http.client
 import io
-import json
-import subprocess
-import sys
 import time
-import urllib.error
-import urllib.request
 import zipfile
 from collections.abc import Callable, Iterator
 from typing import Any
@@ -20,6 +16,7 @@ import pytest
 from botocore.exceptions import ClientError
 
 from mjctl.sandbox.call_log import read_calls
+from tests.integration.mjctl.sandbox.released import corrections_of
 from tests.integration.mjctl.sandbox.stage.unguarded import ACCOUNT, REGION, UnguardedStage, allow, document
 
 pytestmark = [pytest.mark.infra, pytest.mark.timeout(120)]
@@ -80,12 +77,9 @@ def _gateway(stage: UnguardedStage) -> bool:
     gateway.create_stage(ApiId=api, StageName="$default", AutoDeploy=True)
 
     def status() -> int:
-        request = urllib.request.Request(f"{stage.url('ministack')}/_aws/execute-api/{api}/$default/x")
-        try:
-            with urllib.request.urlopen(request, timeout=20) as response:
-                return int(response.status)
-        except urllib.error.HTTPError as error:
-            return error.code
+        connection = http.client.HTTPConnection(stage.url("ministack").partition("//")[2], timeout=20)
+        connection.request("GET", f"/_aws/execute-api/{api}/$default/x")
+        return connection.getresponse().status
 
     before = status()
     permission = {"Action": "lambda:InvokeFunction", "Principal": "apigateway.amazonaws.com", "StatementId": "Api"}
@@ -213,9 +207,4 @@ def test_the_calls_of_services_are_recorded(stage: tuple[bool, UnguardedStage]) 
 
 
 def test_every_correction_has_a_probe() -> None:
-    code = (
-        "import json; from mjctl.sandbox.stage.service_calls import CORRECTIONS;"
-        "print('\\n' + json.dumps([c.name for c in CORRECTIONS]))"
-    )
-    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
-    assert set(json.loads(done.stdout.splitlines()[-1])) == set(PROBES)
+    assert corrections_of("mjctl.sandbox.stage.service_calls") == set(PROBES)

@@ -1,6 +1,6 @@
-"""A stage whose gateway admits every access key, so that tests can call AWS as a role without the entrances of the stage.
+"""Runs a stage whose gateway admits every access key, so that tests can call AWS as a role.
 
-The gateway of a real stage admits the operator's access key only.
+The gateway of a real stage admits the operator's access key only. Roles use the entrances of the stage.
 """
 
 from __future__ import annotations
