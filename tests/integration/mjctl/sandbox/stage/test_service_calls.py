@@ -10,6 +10,7 @@ import io
 import time
 import zipfile
 from collections.abc import Callable, Iterator
+from contextlib import closing
 from typing import Any
 
 import pytest
@@ -77,9 +78,10 @@ def _gateway(stage: UnguardedStage) -> bool:
     gateway.create_stage(ApiId=api, StageName="$default", AutoDeploy=True)
 
     def status() -> int:
-        connection = http.client.HTTPConnection(stage.url("ministack").partition("//")[2], timeout=20)
-        connection.request("GET", f"/_aws/execute-api/{api}/$default/x")
-        return connection.getresponse().status
+        address = stage.url("ministack").partition("//")[2]
+        with closing(http.client.HTTPConnection(address, timeout=20)) as connection:
+            connection.request("GET", f"/_aws/execute-api/{api}/$default/x")
+            return connection.getresponse().status
 
     before = status()
     permission = {"Action": "lambda:InvokeFunction", "Principal": "apigateway.amazonaws.com", "StatementId": "Api"}
