@@ -34,7 +34,7 @@ class SentMessage:
     kind: str
 
 
-class Outbox:
+class MessageLog:
     """Appends messages to a private file, each message once."""
 
     def __init__(self, file: Path) -> None:

@@ -7,7 +7,7 @@ from collections.abc import Callable
 from typing import Any
 
 from mjctl.sandbox.correction import wrap
-from mjctl.sandbox.outbox import Outbox, SentMessage
+from mjctl.sandbox.outbox import MessageLog, SentMessage
 from mjctl.sandbox.stage.context import StageContext
 from mjctl.sandbox.stage.layout import mail_file
 
@@ -16,7 +16,7 @@ class Mail:
     """Writes each mail and text message to the outbox of the stage."""
 
     def __init__(self, context: StageContext) -> None:
-        self._outbox = Outbox(mail_file(context.folder))
+        self._outbox = MessageLog(mail_file(context.folder))
 
     def install(self) -> None:
         """Collect the mails that ministack sends for Cognito and SNS at once, and all others at the next look."""

@@ -5,7 +5,7 @@ from __future__ import annotations
 import stat
 from pathlib import Path
 
-from mjctl.sandbox.outbox import Outbox, SentMessage, read_messages
+from mjctl.sandbox.outbox import MessageLog, SentMessage, read_messages
 
 
 def message(number: int, *to: str) -> SentMessage:
@@ -16,7 +16,7 @@ def test_a_message_is_written_once_also_after_a_restart(tmp_path: Path) -> None:
     file = tmp_path / "mail.jsonl"
     messages = [message(1, "a@example.com"), message(2, "b@example.com", "A@example.com")]
     for _ in range(2):
-        outbox = Outbox(file)
+        outbox = MessageLog(file)
         for sent in messages:
             outbox.add(sent)
     assert read_messages(file) == messages
@@ -25,7 +25,7 @@ def test_a_message_is_written_once_also_after_a_restart(tmp_path: Path) -> None:
 
 def test_messages_to_one_address_are_found_in_any_case(tmp_path: Path) -> None:
     file = tmp_path / "mail.jsonl"
-    outbox = Outbox(file)
+    outbox = MessageLog(file)
     for sent in (
         message(1, "a@example.com"),
         message(2, "b@example.com", "A@example.com"),
