@@ -9,8 +9,8 @@ from dataclasses import asdict, dataclass
 from pathlib import Path
 
 from mjctl.files import append_private
-from mjctl.models.iam_conditions import matches, matches_arn
-from mjctl.models.iam_policy import Policy
+from mjctl.sandbox.policies import Policy
+from mjctl.sandbox.policy_conditions import matches, matches_arn
 
 _LARGEST = 50_000
 _ALL_KEYS_OF_BUCKET = "/*"

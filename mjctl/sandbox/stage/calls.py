@@ -6,9 +6,9 @@ import time
 from collections.abc import Callable
 from typing import Any
 
-from mjctl.models.iam_policy import Caller, CallerKind
 from mjctl.sandbox.call_log import CallLog, RecordedCall, folded
 from mjctl.sandbox.correction import wrap
+from mjctl.sandbox.policies import Caller, CallerKind
 from mjctl.sandbox.stage.context import StageContext
 from mjctl.sandbox.stage.layout import calls_file
 

@@ -9,8 +9,8 @@ from typing import Any
 from ministack.core import iam_evaluator
 from ministack.services import dynamodb, iam, kms, s3, secretsmanager, sns, sqs
 
-from mjctl.models.iam_conditions import PolicyError
-from mjctl.models.iam_policy import Call, Caller, CallerKind, Policy, Statement
+from mjctl.sandbox.policies import Call, Caller, CallerKind, Policy, Statement
+from mjctl.sandbox.policy_conditions import PolicyError
 
 _KEY_IN_XML = re.compile(r"<KMSMasterKeyID>([^<]+)</KMSMasterKeyID>")
 

@@ -1,4 +1,4 @@
-"""Lets IAM decide on every signed call of the stage by the evaluator of mjctl.models.iam_policy.
+"""Lets IAM decide on every signed call of the stage by the evaluator of mjctl.sandbox.policies.
 
 ministack resolves credentials, checks signatures and finds the policies. This module replaces ministack's decision and
 its names of actions and resources. It adds checks for PassRole and for the use of KMS keys by services.
@@ -15,7 +15,8 @@ from ministack.core import iam_actions, iam_evaluator
 from ministack.core.responses import get_account_id
 from ministack.services import iam
 
-from mjctl.models.iam_policy import (
+from mjctl.sandbox.correction import Correction, wrap
+from mjctl.sandbox.policies import (
     AccessDecision,
     ApplicablePolicies,
     Call,
@@ -24,7 +25,6 @@ from mjctl.models.iam_policy import (
     Policy,
     decide,
 )
-from mjctl.sandbox.correction import Correction, wrap
 from mjctl.sandbox.stage.iam_calls import (
     SignedCall,
     condition_keys,

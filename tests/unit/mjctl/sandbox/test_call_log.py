@@ -6,8 +6,8 @@ from pathlib import Path
 
 import pytest
 
-from mjctl.models.iam_policy import Policy
 from mjctl.sandbox.call_log import CallLog, RecordedCall, folded, read_calls, role_uses
+from mjctl.sandbox.policies import Policy
 
 ROLE = "arn:aws:iam::123456789012:role/game"
 QUEUE = "arn:aws:sqs:us-east-1:123456789012:events"

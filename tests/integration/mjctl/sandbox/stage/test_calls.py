@@ -8,8 +8,8 @@ from collections.abc import Iterator
 import pytest
 from botocore.exceptions import ClientError
 
-from mjctl.models.iam_policy import Policy
 from mjctl.sandbox.call_log import read_calls, role_uses
+from mjctl.sandbox.policies import Policy
 from mjctl.sandbox.stage.layout import calls_file
 from tests.integration.mjctl.sandbox.stage.unguarded import ACCOUNT, REGION, UnguardedStage, allow, document
 

@@ -6,7 +6,7 @@ from typing import Any
 
 import pytest
 
-from mjctl.models.iam_conditions import PolicyError, conditions_met, matches, matches_arn
+from mjctl.sandbox.policy_conditions import PolicyError, conditions_met, matches, matches_arn
 
 # The page https://docs.aws.amazon.com/IAM/latest/UserGuide/reference_policies_elements_condition_operators.html
 OPERATORS = "condition_operators"

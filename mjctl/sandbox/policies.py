@@ -15,7 +15,7 @@ from datetime import UTC, datetime
 from enum import IntEnum, StrEnum
 from typing import Any
 
-from mjctl.models.iam_conditions import (
+from mjctl.sandbox.policy_conditions import (
     Keys,
     PolicyError,
     UnresolvedVariableError,

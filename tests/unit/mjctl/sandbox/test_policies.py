@@ -6,8 +6,8 @@ from typing import Any
 
 import pytest
 
-from mjctl.models.iam_conditions import PolicyError
-from mjctl.models.iam_policy import ApplicablePolicies, Call, Caller, CallerKind, Policy, decide
+from mjctl.sandbox.policies import ApplicablePolicies, Call, Caller, CallerKind, Policy, decide
+from mjctl.sandbox.policy_conditions import PolicyError
 
 ACCOUNT, OTHER = "123456789012", "210987654321"
 QUEUE = f"arn:aws:sqs:us-east-1:{ACCOUNT}:events"
