@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import time
+from datetime import UTC, datetime
 from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
@@ -186,6 +187,76 @@ def logs(
         time.sleep(_FOLLOW_SECONDS)
         for name, file in logs_by_name.items():
             positions[name] = _print_lines(session, name, file, positions[name], None, emulator)
+
+
+@app.command()
+def mail(
+    env: EnvOption = "sandbox",
+    to: Annotated[
+        str | None,
+        typer.Option("--to", metavar="ADDRESS", help="Show only messages to this e-mail address or phone number."),
+    ] = None,
+    output: OutputOption = OutputFormat.TEXT,
+) -> None:
+    """Show the mail that players and operators would get.
+
+    The list also has text messages, and the newest message is last. The messages contain the codes that confirm a
+    player's account. The emulated AWS sends no real message.
+
+    Example: mjctl sandbox mail --to player@example.com
+    """
+    from mjctl.cli.output.tables import Column, DataTable, human_age
+    from mjctl.sandbox.daemon import stage_folder
+    from mjctl.sandbox.outbox import read_messages
+    from mjctl.sandbox.stage.layout import mail_file
+
+    session, _, folder = _open(env, output)
+    messages = read_messages(mail_file(stage_folder(folder)), to)
+    table = DataTable(Column("SENT", 1), Column("TO"), Column("SUBJECT", 2), Column("TEXT", folds=True))
+    for message in messages:
+        sent = human_age(datetime.fromtimestamp(message.sent_at, UTC))
+        table.add_row(sent, ", ".join(message.to), message.subject, message.text.strip())
+    session.emit(table if messages else None, messages=messages)
+    if not messages:
+        session.say(f"No message was sent{f' to {to}' if to else ''}.")
+
+
+@app.command()
+def calls(
+    env: EnvOption = "sandbox",
+    refused: Annotated[bool, typer.Option("--refused", help="Show only calls that IAM refused.")] = False,
+    role: Annotated[
+        str | None,
+        typer.Option("--role", metavar="ROLE", help="Show only calls of this role: its name or its ARN."),
+    ] = None,
+    output: OutputOption = OutputFormat.TEXT,
+) -> None:
+    """Show IAM's decisions on the calls of roles and services.
+
+    Each combination of a caller, an action, a resource and a decision is shown once, the oldest first. The operator's
+    own calls are left out, because the operator is the root user of the emulated account.
+
+    Example: mjctl sandbox calls --refused
+    """
+    from mjctl.cli.output.tables import Column, DataTable
+    from mjctl.sandbox.call_log import read_calls
+    from mjctl.sandbox.daemon import stage_folder
+    from mjctl.sandbox.stage.layout import calls_file
+
+    session, _, folder = _open(env, output)
+    recorded = [
+        call
+        for call in read_calls(calls_file(stage_folder(folder)))
+        if not (refused and call.allowed) and (role is None or role in (call.caller, call.caller.rsplit("/", 1)[-1]))
+    ]
+    table = DataTable(Column("CALLER"), Column("ACTION"), Column("DECISION"), Column("RESOURCE", folds=True))
+    for call in recorded:
+        decision = "allowed" if call.allowed else "refused"
+        reason = f" ({call.reason})" if call.reason else ""
+        table.add_row(call.caller.rsplit("/", 1)[-1], call.action, decision, f"{call.resource}{reason}")
+    session.emit(table if recorded else None, calls=recorded)
+    if not recorded:
+        session.say(f"No {'refused ' if refused else ''}call was recorded{f' of the role {role}' if role else ''}.")
 
 
 def _print_lines(session: Session, name: str, file: Path, begin: int, last: int | None, emulator: str | None) -> int:

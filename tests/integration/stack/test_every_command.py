@@ -72,6 +72,8 @@ COMMANDS: dict[str, tuple[str, ...]] = {
     "sandbox down": ("--yes",),
     "sandbox status": (),
     "sandbox logs": (),
+    "sandbox mail": (),
+    "sandbox calls": (),
     "config validate": (),
     "config show": (),
     "config schema": (),
@@ -85,6 +87,8 @@ ON_NOTHING = {
     "bootstrap": ExitCode.UNREACHABLE,
     "sandbox down": ExitCode.OK,
     "sandbox status": ExitCode.OK,
+    "sandbox mail": ExitCode.OK,
+    "sandbox calls": ExitCode.OK,
     "history": ExitCode.OK,
     "unlock": ExitCode.OK,
     "doctor": ExitCode.OK,
@@ -225,7 +229,7 @@ def test_a_question_is_refused_without_a_terminal(
     assert status() == before
 
 
-OF_THE_SANDBOX = {"bootstrap", "package", "sandbox up", "sandbox down", "sandbox status", "sandbox logs"}
+OF_THE_SANDBOX = {"bootstrap", "package", *(name for name in COMMANDS if name.startswith("sandbox "))}
 
 
 @pytest.fixture(scope="class")

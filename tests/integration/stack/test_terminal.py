@@ -134,6 +134,8 @@ LINES: dict[str, list[Line]] = {
     "sandbox down": [Line()],
     "sandbox status": [Line(table=True)],
     "sandbox logs": [Line((), (ExitCode.NOT_FOUND,))],
+    "sandbox mail": [Line()],
+    "sandbox calls": [Line(("--refused",))],
     "config validate": [Line(("--all",))],
     "config show": [Line()],
     "config schema": [Line()],

@@ -47,6 +47,8 @@ MODELS: Mapping[str, type[Envelope]] = {
     "sandbox up": setup.SandboxUpDocument,
     "sandbox down": setup.SandboxDownDocument,
     "sandbox status": setup.SandboxStatusDocument,
+    "sandbox mail": setup.SandboxMailDocument,
+    "sandbox calls": setup.SandboxCallsDocument,
     "config validate": setup.ConfigValidateDocument,
     "config show": setup.ConfigShowDocument,
     "doctor": setup.DoctorDocument,

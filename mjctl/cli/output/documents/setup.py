@@ -95,6 +95,41 @@ class SandboxStatusDocument(WithoutRegions):
     emulators: tuple[EmulatorDocument | StoppedEmulatorDocument, ...]
 
 
+class SentMessageDocument(JsonDocument):
+    """Describes a mail or a text message that the sandbox has sent."""
+
+    id: str
+    sent_at: float = Field(description="Unix time at which the message was sent")
+    sender: str = Field(description="address of the sender; empty for a text message")
+    to: tuple[str, ...] = Field(description="addresses or phone numbers of all recipients")
+    subject: str
+    text: str = Field(description="text, or HTML of a mail without a text")
+    kind: str = Field(description="e.g. CognitoVerificationMessage, SnsNotification, SendEmail or SMS")
+
+
+class SandboxMailDocument(WithoutRegions):
+    """Describes the output of `mjctl sandbox mail`."""
+
+    messages: tuple[SentMessageDocument, ...]
+
+
+class RecordedCallDocument(JsonDocument):
+    """Describes the first call with an action on a resource and a decision of IAM."""
+
+    caller: str = Field(description="ARN of the role or user, or name of the AWS service")
+    action: str
+    resource: str
+    allowed: bool
+    reason: str = Field(description="reason of a refusal; empty for an allowed call")
+    first_at: float = Field(description="Unix time of the first such call")
+
+
+class SandboxCallsDocument(WithoutRegions):
+    """Describes the output of `mjctl sandbox calls`."""
+
+    calls: tuple[RecordedCallDocument, ...]
+
+
 class ValidEnvironmentDocument(JsonDocument):
     """Describes an environment whose file is valid."""
 
