@@ -12,6 +12,21 @@ from mjctl.sandbox.stage.authority import Authority
 from mjctl.sandbox.stage.containers import ContainerEngine
 
 
+class TargetState:
+    """Lets the ECS tasks ask for the health that the load balancers see, which another part of the stage decides."""
+
+    def __init__(self) -> None:
+        self._ask: Callable[[str], str] = lambda _address: "unused"
+
+    def set(self, ask: Callable[[str], str]) -> None:
+        """Use `ask`, which returns the state of an address, from now on."""
+        self._ask = ask
+
+    def __call__(self, address: str) -> str:
+        """Return `healthy`, `initial`, `unhealthy` or `draining`, or `unused` for an address in no target group."""
+        return self._ask(address)
+
+
 @dataclass(frozen=True)
 class StageContext:
     """Holds what the parts of a stage share.
@@ -28,6 +43,7 @@ class StageContext:
         authority: The certificate authority.
         engine: The containers.
         names: Functions that return names of the stage and their addresses. The stage publishes all of them.
+        target_state: Returns the state of an address as the load balancers see it.
     """
 
     folder: Path
@@ -40,6 +56,7 @@ class StageContext:
     authority: Authority
     engine: ContainerEngine
     names: list[Callable[[], dict[str, str]]] = field(default_factory=list)
+    target_state: TargetState = field(default_factory=TargetState)
 
 
 class StagePart(Protocol):
