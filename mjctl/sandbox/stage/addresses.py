@@ -79,6 +79,12 @@ class Addresses:
             if self._numbers.pop(name, None) is not None:
                 self._save()
 
+    def forget_below(self, prefix: str) -> None:
+        """Free the addresses of all names that begin with `prefix`."""
+        with self._lock:
+            self._numbers = {name: number for name, number in self._numbers.items() if not name.startswith(prefix)}
+            self._save()
+
     def close(self) -> None:
         """Free the network for other stages."""
         self._claim.close()

@@ -12,6 +12,7 @@ from __future__ import annotations
 import io
 import os
 import re
+import shutil
 import signal
 import subprocess
 import tarfile
@@ -19,6 +20,7 @@ import threading
 import time
 import uuid
 from collections.abc import Callable, Iterator, Mapping, Sequence
+from contextlib import suppress
 from dataclasses import dataclass, field
 from pathlib import Path
 from types import SimpleNamespace
@@ -31,9 +33,12 @@ from mjctl.sandbox.stage.leftovers import VARIABLE
 NETWORK = "stage"
 """Name of the Docker network in which ministack believes to run its containers."""
 
+_TASK_LABEL = "com.amazonaws.ecs.task-arn"
 _EXEC_SECONDS = 30.0
 _FOLLOW_SECONDS = 0.2
 _LAST_LINES = 1000
+# The exit code that a shell and Docker use for a program that does not exist.
+_NOT_FOUND = 127
 # Folders that ministack creates inside a container, for certificates.
 _COPIED_FOLDERS = re.compile(r"(?<![\w/])/ministack-[a-z-]+-tls")
 
@@ -187,12 +192,15 @@ class Container:
         self.name = str(options.get("name") or self.id)
         self.labels = dict(options.get("labels") or {})
         self.environment = dict(options.get("environment") or {})
-        self.address = engine.addresses.of(self.name)
+        # The containers of an ECS task share one network interface.
+        self._address_name = str(self.labels.get(_TASK_LABEL) or self.name)
+        self.address = engine.addresses.of(self._address_name)
         self.folder = engine.folder / self.name
         self.folder.mkdir(mode=0o700, parents=True, exist_ok=True)
         networking = (options.get("networking_config") or {}).get(options.get("network"), {})
         self.aliases = tuple(networking.get("Aliases") or ())
         self._recipe = recipe
+        self._command: ContainerCommand | None = None
         self._process: subprocess.Popen[bytes] | None = None
         self._stop_signal = signal.SIGTERM
         # For TLS, ministack's command waits in a shell until a certificate is copied into the container.
@@ -227,7 +235,7 @@ class Container:
     @property
     def is_task(self) -> bool:
         """Return whether the container belongs to an ECS task."""
-        return "com.amazonaws.ecs.task-arn" in self.labels
+        return _TASK_LABEL in self.labels
 
     @property
     def log(self) -> Path:
@@ -241,7 +249,7 @@ class Container:
         """Start the process, unless it runs already or waits for files."""
         if self._waits_for_files or self.running:
             return
-        command = self._recipe(self)
+        command = self._command = self._recipe(self)
         self._stop_signal = command.stop_signal
         with append_private(self.log) as log:
             self._process = subprocess.Popen(
@@ -268,16 +276,21 @@ class Container:
         if self._process is None or not self.running:
             return
         self._process.send_signal(self._stop_signal)
-        try:
+        with suppress(subprocess.TimeoutExpired):
             self._process.wait(timeout)
-        except subprocess.TimeoutExpired:
-            self.kill()
+        self._end_group(self._process)
 
     def kill(self, **_: Any) -> None:
         """Kill the process group, and wait for its end."""
         if self._process is not None and self.running:
-            os.killpg(self._process.pid, signal.SIGKILL)
-            self._process.wait()
+            self._end_group(self._process)
+
+    @staticmethod
+    def _end_group(process: subprocess.Popen[bytes]) -> None:
+        """Kill the process and its children, as the end of a container's first process ends all its processes."""
+        with suppress(ProcessLookupError):
+            os.killpg(process.pid, signal.SIGKILL)
+        process.wait()
 
     def restart(self, timeout: float = 10) -> None:
         """Stop the process and start it again."""
@@ -288,21 +301,36 @@ class Container:
         """Kill the process and forget the container. The container's folder, with its log, stays."""
         self.kill()
         self.engine.all.pop(self.id, None)
-        if self.is_task:
-            self.engine.addresses.forget(self.name)
+        if self.is_task and all(other.address != self.address for other in list(self.engine.all.values())):
+            self.engine.addresses.forget(self._address_name)
 
     def wait(self, **_: Any) -> dict[str, int]:
         """Wait for the end of the process. Returns its exit code as Docker does: 128 + N after signal N."""
         code = self._process.wait() if self._process else 0
         return {"StatusCode": code if code >= 0 else 128 - code}
 
-    def exec_run(self, command: Sequence[str], **_: Any) -> ExecResult:
-        """Run a command of the container beside the container, with its paths and addresses translated."""
+    def exec_run(self, command: Sequence[str], *, timeout: float = _EXEC_SECONDS, **_: Any) -> ExecResult:
+        """Run a command in the environment of the container, with the container's paths and addresses translated.
+
+        Args:
+            command: The program and its arguments.
+            timeout: The seconds after which the command is killed.
+
+        Raises:
+            subprocess.TimeoutExpired: the command took longer than `timeout`.
+        """
+        # Do not pass this process's own environment, which has the keys of the account's root user.
+        environment = dict(self._command.environment) if self._command else self.environment
+        arguments = [self.translated(part) for part in command]
+        program = shutil.which(arguments[0], path=environment.get("PATH"))
+        if program is None:
+            return ExecResult(_NOT_FOUND, f"{arguments[0]}: no such program".encode())
         done = subprocess.run(
-            [self.translated(part) for part in command],
+            [program, *arguments[1:]],
             capture_output=True,
-            env={**os.environ, **self.environment},
-            timeout=_EXEC_SECONDS,
+            cwd=self._command.folder if self._command else self.folder,
+            env=environment,
+            timeout=timeout,
             check=False,
         )
         return ExecResult(done.returncode, done.stdout + done.stderr)
@@ -320,12 +348,16 @@ class Container:
         return b"\n".join(content.splitlines()[-(tail or _LAST_LINES) :])
 
     def _lines(self, *, follow: bool) -> Iterator[bytes]:
+        begun = b""
         with self.log.open("rb") as file:
             while True:
                 ended = not self.running
-                if line := file.readline():
-                    yield line
-                elif not follow or ended:
-                    return
-                else:
+                # The process may have written only the beginning of a line.
+                begun += (part := file.readline())
+                if begun.endswith(b"\n") or (begun and ended and not part):
+                    yield begun
+                    begun = b""
+                elif not part:
+                    if ended or not follow:
+                        return
                     time.sleep(_FOLLOW_SECONDS)

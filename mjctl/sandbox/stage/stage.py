@@ -25,6 +25,7 @@ from mjctl.sandbox.stage.context import StageContext, StagePart
 from mjctl.sandbox.stage.database_nodes import DatabaseNodes
 from mjctl.sandbox.stage.layout import authority_folder, hosts_file
 from mjctl.sandbox.stage.mail import Mail
+from mjctl.sandbox.stage.tasks import Tasks
 
 Scope = MutableMapping[str, Any]
 Receive = Callable[[], Awaitable[MutableMapping[str, Any]]]
@@ -128,4 +129,4 @@ class Stage:
 
 
 def _parts(context: StageContext) -> list[StagePart]:
-    return [Calls(context), Mail(context), CacheNodes(context), DatabaseNodes(context)]
+    return [Calls(context), Mail(context), CacheNodes(context), DatabaseNodes(context), Tasks(context)]
