@@ -58,7 +58,7 @@ def test_stop_task_ends_the_process_in_order_and_the_service_replaces_it(cluster
     stopped = cluster.stopped(task["taskArn"])
     assert (stopped["stopCode"], stopped["stoppedReason"]) == ("UserInitiated", "a test")
     assert stopped["containers"][0]["exitCode"] == 0
-    assert cluster.log(task)[-1] == "game ends in order"
+    eventually(lambda: cluster.log(task)[-1] == "game ends in order")
     assert eventually(lambda: cluster.is_stable("polite"))
     cluster.remove("polite")
 
