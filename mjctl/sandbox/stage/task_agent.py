@@ -84,11 +84,8 @@ class TaskAgent:
         Raises:
             OSError: another process uses the address.
         """
-
-        class Handler(_RequestHandler):
-            agent = self
-
-        self._server = ThreadingHTTPServer((self._address, PORT), Handler)
+        handler = type("TaskRequestHandler", (_TaskRequestHandler,), {"agent": self})
+        self._server = ThreadingHTTPServer((self._address, PORT), handler)
         self._server.daemon_threads = True
         threading.Thread(target=self._server.serve_forever, daemon=True, name="stage-task-agent").start()
 
@@ -224,7 +221,7 @@ class TaskAgent:
         )
 
 
-class _RequestHandler(BaseHTTPRequestHandler):
+class _TaskRequestHandler(BaseHTTPRequestHandler):
     agent: TaskAgent
     server_version = "TaskAgent"
     sys_version = ""
