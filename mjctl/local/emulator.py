@@ -10,6 +10,7 @@ import asyncio
 import logging
 import os
 import signal
+import ssl
 import sys
 import threading
 import time
@@ -17,10 +18,13 @@ import warnings
 from collections.abc import Awaitable, Callable, Mapping, MutableMapping
 from functools import partial
 from pathlib import Path
-from typing import Any, NoReturn
+from typing import TYPE_CHECKING, Any, NoReturn, Protocol
 
 from mjctl.local.credentials import AwsKey, ensure_aws_key
 from mjctl.local.guard import AsgiGuard
+
+if TYPE_CHECKING:
+    from hypercorn.config import Config
 
 Scope = MutableMapping[str, Any]
 Receive = Callable[[], Awaitable[MutableMapping[str, Any]]]
@@ -48,6 +52,29 @@ _READING = (
 )
 
 logger = logging.getLogger("mjctl.local.emulator")
+
+
+class TlsListener(Protocol):
+    """Describes further addresses at which an emulated AWS answers, with TLS.
+
+    Attributes:
+        secure: The addresses with TLS, `ADDRESS:PORT`.
+        insecure: The addresses without TLS.
+    """
+
+    secure: list[str]
+    insecure: list[str]
+
+    def tls_context(self) -> ssl.SSLContext:
+        """Return the TLS settings of the secure addresses."""
+
+    def wrap(self, guarded: Application, application: Application) -> Application:
+        """Return an application that admits the requests to the listener's addresses.
+
+        Args:
+            guarded: The application for requests to 127.0.0.1.
+            application: The emulated AWS without access control.
+        """
 
 
 class ChangeTracker:
@@ -198,7 +225,14 @@ def use_for_functions(key: AwsKey) -> None:
     lambda_runtime.execution_credentials = lambda_svc.execution_credentials = credentials
 
 
-async def serve(port: int, key: AwsKey, application: Application | None = None, *, persistent: bool = True) -> None:
+async def serve(
+    port: int,
+    key: AwsKey,
+    application: Application | None = None,
+    *,
+    persistent: bool = True,
+    listener: TlsListener | None = None,
+) -> None:
     """Serve the emulated AWS on 127.0.0.1 until SIGTERM or SIGINT.
 
     Args:
@@ -206,22 +240,18 @@ async def serve(port: int, key: AwsKey, application: Application | None = None, 
         key: The access key that callers must use.
         application: An ASGI application that wraps ministack's application; None for ministack's application itself.
         persistent: Whether to save the state of the emulated AWS about every second.
+        listener: Further addresses. Without them, Lambda functions use `key`.
     """
     from hypercorn.asyncio import serve as hypercorn_serve
-    from hypercorn.config import Config
     from ministack.app import app
 
-    config = Config()
-    config.bind = [f"127.0.0.1:{port}"]
-    config.keep_alive_timeout = 75
-    config.graceful_timeout = 0.5
-    config.loglevel = "WARNING"
-    config.certfile, config.keyfile = os.environ.get("MJCTL_CERTIFICATE_FILE"), os.environ.get("MJCTL_KEY_FILE")
+    config = _server_config(port, listener)
     stopping = asyncio.Event()
     loop = asyncio.get_running_loop()
     for number in (signal.SIGTERM, signal.SIGINT):
         loop.add_signal_handler(number, stopping.set)
-    use_for_functions(key)
+    if listener is None:
+        use_for_functions(key)
     tracker = ChangeTracker(application or app)
     saving = asyncio.create_task(save_changes(tracker) if persistent else asyncio.sleep(0))
     saving.add_done_callback(lambda task: _report(task, stopping))
@@ -233,8 +263,34 @@ async def serve(port: int, key: AwsKey, application: Application | None = None, 
         saving.cancel()
         await asyncio.gather(saving, return_exceptions=True)
 
-    guarded = AsgiGuard(tracker, key.access_key_id)
+    guarded: Application = AsgiGuard(tracker, key.access_key_id)
+    if listener is not None:
+        guarded = listener.wrap(guarded, tracker)
     await hypercorn_serve(guarded, config, shutdown_trigger=until_stopped)  # type: ignore[arg-type]
+
+
+def _server_config(port: int, listener: TlsListener | None) -> Config:
+    from hypercorn.config import Config
+
+    class ListenerConfig(Config):
+        """Adds the addresses of a `TlsListener`, whose certificates are not in files that hypercorn knows."""
+
+        @property
+        def ssl_enabled(self) -> bool:
+            return True
+
+        def create_ssl_context(self) -> ssl.SSLContext | None:
+            return listener.tls_context() if listener else None
+
+    config = ListenerConfig() if listener else Config()
+    config.bind = [f"127.0.0.1:{port}"]
+    if listener is not None:
+        config.bind, config.insecure_bind = listener.secure, [f"127.0.0.1:{port}", *listener.insecure]
+    config.keep_alive_timeout = 75
+    config.graceful_timeout = 0.5
+    config.loglevel = "WARNING"
+    config.certfile, config.keyfile = os.environ.get("MJCTL_CERTIFICATE_FILE"), os.environ.get("MJCTL_KEY_FILE")
+    return config
 
 
 def _report(task: asyncio.Task[None], stopping: asyncio.Event) -> None:

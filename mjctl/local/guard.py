@@ -1,5 +1,8 @@
 """Access control of an emulated AWS: only programs that have its access key may send requests.
 
+`refusal` checks requests without TLS to this machine's own names. `service_refusal` checks requests by TLS to AWS's
+names, of which the emulator verifies the signature itself.
+
 An emulator checks no signature and answers web pages of every origin. Without this guard, any web page in a browser on
 this machine and any other user could read the players' data and run code as the developer. The guard refuses three
 kinds of requests:
@@ -34,6 +37,12 @@ _HOSTS = frozenset({"127.0.0.1", "localhost", "[::1]"})
 _KEY_SET = re.compile(r"/[a-z0-9-]+_[A-Za-z0-9]+/\.well-known/jwks\.json")
 # https://docs.aws.amazon.com/IAM/latest/UserGuide/reference_sigv-authentication-methods.html
 _CREDENTIAL = re.compile(r"\bCredential=([^/,\s]+)/")
+# AWS documents that access key ids have 16 to 128 characters, so the emulator's well-known keys cannot match: `test`,
+# and the twelve digits of an account. https://docs.aws.amazon.com/STS/latest/APIReference/API_Credentials.html
+_SIGNED = re.compile(r"AWS4-HMAC-SHA256 Credential=\w{16,128}/")
+_SIGNED_BY_QUERY = re.compile(r"\w{16,128}/.+")
+# Paths of the emulator that AWS's services do not have.
+_EMULATOR_PATHS = ("/_", "/health", "/latest/", "/login", "/logout", "/oauth2/", "/restapis/", "/v2/credentials")
 _CORS_PREFIX = "access-control-"
 _CODE = "UnrecognizedClientException"
 
@@ -69,6 +78,28 @@ def refusal(access_key_id: str, method: str, path: str, query: str, headers: Map
     return None
 
 
+def service_refusal(path: str, query: str, headers: Mapping[str, str], *, unsigned: bool) -> str | None:
+    """Return the reason to refuse a request to a name of AWS, or None if the emulator may check its signature.
+
+    Args:
+        path: The path of the URL.
+        query: The query string of the URL.
+        headers: The headers by lower-case name, as for `refusal`.
+        unsigned: True if AWS answers the request without a signature.
+    """
+    if "origin" in headers or headers.get("sec-fetch-site", "none") != "none":
+        return "it comes from a web page"
+    if path.startswith(_EMULATOR_PATHS) and not unsigned:
+        return "its path belongs to the emulator"
+    parameters = parse_qs(query)
+    by_query = parameters.get("X-Amz-Algorithm") == ["AWS4-HMAC-SHA256"] and _SIGNED_BY_QUERY.fullmatch(
+        parameters.get("X-Amz-Credential", [""])[0]
+    )
+    if unsigned or by_query or _SIGNED.match(headers.get("authorization", "")):
+        return None
+    return "it has no signature"
+
+
 class AsgiGuard:
     """Wraps an ASGI application: refuses requests by `refusal`, and removes CORS headers from the responses."""
 
@@ -85,13 +116,12 @@ class AsgiGuard:
         if scope["type"] != "http":
             await self._application(scope, receive, send)
             return
-        headers = _joined((name.decode("latin-1"), value.decode("latin-1")) for name, value in scope["headers"])
+        headers = joined_headers(scope)
         method, path = scope["method"], scope["path"]
         query = scope.get("query_string", b"").decode("latin-1")
         reason = refusal(self._access_key_id, method, path, query, headers)
         if reason is not None:
-            kind, body = _answer(method, path, reason, headers)
-            await _respond(send, 403, body, [(b"content-type", kind.encode()), (b"x-amzn-errortype", _CODE.encode())])
+            await refuse(send, scope, reason)
         elif path == LIVENESS_PATH:
             await _respond(send, 200, b"", [])
         else:
@@ -127,6 +157,17 @@ class WsgiGuard:
             return start_response(status, kept, *rest)
 
         return self._application(environ, start)
+
+
+def joined_headers(scope: Scope) -> dict[str, str]:
+    """Return the headers of a request by lower-case name, with the values of a repeated header joined."""
+    return _joined((name.decode("latin-1"), value.decode("latin-1")) for name, value in scope["headers"])
+
+
+async def refuse(send: Send, scope: Scope, reason: str) -> None:
+    """Answer that a request was refused, and log it."""
+    kind, body = _answer(scope["method"], scope["path"], reason, joined_headers(scope))
+    await _respond(send, 403, body, [(b"content-type", kind.encode()), (b"x-amzn-errortype", _CODE.encode())])
 
 
 def _joined(headers: Iterable[tuple[str, str]]) -> dict[str, str]:

@@ -62,12 +62,13 @@ def _serve_ministack(
         app.app = AnswerOnce(app.app)
     if stage is not None:
         stage.install()
-        app.app = stage.wrap(app.app)
+        app.app = stage.gateway.route(stage.wrap(app.app))
     from mjctl.local import emulator
 
     # At level INFO, ministack's logger `persistence` writes a line for each save of the state, which means each second.
     logging.getLogger("persistence").setLevel(logging.WARNING)
-    asyncio.run(emulator.serve(port, key, app.app, persistent=state is not None))
+    listener = stage.gateway if stage is not None else None
+    asyncio.run(emulator.serve(port, key, app.app, persistent=state is not None, listener=listener))
 
 
 def _serve_moto(port: int, account_id: str, state: Path | None, key: AwsKey, *, corrected: bool) -> None:

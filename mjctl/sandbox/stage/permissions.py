@@ -10,7 +10,6 @@ from collections.abc import Callable, Mapping, Sequence
 from contextvars import ContextVar
 from typing import Any
 
-from ministack import app
 from ministack.core import iam_actions, iam_evaluator
 from ministack.core.responses import get_account_id
 from ministack.services import iam
@@ -303,15 +302,6 @@ def denial_message(denied: Any, action: str, resource: str) -> str:
     return str(iam_actions.identity_denial_message(action, denied.principal_arn, resource, denied.decision == "Deny"))
 
 
-def _secure_transport() -> None:
-    """Tell policies that a call came over TLS.
-
-    Processes of the stage call AWS by its own names, over TLS. Only mjctl and Terraform use the address without TLS, on
-    the loopback interface of this machine, and on AWS they would use TLS.
-    """
-    wrap(app, "pin_request_origin", lambda original: lambda source_ip, _secure: original(source_ip, True))
-
-
 def _of(name: str, difference: str, apply: Callable[[], None]) -> Correction:
     return Correction(name, "ministack", _VERSION, difference, apply)
 
@@ -334,6 +324,5 @@ CORRECTIONS = (
         "IAM checks neither PassRole nor the permission to use the KMS key of an encrypted resource",
         _further_checks,
     ),
-    _of("iam-secure-transport", "IAM reads calls of the operator as clear text", _secure_transport),
 )
 """Corrections that need AUTH=true, so only the stage applies them."""

@@ -17,12 +17,15 @@ from typing import Any
 from mjctl.local.credentials import AwsKey
 from mjctl.sandbox.stage import leftovers, names
 from mjctl.sandbox.stage.addresses import Addresses
+from mjctl.sandbox.stage.api_gateway import ApiGateway
 from mjctl.sandbox.stage.authority import Authority
 from mjctl.sandbox.stage.cache_nodes import CacheNodes
 from mjctl.sandbox.stage.calls import Calls
 from mjctl.sandbox.stage.containers import NETWORK, ContainerEngine
 from mjctl.sandbox.stage.context import StageContext, StagePart
 from mjctl.sandbox.stage.database_nodes import DatabaseNodes
+from mjctl.sandbox.stage.functions import Functions
+from mjctl.sandbox.stage.gateway import Gateway
 from mjctl.sandbox.stage.layout import authority_folder, hosts_file
 from mjctl.sandbox.stage.mail import Mail
 from mjctl.sandbox.stage.tasks import Tasks
@@ -77,7 +80,8 @@ class Stage:
             authority=Authority(authority_folder(folder)),
             engine=ContainerEngine(folder / "containers", addresses, leftovers.mark(folder)),
         )
-        self.parts: list[StagePart] = _parts(self.context)
+        self.gateway = Gateway(self.context)
+        self.parts: list[StagePart] = [self.gateway, *_parts(self.context)]
         self._closing = threading.Event()
         self._thread = threading.Thread(target=self._look_until_closed, daemon=True, name="stage")
 
@@ -129,4 +133,12 @@ class Stage:
 
 
 def _parts(context: StageContext) -> list[StagePart]:
-    return [Calls(context), Mail(context), CacheNodes(context), DatabaseNodes(context), Tasks(context)]
+    return [
+        Calls(context),
+        Mail(context),
+        CacheNodes(context),
+        DatabaseNodes(context),
+        Tasks(context),
+        Functions(context),
+        ApiGateway(context),
+    ]

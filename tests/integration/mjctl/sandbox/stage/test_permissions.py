@@ -222,17 +222,6 @@ def _table_key(stage: UnguardedStage) -> bool:
     return "kms:Decrypt" in refused(lambda: dynamodb.put_item(TableName="encrypted", Item={"k": {"S": "a"}}))
 
 
-@probe("iam-secure-transport", "a queue that refuses clear text")
-def _clear_text(stage: UnguardedStage) -> bool:
-    url, own = queue(stage, "tls")
-    tls = {"Bool": {"aws:SecureTransport": "false"}}
-    deny = {"Effect": "Deny", "Action": "sqs:*", "Resource": own, "Principal": {"AWS": "*"}, "Condition": tls}
-    operator = stage.client("sqs", REGION)
-    operator.set_queue_attributes(QueueUrl=url, Attributes={"Policy": document(deny)})
-    sqs = stage.role("tls", allow("sqs:SendMessage", on=own)).client("sqs")
-    return not refused(lambda: sqs.send_message(QueueUrl=url, MessageBody="a"))
-
-
 @pytest.fixture(scope="module", params=[True, False], ids=["corrected", "as released"])
 def stage(
     request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFactory

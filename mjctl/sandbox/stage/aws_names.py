@@ -1,0 +1,91 @@
+"""AWS's own names that the gateway of the stage serves, for example `sqs.eu-west-1.amazonaws.com`."""
+
+from __future__ import annotations
+
+import re
+
+DOMAIN = "amazonaws.com"
+
+# The services of a region and the global services that ministack emulates and that the environment's own programs call.
+REGIONAL = (
+    *("acm", "apigateway", "backup", "cognito-idp", "dynamodb", "ec2", "ecs", "elasticache", "elasticloadbalancing"),
+    *("events", "kms", "lambda", "logs", "rds", "s3", "scheduler", "secretsmanager", "servicediscovery", "sns", "sqs"),
+    *("ssm", "streams.dynamodb", "sts", "tagging"),
+)
+GLOBAL = ("cloudfront", "iam", "route53", "s3", "sts")
+# Only these services name resources in the path of the URL. The others have the path `/`, and SQS also the path of a
+# queue.
+_WITH_PATHS = frozenset({"apigateway", "backup", "cloudfront", "cognito-idp", "lambda", "route53", "s3", "scheduler"})
+# The region of the global services, which every account uses.
+_GLOBAL_REGION = "us-east-1"
+_QUEUE_PATH = re.compile(r"/\d{12}/[\w.-]+")
+_BUCKET = re.compile(r"(?P<bucket>.+)\.s3\.(?P<region>[a-z0-9-]+)\.amazonaws\.com")
+_API = re.compile(r"(?P<api>[a-z0-9]+)\.execute-api\.(?P<region>[a-z0-9-]+)\.amazonaws\.com")
+
+
+class AwsNames:
+    """Knows the names of AWS that exist for an account.
+
+    `refresh` reads ministack's records, and all other methods answer by the last reading.
+    """
+
+    def __init__(self, account_id: str) -> None:
+        self._account_id = account_id
+        self._services: dict[str, str] = {}
+
+    def refresh(self) -> None:
+        """Read the regions and the buckets of the account."""
+        services = {f"{service}.{DOMAIN}": service for service in GLOBAL}
+        regions = regions_in_use(self._account_id)
+        services.update({f"{service}.{region}.{DOMAIN}": service for service in REGIONAL for region in regions})
+        for bucket in _buckets(self._account_id):
+            services.update({f"{bucket}.s3.{region}.{DOMAIN}": "s3" for region in regions})
+        self._services = services
+
+    def service(self, host: str) -> str | None:
+        """Return the service that answers at a host name, or None if the gateway does not serve the name."""
+        return self._services.get(host)
+
+    def all(self) -> list[str]:
+        """Return all names."""
+        return list(self._services)
+
+
+def accepts_path(service: str, path: str) -> bool:
+    """Return whether a service of AWS has a path."""
+    return path == "/" or service in _WITH_PATHS or (service == "sqs" and _QUEUE_PATH.fullmatch(path) is not None)
+
+
+def region_of(host: str) -> str | None:
+    """Return the region in a name of AWS, or None for a global name."""
+    labels = host.removesuffix(f".{DOMAIN}").split(".")
+    return labels[-1] if host.endswith(f".{DOMAIN}") and len(labels) > 1 else None
+
+
+def certificate_names(host: str) -> tuple[str, ...]:
+    """Return the names of the certificate that AWS presents at a host name: a wildcard for the last label."""
+    return (f"*.{host.partition('.')[2]}",)
+
+
+def api_of(host: str) -> str | None:
+    """Return the id of the API in a default endpoint of API Gateway, or None for another name."""
+    match = _API.fullmatch(host)
+    return match["api"] if match else None
+
+
+def regions_in_use(account_id: str) -> list[str]:
+    """Return the regions in which the account has resources, and the region of the global services."""
+    from ministack.services import acm, apigateway, cognito, dynamodb, ecs, kms, lambda_svc, sns, sqs
+
+    stores = (
+        *(acm._certificates, apigateway._apis, cognito._user_pools, dynamodb._tables, ecs._clusters),
+        *(kms._keys, lambda_svc._functions, sns._topics, sqs._queues),
+    )
+    used = {key[1] for store in stores for key in list(store._data) if len(key) == 3 and key[0] == account_id}
+    return sorted({*used, _GLOBAL_REGION})
+
+
+def _buckets(account_id: str) -> list[str]:
+    from ministack.services import s3
+
+    return [key[1] for key in list(s3._buckets._data) if key[0] == account_id]

@@ -1,0 +1,142 @@
+"""Runs Lambda functions as AWS does: with their role's credentials, without the emulator's address, within the limits.
+
+ministack runs a function as a child process with its own environment, with a key that anyone can compute, and with its
+own address as `AWS_ENDPOINT_URL`.
+"""
+
+from __future__ import annotations
+
+import os
+import threading
+from collections.abc import Callable, Mapping
+from types import ModuleType
+from typing import Any
+
+from mjctl.sandbox.correction import wrap
+from mjctl.sandbox.stage import leftovers
+from mjctl.sandbox.stage.context import StageContext
+from mjctl.sandbox.stage.role_sessions import RoleSession, create_session, is_trusted
+
+Handler = Callable[..., Any]
+
+_SERVICE = "lambda.amazonaws.com"
+# https://docs.aws.amazon.com/lambda/latest/dg/configuration-concurrency.html
+_ACCOUNT_CONCURRENCY = 1000
+_LEAST_UNRESERVED = 100
+# Variables of ministack's own process that a function also needs.
+_INHERITED = frozenset({"LANG", "LC_ALL", "PATH", "TMPDIR", "TZ"})
+
+
+class Functions:
+    """Corrects the environment, the credentials and the concurrency of Lambda functions."""
+
+    def __init__(self, context: StageContext) -> None:
+        self._context = context
+        self._lock = threading.Lock()
+        self._sessions: dict[tuple[str, str], RoleSession] = {}
+
+    def install(self) -> None:
+        """Correct ministack."""
+        from ministack.core import lambda_runtime
+        from ministack.services import lambda_svc
+
+        wrap(lambda_runtime, "execution_credentials", self._credentials)
+        wrap(lambda_svc, "execution_credentials", self._credentials)
+        wrap(lambda_runtime, "subprocess", self._clean_subprocess)
+        wrap(lambda_svc, "_create_function", self._role_must_trust)
+        wrap(lambda_svc, "_update_config", self._role_must_trust)
+        wrap(lambda_svc, "_put_function_concurrency", self._leaves_unreserved)
+        # ministack's own limit depends on the memory of this machine.
+        lambda_svc._ACCOUNT_CONCURRENCY_CAP = _ACCOUNT_CONCURRENCY
+
+    def look(self) -> None:
+        """Do nothing, because ministack starts and ends the processes of the functions."""
+
+    def close(self) -> None:
+        """Do nothing, because ministack ends the processes of the functions when it ends."""
+
+    def _credentials(self, _original: Handler) -> Handler:
+        def credentials(config: Mapping[str, Any]) -> dict[str, str]:
+            function, role = str(config.get("FunctionArn", "")), str(config.get("Role", ""))
+            if not is_trusted(role, _SERVICE):
+                raise PermissionError(f"{_SERVICE} may not assume the role {role}")
+            with self._lock:
+                session = self._sessions.get((function, role))
+                if session is None:
+                    # AWS renews the credentials of a long-lived function. Here they last as long as the process.
+                    session = create_session(role, str(config.get("FunctionName", ""))[:64])
+                    self._sessions[function, role] = session
+            return {
+                "AWS_ACCESS_KEY_ID": session.access_key_id,
+                "AWS_SECRET_ACCESS_KEY": session.secret_access_key,
+                "AWS_SESSION_TOKEN": session.token,
+            }
+
+        return credentials
+
+    def _clean_subprocess(self, original: Any) -> Any:
+        return CleanSubprocess(original, self._environment)
+
+    def _environment(self, given: Mapping[str, str]) -> dict[str, str]:
+        """Return the environment of a function's process, without the variables of ministack and without its address.
+
+        https://docs.aws.amazon.com/lambda/latest/dg/configuration-envvars.html
+        """
+        kept = {k: v for k, v in given.items() if k in _INHERITED or os.environ.get(k) != v}
+        if kept.get("AWS_ENDPOINT_URL") == self._context.gateway:
+            del kept["AWS_ENDPOINT_URL"]
+        runtime = {"AWS_EXECUTION_ENV": "AWS_Lambda_python", "TZ": ":UTC"}
+        mark = {leftovers.VARIABLE: leftovers.mark(self._context.folder)}
+        return {**runtime, **kept, **mark, **self._context.authority.variables}
+
+    @staticmethod
+    def _role_must_trust(original: Handler) -> Handler:
+        """Refuse a role that Lambda may not assume, as AWS does at the creation and the update of a function.
+
+        https://docs.aws.amazon.com/lambda/latest/dg/troubleshooting-deployment.html
+        """
+        from ministack.core.responses import error_response_json
+
+        def handle(*arguments: Any) -> Any:
+            data = arguments[-1]
+            if data.get("Role") and not is_trusted(data["Role"], _SERVICE):
+                message = "The role defined for the function cannot be assumed by Lambda."
+                return error_response_json("InvalidParameterValueException", message, 400)
+            return original(*arguments)
+
+        return handle
+
+    @staticmethod
+    def _leaves_unreserved(original: Handler) -> Handler:
+        """Keep 100 concurrent executions of the account for the functions without a reservation."""
+        from ministack.core.responses import error_response_json
+        from ministack.services import lambda_svc
+
+        def handle(name: str, data: dict[str, Any]) -> Any:
+            wanted = int(data.get("ReservedConcurrentExecutions", 0))
+            functions = list(lambda_svc._functions.items())
+            others = sum(int(function.get("concurrency") or 0) for other, function in functions if other != name)
+            if _ACCOUNT_CONCURRENCY - others - wanted < _LEAST_UNRESERVED:
+                message = (
+                    "Specified ReservedConcurrentExecutions for function decreases account's "
+                    f"UnreservedConcurrentExecution below its minimum value of [{_LEAST_UNRESERVED}]."
+                )
+                return error_response_json("InvalidParameterValueException", message, 400)
+            return original(name, data)
+
+        return handle
+
+
+class CleanSubprocess:
+    """Stands for the module `subprocess` in ministack's code for functions, and cleans the environment of processes."""
+
+    def __init__(self, module: ModuleType, environment: Callable[[Mapping[str, str]], dict[str, str]]) -> None:
+        self._module = module
+        self._environment = environment
+
+    def __getattr__(self, name: str) -> Any:
+        return getattr(self._module, name)
+
+    def Popen(self, *arguments: Any, env: Mapping[str, str], **options: Any) -> Any:
+        """Start a process with a clean environment."""
+        return self._module.Popen(*arguments, env=self._environment(env), **options)

@@ -1,0 +1,303 @@
+"""The gateway of the stage: AWS's own names, the API's domains and CloudFront answer by TLS at an address of the stage.
+
+ministack's own port on 127.0.0.1 stays as it is for mjctl and Terraform: without TLS, with the operator's key, behind
+mjctl/local/guard.py. The gateway checks each request as follows:
+
+- The client must be a process of this user. Root is no exception if the stage runs as another user. PostgreSQL of a
+  stage that runs as root is another user, and calls no service of AWS.
+- `Host` must be a name that the gateway serves.
+- A request to a name of AWS must be signed. ministack verifies the signature and evaluates IAM.
+- A request to a public domain is admitted, because the domain is public on AWS too.
+
+`aws:SecureTransport` is true for requests by TLS, and false for requests to port 80 of the gateway. It is also true for
+ministack's own port, because otherwise a policy that denies clear text would lock Terraform out of its buckets and
+queues. Only the operator's key may use that port, and its traffic never leaves this machine. A client cannot choose the
+value, because the gateway removes the client's `X-Forwarded-Proto`.
+"""
+
+from __future__ import annotations
+
+import contextvars
+import os
+import re
+import ssl
+from collections.abc import Callable
+from typing import Any
+
+from mjctl.local.emulator import Application, Receive, Scope, Send
+from mjctl.local.guard import joined_headers, refuse, service_refusal
+from mjctl.sandbox.correction import wrap
+from mjctl.sandbox.stage import aws_names, public_domains
+from mjctl.sandbox.stage.aws_names import AwsNames
+from mjctl.sandbox.stage.context import StageContext
+from mjctl.sandbox.stage.domains import Domains, PublicDomain, entrance_names
+from mjctl.sandbox.stage.peers import is_own_user
+
+Handler = Callable[..., Any]
+
+_HTTP, _HTTPS = 80, 443
+_KEY_SET = re.compile(r"/(?P<region>[a-z0-9-]+)_[A-Za-z0-9]+/\.well-known/(jwks\.json|openid-configuration)")
+_COGNITO_TARGET = "AWSCognitoIdentityProviderService."
+_FORWARDED_PROTO = b"x-forwarded-proto"
+# The key of an ASGI scope under which the guard passes the public domain of a request on.
+_DOMAIN = "mjctl.domain"
+
+_pinning = contextvars.ContextVar("mjctl_pinning", default=False)
+
+
+class Gateway:
+    """Serves names by TLS, and corrects what ministack knows about the addresses of requests.
+
+    Attributes:
+        secure: The address with TLS, for hypercorn.
+        insecure: The address without TLS, at which CloudFront redirects browsers.
+    """
+
+    def __init__(self, context: StageContext) -> None:
+        self._context = context
+        self._address = context.addresses.of("gateway")
+        self.secure, self.insecure = [f"{self._address}:{_HTTPS}"], [f"{self._address}:{_HTTP}"]
+        self._aws = AwsNames(context.account_id)
+        self._domains = Domains(context.account_id)
+        self._tls: dict[tuple[str, ...], ssl.SSLContext] = {}
+        context.names.append(self._published)
+
+    def install(self) -> None:
+        """Make ministack verify the operator's signatures, and know the names and regions of the gateway."""
+        from ministack import app
+        from ministack.core import iam_evaluator
+        from ministack.services import apigateway_v1, cloudfront, sqs
+
+        wrap(iam_evaluator, "is_root_access_key", self._one_root_key)
+        wrap(iam_evaluator, "_is_root_key", self._root_is_verified)
+        wrap(app, "pin_signed_request", self._pin_root)
+        wrap(app, "extract_region", self._region_of_host)
+        wrap(apigateway_v1, "find_domain_scope", self._scope_of_domain)
+        wrap(cloudfront, "_is_aws_owned_host", self._origin_is_elsewhere)
+        wrap(cloudfront, "_registered_alb", lambda _original: lambda _origin: None)
+        wrap(cloudfront, "_origin_ssl_context", self._trusting_context)
+        wrap(sqs, "_externalize_result", lambda _original: _with_queue_urls)
+
+    def look(self) -> None:
+        """Read which names exist, and issue their certificates before the first request."""
+        self._refresh()
+        for name in {aws_names.certificate_names(name) for name in self._aws.all()}:
+            self._tls_of(name)
+
+    def close(self) -> None:
+        """Do nothing, because hypercorn closes the listening sockets."""
+
+    def tls_context(self) -> ssl.SSLContext:
+        """Return TLS settings that choose the certificate by the name that the client asks for."""
+        context = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
+        context.minimum_version = ssl.TLSVersion.TLSv1_2
+        context.set_alpn_protocols(["h2", "http/1.1"])
+        context.sni_callback = self._choose
+        return context
+
+    def wrap(self, guarded: Application, application: Application) -> Application:
+        """Return an application that checks requests to the gateway, and leaves all others to `guarded`."""
+
+        async def serve(scope: Scope, receive: Receive, send: Send) -> None:
+            if scope["type"] == "lifespan":
+                await guarded(scope, receive, send)
+            elif scope["server"][0] != self._address:
+                await guarded(_with_transport(scope, "https"), receive, send)
+            elif scope["type"] == "websocket":
+                # Neither an HTTP API nor CloudFront's origins here have WebSockets; load balancers are not behind this.
+                await receive()
+                await send({"type": "websocket.close", "code": 1008})
+            else:
+                await self._check(_with_transport(scope, scope["scheme"]), receive, send, application)
+
+        return serve
+
+    def route(self, application: Application) -> Application:
+        """Return an application that answers for the public domains, and leaves all other names to `application`."""
+
+        async def serve(scope: Scope, receive: Receive, send: Send) -> None:
+            if _DOMAIN in scope:
+                await public_domains.answer(scope[_DOMAIN], scope, receive, send)
+            else:
+                await application(scope, receive, send)
+
+        return serve
+
+    async def _check(self, scope: Scope, receive: Receive, send: Send, application: Application) -> None:
+        headers = joined_headers(scope)
+        host = re.sub(r":\d+$", "", headers.get("host", "")).lower()
+        if not is_own_user(tuple(scope["client"][:2]), tuple(scope["server"][:2])):
+            await refuse(send, scope, "it comes from another user of this machine")
+            return
+        domain = self._domain(host)
+        if domain is not None:
+            await application({**scope, _DOMAIN: domain}, receive, send)
+            return
+        service = self._service(host)
+        reason: str | None = "its Host is not a name of the stage"
+        if service is not None:
+            query = scope.get("query_string", b"").decode("latin-1")
+            unsigned = _is_public(service, host, scope["method"], scope["path"], headers)
+            reason = service_refusal(scope["path"], query, headers, unsigned=unsigned)
+            if reason is None and not unsigned and not aws_names.accepts_path(service, scope["path"]):
+                reason = "the service has no such path"
+        if reason is not None:
+            await refuse(send, scope, reason)
+        else:
+            await application(scope, receive, send)
+
+    # Names and certificates
+
+    def _refresh(self) -> None:
+        self._aws.refresh()
+        self._domains.refresh()
+
+    def _service(self, host: str) -> str | None:
+        service = self._aws.service(host)
+        if service is None and host.endswith(aws_names.DOMAIN):
+            # The name can be younger than the last look, e.g. the first queue of a region.
+            self._aws.refresh()
+            service = self._aws.service(host)
+        return service
+
+    def _domain(self, host: str) -> PublicDomain | None:
+        domain = self._domains.find(host)
+        if domain is None and self._service(host) is None:
+            self._domains.refresh()
+            domain = self._domains.find(host)
+        return domain or self._default_endpoint(host)
+
+    def _default_endpoint(self, host: str) -> PublicDomain | None:
+        """Return the domain of an API's default endpoint, unless the API has switched it off."""
+        from ministack.services import apigateway
+
+        api, region = aws_names.api_of(host), aws_names.region_of(host)
+        record = apigateway._apis._data.get((self._context.account_id, region, api)) if api else None
+        if record is None or region is None or record.get("disableExecuteApiEndpoint"):
+            return None
+        return PublicDomain(host, "api", aws_names.certificate_names(host), region)
+
+    def _published(self) -> dict[str, str]:
+        entrances = dict.fromkeys((*self._aws.all(), *entrance_names(self._context.account_id)), self._address)
+        return {**self._domains.resolved(entrances.get), **entrances}
+
+    def _choose(self, connection: ssl.SSLObject, name: str | None, _context: ssl.SSLContext) -> int | None:
+        """Choose the certificate of a connection, or refuse the connection with a TLS alert."""
+        host = (name or "").lower()
+        domain = self._domain(host)
+        if domain is None and self._service(host) is None and host not in entrance_names(self._context.account_id):
+            return ssl.ALERT_DESCRIPTION_HANDSHAKE_FAILURE
+        connection.context = self._tls_of(domain.certificate if domain else aws_names.certificate_names(host))
+        return None
+
+    def _tls_of(self, names: tuple[str, ...]) -> ssl.SSLContext:
+        if names not in self._tls:
+            files = self._context.authority.issue(names)
+            context = self.tls_context()
+            context.load_cert_chain(files.certificate, files.key)
+            self._tls[names] = context
+        return self._tls[names]
+
+    # Corrections of ministack
+
+    @staticmethod
+    def _one_root_key(_original: Handler) -> Handler:
+        """Accept one key of the account's root user. ministack also accepts `test` and each account id, unverified."""
+        return lambda access_key_id: not access_key_id or access_key_id == os.environ["AWS_ACCESS_KEY_ID"]
+
+    @staticmethod
+    def _root_is_verified(original: Handler) -> Handler:
+        return lambda access_key_id: not _pinning.get() and original(access_key_id)
+
+    @staticmethod
+    def _pin_root(original: Handler) -> Handler:
+        """Keep a request of the root user for the check of its signature too, which ministack skips."""
+
+        def pin(*arguments: Any, **options: Any) -> None:
+            token = _pinning.set(True)
+            try:
+                original(*arguments, **options)
+            finally:
+                _pinning.reset(token)
+
+        return pin
+
+    @staticmethod
+    def _region_of_host(original: Handler) -> Handler:
+        """Take the region of an unsigned request from its name, as AWS does, e.g. of a player's log-in by Cognito."""
+        from ministack.core.router import extract_signed_region
+
+        def region(headers: dict[str, str], query: Any = None) -> str:
+            named = aws_names.region_of(re.sub(r":\d+$", "", headers.get("host", "")).lower())
+            return str(extract_signed_region(headers, query) or named or original(headers, query))
+
+        return region
+
+    def _scope_of_domain(self, original: Handler) -> Handler:
+        """Find an API's domain in the region to which Route 53 leads. ministack takes the oldest domain of the name."""
+
+        def find(name: str) -> Any:
+            oldest, domain = original(name), self._domains.find(name.lower())
+            if oldest is None or domain is None or domain.kind != "api":
+                return oldest
+            account, _, stored_name = oldest
+            return account, domain.region, stored_name
+
+        return find
+
+    def _origin_is_elsewhere(self, original: Handler) -> Handler:
+        """Let CloudFront connect to origins with AWS's names if the names lead to the stage."""
+
+        def is_elsewhere(host: str) -> bool:
+            if not original(host):
+                return False
+            return not any(host in source() for source in self._context.names)
+
+        return is_elsewhere
+
+    def _trusting_context(self, original: Handler) -> Handler:
+        def context() -> ssl.SSLContext:
+            trusting: ssl.SSLContext = original()
+            trusting.load_verify_locations(self._context.authority.certificate_file)
+            return trusting
+
+        return context
+
+
+def _with_transport(scope: Scope, scheme: str) -> Scope:
+    """Return the scope of a request with the value of `aws:SecureTransport` that this module documents."""
+    headers = [(name, value) for name, value in scope["headers"] if name.lower() != _FORWARDED_PROTO]
+    return {**scope, "headers": [*headers, (_FORWARDED_PROTO, scheme.encode())]}
+
+
+def _is_public(service: str, host: str, method: str, path: str, headers: dict[str, str]) -> bool:
+    """Return whether AWS answers a request without a signature.
+
+    https://docs.aws.amazon.com/cognito/latest/developerguide/authentication-flows-public-server-side.html
+    """
+    from ministack.core.iam_actions import unsigned_operations
+
+    if service != "cognito-idp":
+        return False
+    key_set = _KEY_SET.fullmatch(path)
+    if method == "GET" and key_set is not None:
+        return key_set["region"] == aws_names.region_of(host)
+    target = headers.get("x-amz-target", "")
+    return method == "POST" and path == "/" and target.removeprefix(_COGNITO_TARGET) in unsigned_operations(service)
+
+
+def _queue_url(url: Any) -> Any:
+    """Return the queue's URL as AWS names it, for all callers. ministack returns its own address."""
+    from ministack.core.responses import get_region
+
+    account_and_name = "/".join(str(url).rsplit("/", 2)[1:])
+    return f"https://sqs.{get_region()}.{aws_names.DOMAIN}/{account_and_name}" if isinstance(url, str) else url
+
+
+def _with_queue_urls(result: Any) -> Any:
+    if not isinstance(result, dict):
+        return result
+    urls = {"QueueUrl": _queue_url(result["QueueUrl"])} if "QueueUrl" in result else {}
+    if "QueueUrls" in result:
+        urls["QueueUrls"] = [_queue_url(url) for url in result["QueueUrls"]]
+    return {**result, **urls}
