@@ -48,8 +48,10 @@ def matches(pattern: str, value: str, keys: Keys | None = None, *, ignore_case: 
     Raises:
         UnresolvedVariableError: the request has no value for a variable of the pattern.
     """
+    if keys is None or "${" not in pattern:
+        return _compiled(pattern, ignore_case).fullmatch(value) is not None
     expression = "".join(_expression(part, literal) for part, literal in _parts(pattern, keys))
-    return _compiled(expression, ignore_case).fullmatch(value) is not None
+    return re.fullmatch(expression, value, re.DOTALL | (re.IGNORECASE if ignore_case else 0)) is not None
 
 
 def matches_arn(pattern: str, arn: str, keys: Keys | None = None) -> bool:
@@ -235,5 +237,5 @@ def _expression(text: str, literal: bool) -> str:
 
 
 @lru_cache(maxsize=4096)
-def _compiled(expression: str, ignore_case: bool) -> re.Pattern[str]:
-    return re.compile(expression, re.DOTALL | (re.IGNORECASE if ignore_case else 0))
+def _compiled(pattern: str, ignore_case: bool) -> re.Pattern[str]:
+    return re.compile(_expression(pattern, literal=False), re.DOTALL | (re.IGNORECASE if ignore_case else 0))

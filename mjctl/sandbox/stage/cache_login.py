@@ -54,33 +54,21 @@ def refusal(scope: Scope, user: dict[str, Any], token: str) -> str | None:
         )
         if failure is not None:
             return str(failure[1])
-        return _missing_permission(
-            scope, user, iam.resolve_principal(signature.access_key_id, scope.account, credential)
-        )
+        return _missing_permission(scope, user, signature.access_key_id)
 
 
-def _missing_permission(scope: Scope, user: dict[str, Any], principal: Any) -> str | None:
+def _missing_permission(scope: Scope, user: dict[str, Any], access_key_id: str) -> str | None:
     from ministack.core import iam_evaluator as iam
 
-    if isinstance(principal, iam.AuthError):
-        return str(principal.message)
-    # The account's root user has no policies and may do everything.
-    if principal.policies is None:
-        return None
     prefix = f"arn:aws:elasticache:{scope.region}:{scope.account}"
     for resource in (f"{prefix}:replicationgroup:{scope.name}", f"{prefix}:user:{user['UserId']}"):
-        context = iam.EvalContext(
-            principal.arn,
-            principal.type,
-            principal.account,
-            "elasticache:Connect",
-            resource,
-            scope.region,
-            principal_keys=principal.keys,
-        )
-        decision = iam.evaluate(context, principal.policies, *principal.limits).decision
-        if decision != "Allow":
-            return f"{principal.arn} is not authorized to perform elasticache:Connect on {resource}: {decision}"
+        # Both decisions are in the record of calls (mjctl.sandbox.stage.calls).
+        denied = iam.enforce(access_key_id, "elasticache:Connect", "elasticache", scope.region, resource)
+        if isinstance(denied, iam.AuthError):
+            return str(denied.message)
+        if denied is not None:
+            name = denied.principal_arn
+            return f"{name} is not authorized to perform elasticache:Connect on {resource}: {denied.decision}"
     return None
 
 

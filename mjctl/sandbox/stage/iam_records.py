@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import json
 import re
 from collections.abc import Mapping, Sequence
+from functools import lru_cache
 from typing import Any
 
 from ministack.core import iam_evaluator
@@ -105,6 +107,11 @@ def resource_policy(arn: str) -> tuple[Policy | None, str]:
 
 def parsed(document: str | Mapping[str, Any]) -> Policy | None:
     """Return a policy, or None for a document that ministack accepted and AWS would have refused."""
+    return _parsed_text(document if isinstance(document, str) else json.dumps(document))
+
+
+@lru_cache(maxsize=1024)
+def _parsed_text(document: str) -> Policy | None:
     try:
         return Policy.parse(document)
     except PolicyError:

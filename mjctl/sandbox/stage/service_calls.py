@@ -6,8 +6,10 @@ import logging
 from collections.abc import Callable
 from typing import Any
 
+from ministack.core import iam_evaluator
+from ministack.core.iam_evaluator import EvalContext
 from ministack.core.responses import get_account_id, get_region, request_scope
-from ministack.services import apigateway, cloudwatch_logs, lambda_svc, sns, sqs
+from ministack.services import apigateway, cloudwatch_logs, iam, lambda_svc, sns, sqs
 
 from mjctl.sandbox.correction import Correction, wrap
 from mjctl.sandbox.stage.iam_calls import key_keys
@@ -129,6 +131,47 @@ def _mappings() -> None:
     wrap(lambda_svc, "_sqs_esm_concurrency", make_concurrency)
 
 
+def _function_roles() -> None:
+    def make_create(original: Handler) -> Handler:
+        def create(data: dict[str, Any]) -> Any:
+            return _not_assumable(data.get("Role", "")) or original(data)
+
+        return create
+
+    def make_update(original: Handler) -> Handler:
+        def update(name: str, data: dict[str, Any]) -> Any:
+            role = data.get("Role")
+            return (_not_assumable(role) if role else None) or original(name, data)
+
+        return update
+
+    wrap(lambda_svc, "_create_function", make_create)
+    wrap(lambda_svc, "_update_config", make_update)
+
+
+def _not_assumable(role_arn: str) -> Any:
+    """Return an error if Lambda may not assume an existing role, or None.
+
+    https://docs.aws.amazon.com/lambda/latest/dg/lambda-intro-execution-role.html
+    """
+    role = iam._roles.get(role_arn.rsplit("/", 1)[-1])
+    if role is None:
+        return None
+    context = EvalContext(
+        principal_arn="lambda.amazonaws.com",
+        principal_type="Service",
+        principal_account=get_account_id(),
+        action="sts:AssumeRole",
+        resource_arn=role_arn,
+        region=get_region(),
+        service_context={"aws:sourceaccount": get_account_id()},
+    )
+    if iam_evaluator.evaluate_trust_policy(role["AssumeRolePolicyDocument"], "lambda.amazonaws.com", context):
+        return None
+    message = "The role defined for the function cannot be assumed by Lambda."
+    return lambda_svc.error_response_json("InvalidParameterValueException", message, 400)
+
+
 def _log_keys() -> None:
     def make(original: Handler) -> Handler:
         def create(data: dict[str, Any]) -> Any:
@@ -158,6 +201,7 @@ CORRECTIONS = (
     _of("lambda-mapping-role", "Lambda reads queues that the role of the function may not read", _mappings),
     _of("lambda-permission-gateway", "API Gateway invokes functions without their permission", _gateway_invokes),
     _of("lambda-permission-topic", "SNS invokes functions without their permission", _topic_invokes),
+    _of("lambda-role-trust", "Lambda takes roles that it may not assume", _function_roles),
     _of("logs-key-policy", "CloudWatch Logs uses KMS keys whose policy does not allow it", _log_keys),
     _of("sns-encrypted-queue", "SNS sends to encrypted queues whose key does not allow it", _encrypted_queues),
 )

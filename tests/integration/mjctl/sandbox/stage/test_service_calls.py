@@ -37,8 +37,19 @@ def probe(correction: str) -> Callable[[Probe], Probe]:
     return register
 
 
-def function(stage: UnguardedStage, name: str, *statements: dict[str, Any], program: str = PROGRAM) -> str:
-    """Create a function whose role has the statements. Returns the ARN of the function."""
+def function(
+    stage: UnguardedStage,
+    name: str,
+    *statements: dict[str, Any],
+    program: str = PROGRAM,
+    service: str = "lambda.amazonaws.com",
+) -> str:
+    """Create a function whose role has the statements and trusts a service. Returns the ARN of the function."""
+    iam = stage.client("iam", REGION)
+    trust = {"Effect": "Allow", "Action": "sts:AssumeRole", "Principal": {"Service": service}}
+    role = iam.create_role(RoleName=f"{name}-fn", AssumeRolePolicyDocument=document(trust))["Role"]["Arn"]
+    if statements:
+        iam.put_role_policy(RoleName=f"{name}-fn", PolicyName="own", PolicyDocument=document(*statements))
     archive = io.BytesIO()
     with zipfile.ZipFile(archive, "w") as stream:
         stream.writestr("index.py", program)
@@ -46,7 +57,7 @@ def function(stage: UnguardedStage, name: str, *statements: dict[str, Any], prog
         Code={"ZipFile": archive.getvalue()},
         FunctionName=name,
         Handler="index.handler",
-        Role=stage.role(f"{name}-fn", *statements).arn,
+        Role=role,
         Runtime="python3.12",
     )
     return str(created["FunctionArn"])
@@ -164,6 +175,11 @@ def _is_emptied(sqs: Any, url: str, seconds: float = 10) -> bool:
             return True
         time.sleep(0.2)
     return False
+
+
+@probe("lambda-role-trust")
+def _trust(stage: UnguardedStage) -> bool:
+    return "cannot be assumed" in fails(lambda: function(stage, "untrusted", service="ecs-tasks.amazonaws.com"))
 
 
 @probe("logs-key-policy")
