@@ -1,6 +1,7 @@
 """Runs the functions on AWS Lambda.
 
-API Gateway calls `api` and `auth`, SQS calls `persistence`, and operators invoke `ops`.
+API Gateway calls `api` and `auth`, and SQS calls `persistence`. Operators invoke `ops`, and `mjctl deploy` invokes
+`migrate`.
 
 An execution environment of Lambda serves one event at a time, and Lambda freezes it between events. Each execution
 environment keeps one event loop, so that later events reuse its connections, the user pool's public keys and the data
@@ -24,8 +25,11 @@ from gameserver.functions.http import HttpError, Request
 from gameserver.functions.persistence import persist
 from gameserver.functions.routes import ROUTES, Route, answer
 from gameserver.functions.services import Services
+from gameserver.persistence.database import DatabaseUnavailable
+from gameserver.persistence.migrate import PATIENCE_SECONDS, MigrationFailed, upgrade
 from gameserver.runtime import logs
 from gameserver.runtime.auth import is_internal
+from gameserver.runtime.aws import AwsClients
 from gameserver.runtime.settings import Settings
 
 log = structlog.get_logger()
@@ -36,6 +40,8 @@ _ROUTES = {f"{route.method} {route.path}": route for route in ROUTES}
 # Servers may close connections of this process while Lambda freezes it. After a pause of 10 s or more, the event loop
 # gets 5 ms to notice closed connections before a call uses them.
 _THAW_SECONDS = 10.0
+# Seconds that `migrate` keeps for the end of a statement that has reached its time limit, and for its answer.
+_ANSWER_SECONDS = 5.0
 _INTERNAL = HttpError(500, "internal", "the request failed, its id is in the x-request-id header")
 
 
@@ -71,6 +77,33 @@ def ops(event: Any, context: Any) -> dict[str, Any]:
     seconds = context.get_remaining_time_in_millis() / 1000 - 1
     with structlog.contextvars.bound_contextvars(request_id=context.aws_request_id):
         return _host("ops").run(lambda services: operations.run(event, services, seconds=seconds))
+
+
+def migrate(_event: Any, context: Any) -> dict[str, Any]:
+    """Run the migrations that the database lacks.
+
+    Returns:
+        {heads, applied}: the newest migrations of the database before the run, and the migrations that have run. If the
+        migrations failed, {error: {code, migration, message}} with the name of the migration that failed or null.
+    """
+    settings = Settings.from_env()
+    logs.configure(settings, "migrate")
+    aws = AwsClients(settings.region, settings.aws_endpoint_url)
+    remaining = context.get_remaining_time_in_millis() / 1000
+    patience = min(PATIENCE_SECONDS, remaining / 4)
+    # The rest of the time is for the migrations and the answer.
+    seconds = max(1.0, remaining - patience - _ANSWER_SECONDS)
+    with structlog.contextvars.bound_contextvars(request_id=context.aws_request_id):
+        try:
+            progress = upgrade(settings, aws, patience_seconds=patience, seconds=seconds)
+        except DatabaseUnavailable as error:
+            return {"error": {"code": "database_unavailable", "migration": None, "message": str(error)}}
+        except MigrationFailed as error:
+            return {"error": {"code": "migration_failed", "migration": error.migration, "message": error.cause}}
+        finally:
+            aws.close()
+        log.info("schema_up_to_date", applied=progress.applied)
+    return {"heads": list(progress.heads), "applied": progress.applied}
 
 
 async def respond(event: Mapping[str, Any], services: Services) -> dict[str, Any]:

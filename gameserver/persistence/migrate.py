@@ -1,8 +1,13 @@
-"""Updates the schema of PostgreSQL, for the command `gameserver migrate`."""
+"""Updates the schema of PostgreSQL, for the command `gameserver migrate` and the Lambda function `migrate`.
+
+All missing migrations run in one transaction, so a migration that fails leaves the old schema.
+"""
 
 from __future__ import annotations
 
 import asyncio
+from collections.abc import Sequence
+from dataclasses import dataclass, field
 from pathlib import Path
 
 import structlog
@@ -14,8 +19,46 @@ from gameserver.runtime.settings import Settings
 
 log = structlog.get_logger()
 
-_PATIENCE_SECONDS = 30.0
+PATIENCE_SECONDS = 30.0
+"""The default time for which a migration waits for the database to answer."""
+
 _PAUSE_SECONDS = 0.2
+
+
+class MigrationFailed(Exception):
+    """Reports that the migrations ended with an error, and that the schema is unchanged.
+
+    Attributes:
+        migration: the name of the migration that failed, e.g. `0004_match_events`, or None if no migration had begun.
+        cause: the reason in English.
+    """
+
+    def __init__(self, migration: str | None, cause: str) -> None:
+        super().__init__(f"{migration}: {cause}" if migration else cause)
+        self.migration = migration
+        self.cause = cause
+
+
+@dataclass
+class MigrationProgress:
+    """Records the migrations of one run, in their order. gameserver/migrations/env.py fills it.
+
+    Attributes:
+        seconds: time limit of each statement in seconds, or None without a limit.
+        heads: the newest migrations of the database at the start, empty for a database without a schema.
+        missing: the names of the migrations that the database lacks at the start.
+        applied: the names of the migrations that have run.
+    """
+
+    seconds: float | None = None
+    heads: Sequence[str] = ()
+    missing: list[str] = field(default_factory=list)
+    applied: list[str] = field(default_factory=list)
+
+    @property
+    def current(self) -> str | None:
+        """Return the name of the migration that runs or has failed, or None if no migration is left."""
+        return next(iter(self.missing[len(self.applied) :]), None)
 
 
 def run(settings: Settings) -> int:
@@ -24,36 +67,70 @@ def run(settings: Settings) -> int:
     Several processes may call `run` at the same time.
 
     Returns:
-        The exit code: 0 if the schema is up to date, 1 if the database did not answer.
+        The exit code: 0 if the schema is up to date, 1 if the database did not answer or a migration failed.
+    """
+    logs.configure(settings, "migrate")
+    aws = AwsClients(settings.region, settings.aws_endpoint_url)
+    try:
+        progress = upgrade(settings, aws)
+    except DatabaseUnavailable as error:
+        log.error("database_unreachable", cause=str(error), host=settings.database_host)
+        return 1
+    except MigrationFailed:
+        # `upgrade` has logged the error with its traceback.
+        return 1
+    finally:
+        aws.close()
+    log.info("schema_up_to_date", applied=progress.applied)
+    return 0
+
+
+def upgrade(
+    settings: Settings, aws: AwsClients, *, patience_seconds: float = PATIENCE_SECONDS, seconds: float | None = None
+) -> MigrationProgress:
+    """Wait for the database, and run the missing migrations in one transaction.
+
+    A second process that calls `upgrade` at the same time waits, and then finds no missing migration.
+
+    Args:
+        settings: settings of the process.
+        aws: clients of AWS, which read the database's password.
+        patience_seconds: time in which the database must answer.
+        seconds: time limit of each statement, including the wait for another process, or None without a limit.
+
+    Returns:
+        The migrations that were missing and have run.
+
+    Raises:
+        DatabaseUnavailable: the database did not answer.
+        MigrationFailed: a migration failed, and no migration of this call has changed the schema.
     """
     from alembic import command
     from alembic.config import Config
 
-    logs.configure(settings, "migrate")
-    aws = AwsClients(settings.region, settings.aws_endpoint_url)
+    asyncio.run(_await_database(settings, aws, patience_seconds))
+    progress = MigrationProgress(seconds)
+    config = Config()
+    config.set_main_option("script_location", str(Path(__file__).resolve().parents[1] / "migrations"))
+    config.attributes["connection_options"] = connection_options(settings, aws)
+    config.attributes["progress"] = progress
     try:
-        try:
-            asyncio.run(_await_database(settings, aws))
-        except DatabaseUnavailable as error:
-            log.error("database_unreachable", cause=str(error), host=settings.database_host)
-            return 1
-        config = Config()
-        config.set_main_option("script_location", str(Path(__file__).resolve().parents[1] / "migrations"))
-        config.attributes["connection_options"] = connection_options(settings, aws)
         command.upgrade(config, "head")
-        log.info("schema_up_to_date")
-        return 0
-    finally:
-        aws.close()
+    except Exception as error:
+        # The text of SQLAlchemy's error contains the statement, and its attribute `orig` has only the database's words.
+        cause = getattr(error, "orig", None) or error
+        log.exception("migration_failed", migration=progress.current, cause=str(cause))
+        raise MigrationFailed(progress.current, str(cause) or type(cause).__name__) from error
+    return progress
 
 
-async def _await_database(settings: Settings, aws: AwsClients) -> None:
+async def _await_database(settings: Settings, aws: AwsClients, patience_seconds: float) -> None:
     from tenacity import AsyncRetrying, retry_if_exception_type, stop_after_delay, wait_fixed
 
     database = Database(settings, aws)
     attempts = AsyncRetrying(
         retry=retry_if_exception_type(DatabaseUnavailable),
-        stop=stop_after_delay(_PATIENCE_SECONDS),
+        stop=stop_after_delay(patience_seconds),
         wait=wait_fixed(_PAUSE_SECONDS),
         reraise=True,
     )

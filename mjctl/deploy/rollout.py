@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import time
-from collections.abc import Collection, Sequence
+from collections.abc import Awaitable, Callable, Collection, Sequence
 from dataclasses import dataclass, replace
 from enum import StrEnum
 
@@ -57,6 +57,10 @@ class RolloutPlan:
         return [[first], rest] if rest else [[first]]
 
 
+AfterApply = Callable[[PlannedUnit], Awaitable[None]]
+"""Works on a unit after its apply. Raises an exception if the unit must count as failed."""
+
+
 class Rollout:
     """Applies the plans of regions wave by wave. Without a gate, a region is healthy if Terraform reports success."""
 
@@ -65,18 +69,27 @@ class Rollout:
         self._planner = planner
         self._plan = plan
         self._gate = gate
+        self._after_apply: AfterApply | None = None
 
-    async def run(self, planned: Sequence[PlannedUnit], *, unserved: Collection[str] = ()) -> list[UnitResult]:
+    async def run(
+        self,
+        planned: Sequence[PlannedUnit],
+        *,
+        unserved: Collection[str] = (),
+        after_apply: AfterApply | None = None,
+    ) -> list[UnitResult]:
         """Apply `planned` wave by wave. After a wave in which a region fails, no further region is changed.
 
         Args:
             planned: The units with their plans.
             unserved: The regions that no player can reach yet, which the gate skips because some health checks log in
                 and play as a player does.
+            after_apply: Work on each applied unit before the gate; an error of the work is a failure of the unit.
 
         Returns:
             The results of the units, in the order of `planned`.
         """
+        self._after_apply = after_apply
         waves = self._plan.waves([item.unit for item in planned])
         results = await in_stages(self._deployment, waves, planned, lambda wave: self._wave(wave, unserved))
         await self._deployment.remove_old_code(results)
@@ -84,7 +97,23 @@ class Rollout:
 
     async def _wave(self, planned: Sequence[PlannedUnit], unserved: Collection[str]) -> list[UnitResult]:
         applied = await self._deployment.apply(planned)
-        return list(await asyncio.gather(*(self._check(result, result.unit not in unserved) for result in applied)))
+        finished = await asyncio.gather(
+            *(self._finished(item, result) for item, result in zip(planned, applied, strict=True))
+        )
+        return list(await asyncio.gather(*(self._check(result, result.unit not in unserved) for result in finished)))
+
+    async def _finished(self, planned: PlannedUnit, result: UnitResult) -> UnitResult:
+        """Do the work that the caller of `run` has given for after the apply."""
+        if self._after_apply is None or not result.ok:
+            return result
+        try:
+            await self._after_apply(planned)
+        except Exception as error:
+            fault = as_error(error, planned.stack)
+            return self._deployment.finish(
+                replace(result, outcome=UnitOutcome.FAILED, refused=result.revision, error=fault)
+            )
+        return result
 
     async def _check(self, result: UnitResult, visible: bool) -> UnitResult:
         """Check one region with the gate, and roll an unhealthy region back if the rollout plan requires it.

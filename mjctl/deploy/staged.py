@@ -16,6 +16,7 @@ from mjctl.deploy.planner.desired_state import DesiredState, Planner
 from mjctl.deploy.planner.production import ProductionPlanner
 from mjctl.deploy.releases.saved_plans import PlanFolder
 from mjctl.deploy.rollout import Rollout
+from mjctl.deploy.schema import SchemaUpdater
 from mjctl.deploy.stages import in_stages, not_started
 from mjctl.models.deployment import UnitOutcome, UnitResult
 from mjctl.models.environment import EDGE, FOUNDATION, Environment
@@ -105,6 +106,7 @@ class StagedRollout:
         self._environment = environment
         self._primary = environment.primary_region
         self._approved = approved
+        self._schema = SchemaUpdater(planner, environment, deployment.reporter)
 
     async def run(self, planned: Sequence[PlannedUnit]) -> list[UnitResult]:
         """Apply `planned` stage by stage. After a stage in which a unit fails, no further unit is changed.
@@ -125,10 +127,35 @@ class StagedRollout:
             return [not_started(self._deployment, item) if item.result.ok else item.result for item in ready]
         unit = ready[0].unit
         if unit not in (FOUNDATION, EDGE):
-            served = (await asyncio.to_thread(self._planner.published, EDGE)).get("contract", {}).get("regions", ())
-            return await self._rollout.run(ready, unserved=[item.unit for item in ready if item.unit not in served])
+            return await self._regions(ready)
         applied = await self._deployment.apply(ready)
         return [await self._with_client(result) if unit == EDGE and result.ok else result for result in applied]
+
+    async def _regions(self, ready: Sequence[PlannedUnit]) -> list[UnitResult]:
+        """Update the schema of the database, and apply the regions.
+
+        No region is changed if the update of the schema fails.
+        """
+        first = ready[0]
+        try:
+            await self._schema.run(first.desired)
+        except Exception as error:
+            discard(ready)
+            fault = as_error(error, first.stack)
+            failed = replace(first.result, outcome=UnitOutcome.FAILED, error=fault, add=0, change=0, remove=0)
+            return [
+                self._deployment.finish(failed) if item is first else not_started(self._deployment, item)
+                for item in ready
+            ]
+        served = (await asyncio.to_thread(self._planner.published, EDGE)).get("contract", {}).get("regions", ())
+        results = await self._rollout.run(
+            ready,
+            unserved=[item.unit for item in ready if item.unit not in served],
+            # The first deploy of an environment creates the database, so its schema follows the apply.
+            after_apply=lambda item: self._schema.run(item.desired),
+        )
+        updated, self._schema.update = self._schema.update, None
+        return [replace(result, schema=updated) if result is results[0] else result for result in results]
 
     async def _with_client(self, result: UnitResult) -> UnitResult:
         """Publish the web client of the release at the edge, because Terraform does not publish it.

@@ -5,8 +5,8 @@ from __future__ import annotations
 from dataclasses import dataclass
 
 from mjctl.clients.dns import RegionDns
+from mjctl.clients.global_database import Copy, GlobalDatabase
 from mjctl.fleet.failover import Traffic
-from mjctl.fleet.failover_writer import Copy, GlobalDatabase
 from mjctl.models.check import CheckResult
 from mjctl.models.contract import Contract
 from mjctl.models.errors import MjctlError

@@ -15,6 +15,7 @@ import asyncio
 from collections.abc import Awaitable, Callable, Mapping, Sequence
 
 from mjctl.clients.dns import RegionDns, region_dns
+from mjctl.clients.global_database import GlobalDatabase, read_database
 from mjctl.fleet import failover_writer
 from mjctl.fleet.failover import (
     Traffic,
@@ -27,7 +28,6 @@ from mjctl.fleet.failover import (
     wait_until_empty,
 )
 from mjctl.fleet.failover_report import FailoverPlan, FailoverReport, Step, WriterMove
-from mjctl.fleet.failover_writer import GlobalDatabase
 from mjctl.fleet.model import Say
 from mjctl.models.check import CheckResult
 from mjctl.models.contract import Contract
@@ -162,7 +162,7 @@ class Failover:
     ) -> WriterMove | None:
         """Return the planned move of the database's writer, or None if the writer is not in the region to leave."""
         # Read the database through a region that stays, because the region that players leave may not answer.
-        database = await failover_writer.read_database(takers[0])
+        database = await read_database(takers[0])
         if database is None or database.writer != self._region:
             if to_region:
                 raise UsageError(
@@ -222,7 +222,7 @@ class Failover:
         )
 
     async def _assess_return(self, *, with_writer: bool) -> FailoverPlan:
-        database = await failover_writer.read_database(self._contract)
+        database = await read_database(self._contract)
         writer: WriterMove | None = None
         if with_writer:
             if database is None:

@@ -10,10 +10,9 @@ from __future__ import annotations
 import asyncio
 import time
 from collections.abc import Callable, Collection, Mapping
-from dataclasses import dataclass
-from typing import Any
 
 from mjctl.clients.boto import RegionClients
+from mjctl.clients.global_database import Copy, GlobalDatabase, read
 from mjctl.clients.metrics import Metric, newest
 from mjctl.models.contract import Contract
 from mjctl.models.errors import ConflictError, NotFoundError, UnreachableError, VerificationError
@@ -21,91 +20,9 @@ from mjctl.models.errors import ConflictError, NotFoundError, UnreachableError, 
 _POLL_SECONDS = 5.0
 _MOVE_SECONDS = 1_800.0
 _SILENT_POLLS = 12
-_IN_SYNC = "connected"
 _WORKING = "available"
 # With these error codes AWS refuses to move the writer because of the state of a cluster.
 _REFUSED_CODES = ("InvalidGlobalClusterStateFault", "InvalidDBClusterStateFault", "InvalidParameterCombination")
-
-
-@dataclass(frozen=True)
-class Copy:
-    """Describes the cluster of one region in the global database.
-
-    Attributes:
-        region: The name of the region.
-        arn: The ARN of the cluster.
-        writes: True if the cluster is the writer.
-        in_sync: True if the cluster receives the changes of the writer.
-        lag_ms: The lag of the cluster behind the writer in milliseconds, or None if it was not read or CloudWatch has
-            no value.
-    """
-
-    region: str
-    arn: str
-    writes: bool
-    in_sync: bool
-    lag_ms: float | None = None
-
-
-@dataclass(frozen=True)
-class GlobalDatabase:
-    """Describes the Aurora global database.
-
-    Attributes:
-        name: The identifier of the global cluster.
-        status: The status that RDS reports, e.g. `available`.
-        copies: The clusters of all regions, including the writer.
-        moving_to: The region to which AWS is moving the writer now, or None if AWS is not moving the writer.
-    """
-
-    name: str
-    status: str
-    copies: tuple[Copy, ...]
-    moving_to: str | None = None
-
-    @property
-    def writer(self) -> str | None:
-        """Return the region of the writer, or None while no cluster is the writer."""
-        return next((copy.region for copy in self.copies if copy.writes), None)
-
-    def copy_in(self, region: str) -> Copy | None:
-        """Return the cluster of `region`, or None if that region has no copy of the database."""
-        return next((copy for copy in self.copies if copy.region == region), None)
-
-
-def parse(answer: Mapping[str, Any]) -> GlobalDatabase:
-    """Return the global database that an item in the answer of DescribeGlobalClusters describes, without lags."""
-    copies = tuple(
-        Copy(
-            _region(item["DBClusterArn"]),
-            item["DBClusterArn"],
-            bool(item["IsWriter"]),
-            item.get("SynchronizationStatus", _IN_SYNC) == _IN_SYNC,
-        )
-        for item in answer.get("GlobalClusterMembers", ())
-    )
-    target = (answer.get("FailoverState") or {}).get("ToDbClusterArn")
-    return GlobalDatabase(
-        answer["GlobalClusterIdentifier"], answer.get("Status", ""), copies, _region(target) if target else None
-    )
-
-
-async def read_database(contract: Contract) -> GlobalDatabase | None:
-    """Read the global database, without lags, from the RDS API in the region of `contract`.
-
-    Returns:
-        The global database, or None if the database has one region only.
-
-    Raises:
-        UnreachableError: RDS does not answer, or refuses the request.
-        PermissionDeniedError: The credentials may not read the database.
-        NotFoundError: RDS does not know the global cluster.
-    """
-    name = contract.managed.database_global_cluster if contract.managed else None
-    if name is None:
-        return None
-    with RegionClients(contract) as clients:
-        return await _read(clients, name)
 
 
 async def with_lags(database: GlobalDatabase, contracts: Mapping[str, Contract]) -> GlobalDatabase:
@@ -262,7 +179,7 @@ async def _written_there(
 async def _read_status(clients: RegionClients, name: str, copy: Copy) -> tuple[GlobalDatabase, str]:
     """Read the global database, and the status of the cluster that `copy` describes."""
     database, answer = await asyncio.gather(
-        _read(clients, name),
+        read(clients, name),
         clients.call_all("rds", "describe_db_clusters", DBClusterIdentifier=copy.arn.rsplit(":", 1)[-1]),
     )
     return database, answer["DBClusters"][0]["Status"]
@@ -274,12 +191,3 @@ def progress_hint(contract: Contract, name: str) -> str:
         f"`aws rds describe-global-clusters --global-cluster-identifier {name} --region {contract.region}` shows the "
         "progress of the move; repeat the command to wait for the move and to do the remaining steps"
     )
-
-
-async def _read(clients: RegionClients, name: str) -> GlobalDatabase:
-    answer = await clients.call_all("rds", "describe_global_clusters", GlobalClusterIdentifier=name)
-    return parse(answer["GlobalClusters"][0])
-
-
-def _region(arn: str) -> str:
-    return arn.split(":")[3]

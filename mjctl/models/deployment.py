@@ -18,6 +18,7 @@ class Phase(StrEnum):
     WAITING = "waiting"
     INIT = "initialising"
     PLAN = "planning"
+    SCHEMA = "updating the schema"
     APPLY = "applying"
     GATE = "watching its health"
     ROLLBACK = "rolling back"
@@ -142,6 +143,27 @@ class GateVerdict:
 
 
 @dataclass(frozen=True)
+class SchemaUpdate:
+    """Holds the result of the migrations that a deploy has run.
+
+    Attributes:
+        region: The region of the database's writer, where the migrations ran.
+        heads: The newest migrations of the database before the deploy, e.g. `0003`; empty for a new database.
+        applied: The names of the migrations that the deploy has run, e.g. `0004_match_events`.
+    """
+
+    region: str
+    heads: tuple[str, ...]
+    applied: tuple[str, ...]
+
+    def __str__(self) -> str:
+        if not self.applied:
+            return f"schema: up to date at {', '.join(self.heads) or 'no migration'}"
+        count = f"{len(self.applied)} migration{'s' if len(self.applied) != 1 else ''}"
+        return f"schema: {count} applied in {self.region}: {', '.join(self.applied)}"
+
+
+@dataclass(frozen=True)
 class UnitResult:
     """Holds the result of a command for a unit.
 
@@ -161,6 +183,7 @@ class UnitResult:
         waits_for: The units that must be applied before this unit can be planned.
         violations: The planned changes that need the operator's explicit permission.
         notes: Lines for people about differences from the recorded state and the effect of repairing them.
+        schema: The migrations that the deploy has run before or after the apply of this unit, or None.
     """
 
     unit: str
@@ -178,6 +201,7 @@ class UnitResult:
     waits_for: tuple[str, ...] = ()
     violations: tuple[Violation, ...] = ()
     notes: tuple[str, ...] = ()
+    schema: SchemaUpdate | None = None
 
     @property
     def forget(self) -> int:

@@ -54,6 +54,7 @@ def _top(command: str, environment: str, code: ExitCode, results: Sequence[UnitR
         commit = f", commit `{release.commit}`" if release.commit else ""
         lines += [f"Revision `{release.revision}`{commit}.", ""]
     lines += [f"**{_verdict(code)}** (exit code {int(code)})", ""]
+    lines += [line for result in results if result.schema for line in (f"{str(result.schema).capitalize()}.", "")]
     columns = ["region", "result", "add", "change", "remove", "forget", "seconds", "runs", "health"]
     left = {"forget"} if not any(result.forget for result in results) else set()
     left |= {"health"} if not any(result.verdict for result in results) else set()

@@ -20,3 +20,10 @@ output "port" {
   description = "TCP port of the endpoint."
   value       = 5432
 }
+
+output "writer_endpoint" {
+  description = "Host name of the cluster's own writer, for changes of the schema, which Aurora does not forward. The host accepts connections only while the writer of the global database is in this region."
+  value       = aws_rds_cluster.main.endpoint
+
+  depends_on = [aws_rds_cluster_instance.main]
+}

@@ -53,6 +53,21 @@ module "functions" {
       reserved_concurrency = var.functions.reserved_concurrency.auth
       statements           = { PlayerName = { actions = ["dynamodb:UpdateItem"], resources = [local.tables["players"].arn] } }
     }
+    # `mjctl deploy` invokes the function `migrate` in the region of the database's writer. Every region has the function,
+    # because a failover moves the writer to another region.
+    migrate = {
+      environment = merge(
+        { for name in ["ENVIRONMENT", "PROJECT", "REGION", "TLS_REQUIRED"] : "GAMESERVER_${name}" => local.settings["GAMESERVER_${name}"] },
+        { for name in ["NAME", "PORT", "SECRET", "USER"] : "GAMESERVER_DATABASE_${name}" => local.storage_settings["GAMESERVER_DATABASE_${name}"] },
+        { GAMESERVER_DATABASE_HOST = module.database.writer_endpoint },
+      )
+      handler = "gameserver.functions.lambda_handlers.migrate"
+      # Two deploys at once both get an answer: the second waits in the database until the first has finished.
+      reserved_concurrency = 2
+      statements           = { DatabaseSecret = local.secret_read, SecretKey = { actions = ["kms:Decrypt"], resources = [module.keys.arns["storage"]] } }
+      timeout_seconds      = 300
+      vpc                  = true
+    }
     persistence = {
       environment          = merge(local.storage_settings, { GAMESERVER_PERSISTENCE_QUEUE_URL = module.events.queues["persistence"].url })
       handler              = "gameserver.functions.lambda_handlers.persistence"

@@ -127,8 +127,9 @@ module "database" {
   source = "../../modules/database"
 
   allowed_security_groups = {
-    api    = module.functions.security_group_ids["api"]
-    worker = module.functions.security_group_ids["persistence"]
+    api     = module.functions.security_group_ids["api"]
+    migrate = module.functions.security_group_ids["migrate"]
+    worker  = module.functions.security_group_ids["persistence"]
   }
   backup_retention_days = var.database.backup_retention_days
   capacity              = var.database.capacity

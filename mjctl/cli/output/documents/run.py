@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
+from dataclasses import asdict
 from typing import Literal
 
 from pydantic import Field
@@ -55,6 +56,14 @@ class VerdictDocument(JsonDocument):
     )
 
 
+class SchemaDocument(JsonDocument):
+    """Describes the migrations of the database that a deploy has run."""
+
+    region: str = Field(description="the region of the database's writer")
+    heads: tuple[str, ...] = Field(description="newest migrations before the deploy; empty for a new database")
+    applied: tuple[str, ...] = Field(description="names of the migrations that have run, in their order")
+
+
 class UnitDocument(JsonDocument):
     """Describes the result of a unit."""
 
@@ -92,6 +101,9 @@ class UnitDocument(JsonDocument):
     )
     health: VerdictDocument | None = Field(
         description="the verdict of the health gate; null if no gate observed the unit"
+    )
+    database_schema: SchemaDocument | None = Field(
+        description="the migrations that the deploy has run with this unit; null for other units and other commands"
     )
     error: ErrorDocument | None
     api: str | None = Field(description="address of the region's API")
@@ -140,6 +152,7 @@ def _unit(result: UnitResult, endpoints: Endpoints | None) -> UnitDocument:
         )
         if verdict
         else None,
+        database_schema=SchemaDocument.model_validate(asdict(result.schema)) if result.schema else None,
         error=ErrorDocument.model_validate(error_data(result.error)) if result.error else None,
         api=endpoints.api if endpoints else None,
         web=endpoints.web if endpoints else None,

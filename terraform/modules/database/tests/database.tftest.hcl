@@ -70,6 +70,33 @@ run "joins_the_global_cluster_in_a_secondary_region" {
   }
 }
 
+run "publishes_its_own_writer_endpoint_before_a_failover" {
+  command = plan
+
+  variables {
+    global = {
+      database_name     = "game"
+      engine_version    = "16.8"
+      global_cluster_id = "arena-prod-global"
+      password_version  = 1
+      secret_arn        = "arn:aws:secretsmanager:us-east-1:123456789012:secret:x-AbCdEf"
+      username          = "game"
+    }
+    role = "secondary"
+  }
+
+  override_resource {
+    target          = aws_rds_cluster.main
+    override_during = plan
+    values          = { endpoint = "writer.example.com", reader_endpoint = "reader.example.com" }
+  }
+
+  assert {
+    condition     = output.endpoint == "reader.example.com" && output.writer_endpoint == "writer.example.com"
+    error_message = "A secondary region must send writes to its readers, and changes of the schema to its own writer."
+  }
+}
+
 run "publishes_the_writer_endpoint_after_a_failover" {
   command = plan
 

@@ -8,6 +8,7 @@ from typing import Any
 
 import pytest
 
+from mjctl.clients.global_database import Copy
 from mjctl.fleet import failover_writer
 from mjctl.models.exit_codes import ExitCode
 from mjctl.sandbox.emulators import Emulators
@@ -141,9 +142,9 @@ def test_players_stay_in_their_region_if_the_writer_cannot_move(
     state."""
     choose = failover_writer.choose
 
-    def stranger(*given: Any) -> failover_writer.Copy:
+    def stranger(*given: Any) -> Copy:
         copy = choose(*given)
-        return failover_writer.Copy(copy.region, f"{copy.arn}-stranger", copy.writes, copy.in_sync)
+        return Copy(copy.region, f"{copy.arn}-stranger", copy.writes, copy.in_sync)
 
     monkeypatch.setattr(failover_writer, "choose", stranger)
     ran = mjctl("failover", "--region", REGION, "--yes", "-o", "json")

@@ -26,6 +26,7 @@ HANDLERS = {
     "api": {"routeKey": "GET /none", "requestContext": {"requestId": "r-1", "http": {"sourceIp": "192.0.2.1"}}},
     "auth": {"routeKey": "GET /none", "requestContext": {"requestId": "r-1", "http": {"sourceIp": "192.0.2.1"}}},
     "persistence": {"Records": []},
+    "migrate": {},
     "ops": {"command": "none"},
 }
 VARIABLES = {
@@ -33,6 +34,11 @@ VARIABLES = {
     "GAMESERVER_ENVIRONMENT": "test",
     "GAMESERVER_REGION": "us-east-1",
     "GAMESERVER_CLIENT_ID": "client",
+    # No database listens at this port.
+    "GAMESERVER_DATABASE_HOST": "127.0.0.1",
+    "GAMESERVER_DATABASE_NAME": "game",
+    "GAMESERVER_DATABASE_PORT": "1",
+    "GAMESERVER_DATABASE_USER": "game",
 }
 # Program that runs a handler as Lambda's runtime does, without other packages: `-I` makes Python ignore PYTHONPATH and
 # the user's packages.
@@ -98,6 +104,8 @@ def test_every_handler_runs_from_the_archive_alone(unzipped: Path, handler: str)
         assert (answer["statusCode"], json.loads(answer["body"])["error"]["code"]) == (404, "not_found")
     elif handler == "persistence":
         assert answer == {"batchItemFailures": []}
+    elif handler == "migrate":
+        assert answer["error"]["code"] == "database_unavailable"
     else:
         assert answer["error"]["code"] == "invalid_request"
 

@@ -2,11 +2,10 @@
 
 from __future__ import annotations
 
-from typing import Any
-
 import pytest
 
-from mjctl.fleet.failover_writer import Copy, GlobalDatabase, choose, parse
+from mjctl.clients.global_database import Copy, GlobalDatabase
+from mjctl.fleet.failover_writer import choose
 from mjctl.models.errors import ConflictError, NotFoundError
 
 
@@ -43,18 +42,3 @@ def test_a_region_without_a_copy_is_not_found() -> None:
     with pytest.raises(NotFoundError, match="no copy") as caught:
         choose(database(copy("eu-west-1", 10)), ["eu-west-1"], "sa-east-1")
     assert "eu-west-1" in str(caught.value.hint)
-
-
-def test_a_move_under_way_names_its_target() -> None:
-    answer: dict[str, Any] = {
-        "GlobalClusterIdentifier": "arena-global",
-        "Status": "switching-over",
-        "GlobalClusterMembers": [
-            {"DBClusterArn": arn("us-east-1"), "IsWriter": True},
-            {"DBClusterArn": arn("eu-west-1"), "IsWriter": False, "SynchronizationStatus": "pending-resync"},
-        ],
-        "FailoverState": {"Status": "switching-over", "ToDbClusterArn": arn("eu-west-1")},
-    }
-    database = parse(answer)
-    assert (database.writer, database.moving_to, database.status) == ("us-east-1", "eu-west-1", "switching-over")
-    assert [copy.in_sync for copy in database.copies] == [True, False]

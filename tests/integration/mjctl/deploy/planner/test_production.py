@@ -6,7 +6,7 @@ Terraform is real. The states are in the S3 of an emulated AWS.
 from __future__ import annotations
 
 import json
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -21,6 +21,7 @@ from mjctl.models.config_file import load_environment
 from mjctl.models.workspace import Workspace
 from mjctl.sandbox import daemon
 from tests.documents import read_document
+from tests.integration.mjctl.ops_lambda import packed
 
 PRIMARY, SECOND = "us-east-1", "eu-west-1"
 UNITS = ["foundation", PRIMARY, SECOND, "edge"]
@@ -46,6 +47,7 @@ output "contract" {
 }
 """
 REGION = """\
+variable "emulated_aws" { type = any }
 variable "foundation" { type = any }
 variable "region" { type = string }
 variable "game" { type = any }
@@ -62,12 +64,20 @@ output "contract" {
   value = {
     version = 1, project = "test", environment = "sandbox", target = "sandbox", region = var.region
     zones = [], tables = {}, topics = {}, queues = {}, keys = {}, backup = {}
-    aws       = { account_id = "123456789012" }
+    aws = {
+      account_id = "123456789012", endpoint_url = var.emulated_aws.endpoint_url, secret = var.emulated_aws.secret
+    }
     endpoints = { api = "https://api.${terraform_data.made.output.domain}" }
     cache     = { url = "rediss://127.0.0.1:1" }
     database  = { host = "127.0.0.1", port = 1, name = "x", user = "x", secret = "file:/x", tls = true }
     identity  = { user_pool_id = "x", client_id = "x", issuer = "x", jwks_url = "x" }
     fleet     = { kind = "ecs" }
+    managed = {
+      functions = { migrate = "migrate" }
+      primary_region = "us-east-1", alarm_prefix = "x", alarm_topic = "x", api_id = "x", cache_group = "x"
+      certificate = "x", database_cluster = "x", load_balancer = "x", target_group = "x", web_acl = "x"
+      web_domain = "x"
+    }
   }
 }
 output "edge" { value = { name = "${var.region}.${terraform_data.made.output.domain}" } }
@@ -78,6 +88,12 @@ variable "regions" { type = any }
 resource "terraform_data" "made" { input = var.regions }
 output "contract" { value = { regions = keys(terraform_data.made.output) } }
 """
+# The function `migrate` of the fake archive.
+MIGRATE = """\
+def handler(event, context):
+    return {answer}
+"""
+UP_TO_DATE = {"heads": ["0001"], "applied": []}
 CONFIG = {
     "project": "test",
     "target": "sandbox",
@@ -125,6 +141,14 @@ class Project:
         (self.workspace.configs_dir / "sandbox.yaml").write_text(yaml.safe_dump(CONFIG, sort_keys=False))
         self.code.write_text("RULES = 1\n")
 
+    def migrate(self, answer: Mapping[str, Any]) -> None:
+        """Write the archive of the functions, whose function `migrate` gives this answer."""
+        self.archive.write_bytes(packed({"fn.py": MIGRATE.format(answer=answer)}))
+
+    @property
+    def archive(self) -> Path:
+        return self.workspace.home / "functions.zip"
+
     @property
     def code(self) -> Path:
         return self.workspace.project_dir / "gameserver" / "game.py"
@@ -166,6 +190,15 @@ def workspace(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Workspace]:
         account.client("s3").put_bucket_encryption(
             Bucket=account.bucket, ServerSideEncryptionConfiguration={"Rules": [rule]}
         )
+        role = account.client("iam").create_role(RoleName="migrate", AssumeRolePolicyDocument="{}")["Role"]
+        account.client("lambda").create_function(
+            FunctionName="migrate",
+            Runtime="python3.11",
+            Role=role["Arn"],
+            Handler="fn.handler",
+            Code={"ZipFile": packed({"fn.py": ""})},
+            Timeout=30,
+        )
         yield workspace
     finally:
         daemon.stop(place)
@@ -177,11 +210,10 @@ def project(workspace: Workspace, capsys: pytest.CaptureFixture[str], monkeypatc
     monkeypatch.setenv("MJCTL_HOME", str(workspace.home))
     # The tests of this file use a fake archive of the functions. The tests in tests/terraform build the real archive,
     # for which pip installs dependencies.
-    archive = workspace.home / "functions.zip"
-    archive.touch()
-    package = Package(str(archive), "digest", "x86_64", "a" * 64)
-    monkeypatch.setattr("mjctl.deploy.planner.production.package_of", lambda *_, **__: package)
     project = Project(workspace, capsys)
+    project.migrate(UP_TO_DATE)
+    package = Package(str(project.archive), "digest", "x86_64", "a" * 64)
+    monkeypatch.setattr("mjctl.deploy.planner.production.package_of", lambda *_, **__: package)
     project.restore_files()
     return project
 
@@ -263,6 +295,49 @@ def test_new_code_changes_only_the_regions(project: Project) -> None:
         "edge": "unchanged",
     }
     assert project.order([PRIMARY, SECOND]) == [SECOND, PRIMARY]
+
+
+@pytest.mark.usefixtures("absent")
+def test_the_first_deploy_updates_the_schema_after_the_apply_of_the_writers_region(project: Project) -> None:
+    project.migrate({"heads": [], "applied": ["0001_first"]})
+    results = {unit["region"]: unit for unit in project.mjctl("deploy", "--auto-approve", "--all-regions")["regions"]}
+    schema = {"region": PRIMARY, "heads": [], "applied": ["0001_first"]}
+    assert {name: unit["database_schema"] for name, unit in results.items()} == {
+        **dict.fromkeys(UNITS),
+        PRIMARY: schema,
+    }
+    assert f"[{PRIMARY}] schema: 1 migration applied in {PRIMARY}: 0001_first" in project.errors
+    assert project.errors.index(f"[{PRIMARY}] applying") < project.errors.index(f"[{PRIMARY}] updating the schema")
+    assert project.errors.index(f"[{PRIMARY}] updating the schema") < project.errors.index(f"[{SECOND}] applying")
+
+
+@pytest.mark.usefixtures("deployed")
+def test_an_update_of_any_region_updates_the_schema_first_and_only_once(project: Project) -> None:
+    project.code.write_text("RULES = 4\n")
+    project.configure_domain("schema.example.com")
+    project.migrate({"heads": ["0001"], "applied": ["0002_second"]})
+    results = project.mjctl("deploy", "--auto-approve", "--all-regions")["regions"]
+    assert [unit["database_schema"]["applied"] for unit in results if unit["database_schema"]] == [["0002_second"]]
+    assert project.errors.count("updating the schema") == 1
+    assert project.errors.index("updating the schema") < min(
+        project.errors.index(f"[{region}] applying") for region in (PRIMARY, SECOND)
+    )
+
+
+@pytest.mark.usefixtures("deployed")
+def test_no_region_is_changed_if_a_migration_fails(project: Project) -> None:
+    before = {region: project.published(region) for region in (PRIMARY, SECOND)}
+    project.code.write_text("RULES = 5\n")
+    project.configure_domain("broken.example.com")
+    project.migrate({"error": {"code": "migration_failed", "migration": "0002_second", "message": "no"}})
+    results = project.mjctl("deploy", "--auto-approve", "--all-regions", code=4)["regions"]
+    outcomes = {unit["region"]: unit["outcome"] for unit in results}
+    assert outcomes == {"foundation": "applied", PRIMARY: "failed", SECOND: "not_started", "edge": "not_started"}
+    assert "the migration 0002_second failed" in results[1]["error"]["what"]
+    assert {region: project.published(region) for region in (PRIMARY, SECOND)} == before
+    # The failed deploy leaves nothing that stops the next deploy.
+    project.migrate(UP_TO_DATE)
+    assert project.deploy("--all-regions")[SECOND] == "applied"
 
 
 @pytest.mark.usefixtures("deployed")
