@@ -19,6 +19,7 @@ import socket
 import ssl
 import sys
 from collections.abc import Coroutine, Sequence
+from contextlib import ExitStack
 from pathlib import Path
 from typing import Any
 
@@ -53,61 +54,70 @@ class CacheDoor:
         self._settings: dict[str, Any] = {}
         self._modified = 0
         self._context: ssl.SSLContext | None = None
-        self._listeners: dict[str, socket.socket] = {}
+        self._listeners: dict[str, asyncio.Task[None]] = {}
         self._tasks: set[asyncio.Task[None]] = set()
 
     async def serve(self) -> None:
-        """Accept connections for ever."""
-        while True:
-            modified = self._file.stat().st_mtime_ns
-            if modified != self._modified:
-                self._modified = modified
-                await self._load()
-            await asyncio.sleep(_LOOK_SECONDS)
+        """Accept connections until this coroutine is cancelled."""
+        try:
+            while True:
+                modified = self._file.stat().st_mtime_ns
+                if modified != self._modified:
+                    self._modified = modified
+                    self._load()
+                await asyncio.sleep(_LOOK_SECONDS)
+        finally:
+            remaining = list(self._tasks)
+            for task in remaining:
+                task.cancel()
+            await asyncio.gather(*remaining, return_exceptions=True)
 
-    async def _load(self) -> None:
+    def _load(self) -> None:
         self._settings = json.loads(self._file.read_text(encoding="utf-8"))
         if self._settings["certificate"]:
             self._context = ssl.create_default_context(ssl.Purpose.CLIENT_AUTH)
             self._context.load_cert_chain(self._settings["certificate"], self._settings["key"])
         nodes = self._settings["nodes"]
         for address in set(self._listeners) - set(nodes):
-            self._listeners.pop(address).close()
+            self._listeners.pop(address).cancel()
         for address in set(nodes) - set(self._listeners):
             listener = socket.create_server((address, self._settings["port"]), backlog=_BACKLOG)
             listener.setblocking(False)
-            self._listeners[address] = listener
-            self._begin(self._accept(listener))
+            self._listeners[address] = self._begin(self._accept(listener))
 
-    def _begin(self, work: Coroutine[Any, Any, None]) -> None:
+    def _begin(self, work: Coroutine[Any, Any, None]) -> asyncio.Task[None]:
         task = asyncio.create_task(work)
         self._tasks.add(task)
         task.add_done_callback(self._tasks.discard)
+        return task
 
     async def _accept(self, listener: socket.socket) -> None:
-        while listener.fileno() >= 0:
-            try:
-                connection, peer = await asyncio.get_running_loop().sock_accept(listener)
-            except OSError:
-                # The listener was closed, or this process has too many connections.
-                await asyncio.sleep(_LOOK_SECONDS)
-                continue
-            self._begin(self._handle(connection, peer))
+        with listener:
+            while True:
+                try:
+                    connection, peer = await asyncio.get_running_loop().sock_accept(listener)
+                except OSError:
+                    # The process has too many connections.
+                    await asyncio.sleep(_LOOK_SECONDS)
+                    continue
+                self._begin(self._handle(connection, peer))
 
     async def _handle(self, connection: socket.socket, peer: tuple[str, int]) -> None:
-        try:
-            own = connection.getsockname()
+        own = connection.getsockname()
+        # The other nodes log in with the administrator's password. Replication needs no TLS inside this machine.
+        is_node = peer[0] in self._settings["nodes"]
+        with ExitStack() as stack:
+            stack.enter_context(connection)
             # On AWS, the network of the VPC keeps strangers away from a node.
             if await asyncio.to_thread(user_of_peer, peer, own) != os.geteuid():
-                connection.close()
                 return
-            # The other nodes log in with the administrator's password. Replication needs no TLS inside this machine.
-            is_node = peer[0] in self._settings["nodes"]
-            reader, writer = await _open(connection, None if is_node else self._context)
-        except (OSError, TimeoutError):
-            # The client has left, or does not speak TLS.
-            connection.close()
-            return
+            try:
+                reader, writer = await _open(connection, None if is_node else self._context)
+            except (OSError, TimeoutError):
+                # The client has left, or does not speak TLS.
+                return
+            # From here on, the writer closes the connection.
+            stack.pop_all()
         await self._connect(reader, writer, self._settings["nodes"].get(own[0], ""), is_node=is_node)
 
     async def _connect(

@@ -15,6 +15,8 @@ from typing import TYPE_CHECKING
 if TYPE_CHECKING:
     import psutil
 
+_END_SECONDS = 10.0
+
 VARIABLE = "MJCTL_STAGE"
 """Name of the environment variable of every process that a stage starts."""
 
@@ -36,3 +38,17 @@ def processes(folder: Path) -> list[psutil.Process]:
             if process.environ().get(VARIABLE) == wanted:
                 running.append(process)
     return running
+
+
+def kill(folder: Path) -> None:
+    """Kill the processes that an earlier run of the stage in `folder` has left, and wait for their ends.
+
+    Two servers that use the same files would damage the files.
+    """
+    import psutil
+
+    running = processes(folder)
+    for process in running:
+        with suppress(psutil.NoSuchProcess):
+            process.kill()
+    psutil.wait_procs(running, _END_SECONDS)

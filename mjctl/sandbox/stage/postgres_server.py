@@ -33,6 +33,8 @@ _SETTINGS = {
     # A reader that was away for a short time continues without a new copy.
     "wal_keep_size": "256MB",
     "hot_standby_feedback": "on",
+    # The data survives the end of every process. Only a power failure of the machine can damage it.
+    "fsync": "off",
     "jit": "off",
     "logging_collector": "off",
 }
@@ -108,11 +110,13 @@ class PostgresServer:
         self._binaries = postgres.binaries_for((data / "PG_VERSION").read_text(encoding="ascii").strip())
         self._passwords = password_file
         folders = [folder for folder in (self._sockets, shared_sockets) if folder is not None]
-        for folder in folders:
-            _make_socket_folder(folder)
         end_processes_in(data)
-        # A killed server leaves its lock file. After a restart of the machine, the file can name a foreign process.
+        # A killed server leaves its lock files. After a restart of the machine, the files can name a foreign process.
         (data / "postmaster.pid").unlink(missing_ok=True)
+        for folder in folders:
+            if not folder.exists():
+                postgres.make_folder(folder)
+            (folder / f".s.PGSQL.{_PORT}.lock").unlink(missing_ok=True)
         with_tls = has_tls(self._binaries / "postgres")
         (data / "pg_hba.conf").write_text(_access(tls_required=tls_required, with_tls=with_tls), encoding="ascii")
         settings = {
@@ -243,8 +247,3 @@ def _access(*, tls_required: bool, with_tls: bool) -> str:
         return f"{stage}local all all scram-sha-256\n"
     kind = "hostssl" if tls_required else "host"
     return f"{stage}{kind} all {ADMINISTRATOR} 127.0.0.0/8 reject\n{kind} all all 127.0.0.0/8 scram-sha-256\n"
-
-
-def _make_socket_folder(folder: Path) -> None:
-    if not folder.exists():
-        postgres.make_folder(folder)

@@ -68,6 +68,7 @@ class Stage:
         Raises:
             ConflictError: no network of addresses is free.
         """
+        leftovers.kill(folder)
         addresses = Addresses(folder)
         self.context = StageContext(
             folder=folder,

@@ -19,7 +19,7 @@ from botocore.exceptions import ClientError
 from botocore.model import ServiceId
 from botocore.session import Session
 from botocore.signers import RequestSigner
-from redis import Redis
+from redis import Redis, RedisCluster
 from redis.backoff import NoBackoff
 from redis.exceptions import AuthenticationError, NoPermissionError, RedisError
 from redis.retry import Retry
@@ -426,3 +426,82 @@ def test_a_process_of_another_user_gets_no_connection(cache: Cache) -> None:
         f"s = socket.create_connection(({address!r}, 6379)); s.settimeout(5); sys.exit(s.recv(1) != b'')"
     )
     assert subprocess.run([sys.executable, "-c", program], timeout=20, check=False).returncode == 0
+
+
+def test_a_group_in_cluster_mode_serves_all_slots_and_replaces_a_killed_primary(cache: Cache) -> None:
+    group = create_group(cache.emulators, "shards", NumNodeGroups=3, ReplicasPerNodeGroup=1)
+    endpoint = group["ConfigurationEndpoint"]["Address"]
+    assert endpoint.startswith("clustercfg.shards.")
+    addresses = published(cache.hosts)
+    names = [member["ReadEndpoint"]["Address"] for shard in group["NodeGroups"] for member in shard["NodeGroupMembers"]]
+    assert len({addresses[name] for name in names}) == 6
+    cache.allow(
+        "game",
+        [f"arn:aws:elasticache:{REGION}:{ACCOUNT}:replicationgroup:{name}" for name in ("shards", GROUP)]
+        + [f"arn:aws:elasticache:{REGION}:{ACCOUNT}:user:game"],
+    )
+    options: dict[str, Any] = {
+        "username": "game",
+        "password": cache.token("game", group="shards"),
+        "ssl": True,
+        "ssl_ca_certs": str(cache.authority),
+        "ssl_check_hostname": False,
+        "decode_responses": True,
+    }
+    # The nodes announce their DNS names, which this process outside the stage must translate.
+    client = RedisCluster(
+        host=cache.address(endpoint),
+        port=6379,
+        address_remap=lambda node: (cache.address(node[0]) if not node[0][0].isdigit() else node[0], node[1]),
+        **options,
+    )
+    for number in range(50):
+        client.set(f"key:{number}", number)
+    shard = group["NodeGroups"][0]
+    primary = next(member for member in shard["NodeGroupMembers"] if member["CurrentRole"] == "primary")
+    node = Redis(host=cache.address(primary["ReadEndpoint"]["Address"]), retry=Retry(NoBackoff(), 0), **options)
+    node.wait(1, 1000)
+    os.kill(node.info("server")["process_id"], signal.SIGKILL)
+
+    def promoted() -> bool:
+        found = cache.emulators.client("elasticache", REGION).describe_replication_groups(ReplicationGroupId="shards")
+        members = found["ReplicationGroups"][0]["NodeGroups"][0]["NodeGroupMembers"]
+        return any(
+            member["CurrentRole"] == "primary" and member["CacheClusterId"] != primary["CacheClusterId"]
+            for member in members
+        )
+
+    wait_for(promoted)
+    described(cache.emulators, "shards")
+    options["password"] = cache.token("game", group="shards")
+    client = RedisCluster(
+        host=cache.address(endpoint),
+        port=6379,
+        address_remap=lambda node: (cache.address(node[0]) if not node[0][0].isdigit() else node[0], node[1]),
+        **options,
+    )
+    assert [client.get(f"key:{number}") for number in range(50)] == [str(number) for number in range(50)]
+
+
+def test_a_group_without_users_has_a_token_or_no_password(cache: Cache) -> None:
+    elasticache = cache.emulators.client("elasticache", REGION)
+    common = {
+        "ReplicationGroupDescription": "test",
+        "CacheSubnetGroupName": "data",
+        "Engine": "redis",
+        "NumCacheClusters": 1,
+    }
+    elasticache.create_replication_group(
+        ReplicationGroupId="token", TransitEncryptionEnabled=True, AuthToken="a-token-of-more-than-16", **common
+    )
+    elasticache.create_replication_group(ReplicationGroupId="open", Port=7000, **common)
+    name = described(cache.emulators, "token")["NodeGroups"][0]["PrimaryEndpoint"]["Address"]
+    assert cache.connect(name, None, "a-token-of-more-than-16").ping()
+    with pytest.raises(AuthenticationError):
+        cache.connect(name, None, "another-token-of-more-than-16").ping()
+    endpoint = described(cache.emulators, "open")["NodeGroups"][0]["PrimaryEndpoint"]
+    assert endpoint["Address"].startswith("open.")
+    assert Redis(host=cache.address(endpoint["Address"]), port=endpoint["Port"]).ping()
+    for group in ("token", "open"):
+        elasticache.delete_replication_group(ReplicationGroupId=group)
+    wait_for(lambda: name not in published(cache.hosts))
