@@ -464,8 +464,8 @@ def test_a_group_in_cluster_mode_serves_all_slots_and_replaces_a_killed_primary(
     os.kill(node.info("server")["process_id"], signal.SIGKILL)
 
     def promoted() -> bool:
-        found = cache.emulators.client("elasticache", REGION).describe_replication_groups(ReplicationGroupId="shards")
-        members = found["ReplicationGroups"][0]["NodeGroups"][0]["NodeGroupMembers"]
+        answer = cache.emulators.client("elasticache", REGION).describe_replication_groups(ReplicationGroupId="shards")
+        members = answer["ReplicationGroups"][0]["NodeGroups"][0]["NodeGroupMembers"]
         return any(
             member["CurrentRole"] == "primary" and member["CacheClusterId"] != primary["CacheClusterId"]
             for member in members

@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import os
 import signal
+import socket
 import ssl
 import time
 from collections.abc import Awaitable, Callable, Iterator
@@ -164,12 +165,12 @@ async def test_the_endpoints_have_the_names_of_aws_and_the_certificate_covers_th
     suffix = cluster["Endpoint"].removeprefix(f"game-{HOME}.cluster-")
     assert cluster["ReaderEndpoint"] == f"game-{HOME}.cluster-ro-{suffix}"
     assert database.endpoint("one") == f"one.{suffix}"
-    reader, writer = await asyncio.open_connection(published(database.hosts)[cluster["Endpoint"]], 5432)
-    writer.write(b"\x00\x00\x00\x08\x04\xd2\x16\x2f")
-    assert await reader.readexactly(1) == b"S"
     context = ssl.create_default_context(cafile=str(database.authority))
-    await writer.start_tls(context, server_hostname=cluster["Endpoint"])
-    writer.close()
+    with socket.create_connection((published(database.hosts)[cluster["Endpoint"]], 5432)) as plain:
+        plain.sendall(b"\x00\x00\x00\x08\x04\xd2\x16\x2f")
+        assert plain.recv(1) == b"S"
+        with context.wrap_socket(plain, server_hostname=cluster["Endpoint"]) as encrypted:
+            assert encrypted.version() in {"TLSv1.2", "TLSv1.3"}
 
 
 async def test_connections_without_tls_are_refused(database: Database) -> None:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import os
 import signal
 import socket
@@ -48,7 +49,7 @@ async def wait_for(condition: Callable[[], Any], seconds: float = 30) -> Any:
                 return result
         except AWAY as error:
             problem = error
-        time.sleep(0.05)
+        await asyncio.sleep(0.05)
     raise AssertionError(f"not in time: {problem!r}")
 
 
@@ -68,7 +69,7 @@ class Sandbox:
         options = {"key": "key.json", "state": "state", "stage": "stage", "releases": "releases"}
         parts = [part for name, path in options.items() for part in (f"--{name}", str(self.folder / path))]
         with (self.folder / "log").open("ab") as log:
-            self.process = subprocess.Popen(
+            self.process = subprocess.Popen(  # noqa: ASYNC220 - the test waits for no output
                 [sys.executable, "-m", "mjctl.sandbox.serve", "ministack", str(self.port), *parts],
                 stdout=log,
                 stderr=log,
@@ -181,7 +182,7 @@ async def test_servers_run_again_with_their_data_after_a_stop_and_after_a_crash(
         assert await wait_for(lambda: sandbox.rows("INSERT INTO t VALUES (1)")) == [1]
         await wait_for(sandbox.is_available)
         # ministack saves its state once a second.
-        time.sleep(2.5)
+        await asyncio.sleep(2.5)
         addresses = published(sandbox.stage / "hosts")
 
         sandbox.end(signal.SIGTERM)
