@@ -147,10 +147,14 @@ class TinyCluster:
             RoleName=name,
             AssumeRolePolicyDocument=json.dumps({"Statement": [statement], "Version": "2012-10-17"}),
         )["Role"]["Arn"]
+        self.allow(name, actions)
+        return arn
+
+    def allow(self, role: str, actions: Sequence[str]) -> None:
+        """Replace the rights of a role, which are on all resources."""
         rights = {"Action": actions, "Effect": "Allow", "Resource": "*"}
         document = json.dumps({"Statement": [rights], "Version": "2012-10-17"})
-        iam.put_role_policy(RoleName=name, PolicyName="rights", PolicyDocument=document)
-        return arn
+        self.client("iam").put_role_policy(RoleName=role, PolicyName="rights", PolicyDocument=document)
 
     def register(self, family: str, game: str = "", **changes: Any) -> str:
         """Register a task definition. Returns its ARN.

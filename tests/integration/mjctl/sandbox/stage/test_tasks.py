@@ -76,6 +76,20 @@ def test_the_credentials_are_those_of_the_task_role(cluster: TinyCluster, task: 
     assert ask(url + "x", {"Authorization": token})[0] == 403
 
 
+def test_iam_decides_on_the_calls_of_a_task(cluster: TinyCluster) -> None:
+    queue = cluster.client("sqs").create_queue(QueueName="events")["QueueUrl"]
+    role = cluster.role("caller", ["sqs:ReceiveMessage"])
+    cluster.serve("caller", cluster.register("caller", task_role=role, variables={"QUEUE": queue}))
+    eventually(lambda: cluster.is_stable("caller"))
+    task = cluster.tasks("caller")[0]
+    session = f"arn:aws:sts::{cluster.account_id}:assumed-role/caller/{task['taskArn'].rsplit('/', 1)[-1]}"
+    assert get(task, "/identity") == {"arn": session}
+    assert f"{session} is not authorized to perform: sqs:SendMessage" in get(task, "/send")["error"]
+    cluster.allow("caller", ["sqs:SendMessage"])
+    assert get(task, "/send") == {}
+    cluster.remove("caller")
+
+
 def test_the_agent_refuses_web_pages_and_other_users(task: Any) -> None:
     environment = get(task, "/environment")
     url = environment["ECS_CONTAINER_METADATA_URI_V4"]
