@@ -90,6 +90,11 @@ test-infra: $(VENV)/.tests-installed $(VENV)-checkov/.installed ## apply the pro
 mutants: $(VENV)/.tests-installed ## check that the tests notice broken lines; 30 minutes
 	$(BIN)/python -m tools.mutants.run
 
+# `make recorded-answers LOCALSTACK=FOLDER` needs a checkout or a git directory of https://github.com/localstack/localstack.
+.PHONY: recorded-answers
+recorded-answers: $(VENV)/.tests-installed ## compare the emulators with recorded answers of AWS; 30 seconds
+	$(BIN)/python -m tools.recorded_answers $(LOCALSTACK)
+
 .PHONY: fuzz
 fuzz: $(VENV)/.tests-installed ## fuzz the decoders of the protocol; 10 minutes
 	$(PIP) --quiet 'atheris>=3,<4'

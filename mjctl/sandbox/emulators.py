@@ -56,6 +56,7 @@ class Emulators:
         names: Sequence[str] = ("ministack", "moto"),
         corrected: bool = True,
         stage: bool = False,
+        wrapper: str = "",
     ) -> None:
         """Create the object without starting a process.
 
@@ -65,11 +66,14 @@ class Emulators:
             corrected: True to apply mjctl's corrections to the emulators.
             stage: True to run real processes behind the resources of ministack. The files of the stage are in the
                 folder `stage` below `folder`, and the game code of an image is `releases/game/<digest>` below `folder`.
+            wrapper: The name of a module that wraps the emulators' applications, for tests. Its functions `wrap_asgi`
+                and `wrap_wsgi` get the application, the emulator's name and `folder`, and return an application.
         """
         self._folder = folder
         self._names = names
         self._corrected = corrected
         self._stage = stage
+        self._wrapper = wrapper
         self._processes: dict[str, subprocess.Popen[bytes]] = {}
         self._ports: dict[str, int] = {}
         self._session: Any = None
@@ -119,8 +123,14 @@ class Emulators:
         """Return the access key that callers of the emulators must use."""
         return ensure_aws_key(self.key_file)
 
-    def client(self, service: str, region: str) -> Any:
-        """Return a boto3 client of an AWS service. The client uses the emulator that answers for the service."""
+    def client(self, service: str, region: str, **options: Any) -> Any:
+        """Return a boto3 client of an AWS service. The client uses the emulator that answers for the service.
+
+        Args:
+            service: boto3's name of the service.
+            region: The region.
+            options: Options of botocore's configuration.
+        """
         import boto3
 
         if self._session is None:
@@ -130,7 +140,7 @@ class Emulators:
             service,
             region_name=region,
             endpoint_url=self.endpoints().get(variable, self.url("ministack")),
-            config=emulated.client_config(),
+            config=emulated.client_config(**options),
         )
         return emulated.sign_everything(client)
 
@@ -156,6 +166,7 @@ class Emulators:
         if self._stage and emulator == "ministack":
             command += ["--stage", str(self.stage_folder), "--releases", str(self._folder / "releases")]
             command += ["--moto", self.url("moto")] if "moto" in self._names else []
+        command += ["--wrapper", self._wrapper] if self._wrapper else []
         with self._log(emulator).open("wb") as log:
             self._processes[emulator] = subprocess.Popen(
                 command if self._corrected else [*command, "--uncorrected"],

@@ -8,12 +8,15 @@ from __future__ import annotations
 
 import argparse
 import asyncio
+import importlib
 import logging
 import os
 import signal
 import sys
 import threading
+from collections.abc import Callable
 from pathlib import Path
+from typing import Any
 
 from mjctl.local.credentials import AwsKey, ensure_aws_key
 from mjctl.local.guard import WsgiGuard
@@ -25,7 +28,14 @@ _SAVE_SECONDS = 2.0
 
 
 def _serve_ministack(
-    port: int, account_id: str, state: Path | None, key: AwsKey, *, corrected: bool, stage: Stage | None = None
+    port: int,
+    account_id: str,
+    state: Path | None,
+    key: AwsKey,
+    *,
+    corrected: bool,
+    wrap: Callable[[Any], Any],
+    stage: Stage | None = None,
 ) -> None:
     os.environ.update(
         BIND_HOST="127.0.0.1",
@@ -50,9 +60,13 @@ def _serve_ministack(
     from mjctl.sandbox.answer_once import AnswerOnce
 
     if corrected:
-        from mjctl.sandbox import ministack_account_rules, ministack_corrections
+        from mjctl.sandbox import ministack_account_rules, ministack_corrections, ministack_strictness
 
-        corrections = [*ministack_corrections.CORRECTIONS, *ministack_account_rules.CORRECTIONS]
+        corrections = [
+            *ministack_corrections.CORRECTIONS,
+            *ministack_account_rules.CORRECTIONS,
+            *ministack_strictness.CORRECTIONS,
+        ]
         if stage is not None:
             from mjctl.sandbox.stage import cognito_rules, permissions, service_calls
 
@@ -63,6 +77,7 @@ def _serve_ministack(
     if stage is not None:
         stage.install()
         app.app = stage.gateway.route(stage.wrap(app.app))
+    app.app = wrap(app.app)
     from mjctl.local import emulator
 
     # At level INFO, ministack's logger `persistence` writes a line for each save of the state, which means each second.
@@ -71,7 +86,9 @@ def _serve_ministack(
     asyncio.run(emulator.serve(port, key, app.app, persistent=state is not None, listener=listener))
 
 
-def _serve_moto(port: int, account_id: str, state: Path | None, key: AwsKey, *, corrected: bool) -> None:
+def _serve_moto(
+    port: int, account_id: str, state: Path | None, key: AwsKey, *, corrected: bool, wrap: Callable[[Any], Any]
+) -> None:
     os.environ.update(MOTO_ACCOUNT_ID=account_id, MOTO_IAM_LOAD_MANAGED_POLICIES="true")
     from moto.moto_server.werkzeug_app import DomainDispatcherApplication, MotoRequestHandler, create_backend_app
     from werkzeug.serving import make_server
@@ -89,7 +106,7 @@ def _serve_moto(port: int, account_id: str, state: Path | None, key: AwsKey, *, 
     kept = MotoState(state) if state is not None else None
     if kept is not None:
         kept.load()
-    application = WsgiGuard(DomainDispatcherApplication(create_backend_app), key.access_key_id)
+    application = WsgiGuard(wrap(DomainDispatcherApplication(create_backend_app)), key.access_key_id)
     server = make_server("127.0.0.1", port, application, threaded=True, request_handler=MotoRequestHandler)
     thread = threading.Thread(target=server.serve_forever, daemon=True)
     thread.start()
@@ -100,6 +117,17 @@ def _serve_moto(port: int, account_id: str, state: Path | None, key: AwsKey, *, 
     thread.join()
     if kept is not None:
         kept.save()
+
+
+def _wrapper(module: str | None, function: str, chosen: argparse.Namespace) -> Callable[[Any], Any]:
+    """Return a function that wraps an emulator's application by the function of a module, or that returns it as it is.
+
+    The module's function gets the application, the emulator's name and the folder of the access key.
+    """
+    if not module:
+        return lambda application: application
+    wrap = getattr(importlib.import_module(module), function)
+    return lambda application: wrap(application, chosen.emulator, chosen.key.parent)
 
 
 def _detach(log: Path) -> None:
@@ -137,19 +165,22 @@ def main(arguments: list[str]) -> None:
     parser.add_argument(
         "--uncorrected", action="store_true", help="run without corrections, for tests of the corrections"
     )
+    parser.add_argument("--wrapper", metavar="MODULE", help="wrap the application by this module, for tests")
     chosen = parser.parse_args(arguments)
     if chosen.detach:
         _detach(chosen.detach)
     key = ensure_aws_key(chosen.key)
     corrected = not chosen.uncorrected
     if chosen.emulator == "moto":
-        _serve_moto(chosen.port, chosen.account, chosen.state, key, corrected=corrected)
+        wrap = _wrapper(chosen.wrapper, "wrap_wsgi", chosen)
+        _serve_moto(chosen.port, chosen.account, chosen.state, key, corrected=corrected, wrap=wrap)
         return
     stage = None
     if chosen.stage:
         prepare(chosen.stage, key)
         stage = Stage(chosen.stage, chosen.account, chosen.port, key.access_key_id, chosen.releases, chosen.moto)
-    _serve_ministack(chosen.port, chosen.account, chosen.state, key, corrected=corrected, stage=stage)
+    wrap = _wrapper(chosen.wrapper, "wrap_asgi", chosen)
+    _serve_ministack(chosen.port, chosen.account, chosen.state, key, corrected=corrected, wrap=wrap, stage=stage)
 
 
 if __name__ == "__main__":
