@@ -162,7 +162,8 @@ class TinyCluster:
         Args:
             family: The family of the task definition.
             game: The value of the variable GAME.
-            changes: Fields of the container definition, or `task_role` and `execution`.
+            changes: Fields of the container definition, or `task_role`, `execution`, `variables` and `sidecars`, the
+                values of GAME of further containers by name.
         """
         variables = {"GAME": game, "GAMESERVER_HOST": "0.0.0.0", "GAMESERVER_PORT": str(PORT)}  # noqa: S104
         variables |= changes.pop("variables", {})
@@ -170,6 +171,7 @@ class TinyCluster:
             "executionRoleArn": changes.pop("execution", self.execution),
             "taskRoleArn": changes.pop("task_role", self.task_role),
         }
+        sidecars = changes.pop("sidecars", {})
         container = {
             "name": "game",
             "command": ["serve"],
@@ -188,9 +190,22 @@ class TinyCluster:
             "stopTimeout": 2,
             **changes,
         }
+        others = [
+            {
+                **container,
+                "name": name,
+                "environment": [
+                    {"name": "GAME", "value": value},
+                    {"name": "GAMESERVER_PORT", "value": str(PORT + index)},
+                ],
+                "essential": False,
+                "portMappings": [],
+            }
+            for index, (name, value) in enumerate(sidecars.items(), start=1)
+        ]
         arn: str = self.ecs.register_task_definition(
             family=family,
-            containerDefinitions=[container],
+            containerDefinitions=[container, *others],
             cpu="256",
             memory="512",
             networkMode="awsvpc",
@@ -263,16 +278,16 @@ def address(task: Any) -> str:
     return str(details["privateIPv4Address"])
 
 
-def get(task: Any, path: str) -> Any:
+def get(task: Any, path: str, port: int = PORT) -> Any:
     """Return the document at a path of a task's game."""
-    with urllib.request.urlopen(f"http://{address(task)}:{PORT}{path}", timeout=5) as answer:
+    with urllib.request.urlopen(f"http://{address(task)}:{port}{path}", timeout=5) as answer:
         return json.load(answer)
 
 
-def process_of(task: Any) -> psutil.Process:
+def process_of(task: Any, port: int = PORT) -> psutil.Process:
     """Return the process that listens at the address of a task."""
     for connection in psutil.net_connections("tcp4"):
-        if connection.laddr.ip == address(task) and connection.status == "LISTEN":
+        if connection.laddr == (address(task), port) and connection.status == "LISTEN":
             return psutil.Process(connection.pid)
     raise AssertionError("no process listens at the address of the task")
 

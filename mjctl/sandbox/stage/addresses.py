@@ -22,6 +22,8 @@ _FIRST, _LAST = 64, 126
 # An open socket on the last address of the network says that a stage uses the network, also to stages of other users.
 _CLAIM_HOST, _CLAIM_PORT = "255.254", 20_000
 _HOSTS_IN_BLOCK = 250
+# The numbers of the addresses are 1 to 63,749. The third part of an address is at most 254.
+_HOSTS = 255 * _HOSTS_IN_BLOCK - 1
 
 
 class Addresses:
@@ -62,13 +64,14 @@ class Addresses:
                 hint="stop sandboxes that you no longer use: `mjctl sandbox down --env ENV`",
             )
         self._numbers: dict[str, int] = dict(remembered.get("numbers", {}))
+        self._latest = int(remembered.get("latest", max(self._numbers.values(), default=0)))
         self._save()
 
     def of(self, name: str) -> str:
         """Return the address of a container or an entrance. The same name always gets the same address."""
         with self._lock:
             if name not in self._numbers:
-                self._numbers[name] = max(self._numbers.values(), default=0) + 1
+                self._numbers[name] = self._free_number()
                 self._save()
             number = self._numbers[name]
         return f"{self.network}.{number // _HOSTS_IN_BLOCK}.{number % _HOSTS_IN_BLOCK + 1}"
@@ -89,5 +92,14 @@ class Addresses:
         """Free the network for other stages."""
         self._claim.close()
 
+    def _free_number(self) -> int:
+        """Return the next number after the latest. So a free address is not used again while peers remember it."""
+        used = set(self._numbers.values())
+        steps = range(1, _HOSTS + 1)
+        numbers = ((self._latest + step - 1) % _HOSTS + 1 for step in steps)
+        self._latest = next(number for number in numbers if number not in used)
+        return self._latest
+
     def _save(self) -> None:
-        write_private(self._file, json.dumps({"network": self.network, "numbers": self._numbers}, indent=1))
+        document = {"latest": self._latest, "network": self.network, "numbers": self._numbers}
+        write_private(self._file, json.dumps(document, indent=1))

@@ -48,14 +48,14 @@ class GameImage:
         self._games = releases / "game"
         self._authority = authority
 
-    def pull(self, image: str) -> None:
-        """Check that a release has the image. Images of other registries are not checked.
+    def pull(self, image: str) -> str:
+        """Return the digest of an image, `sha256:…`. Images of other registries are not checked.
 
         Raises:
             ImageMissing: no release has the image.
         """
-        if IMAGE.match(image):
-            self._code(image)
+        name = self._code(image).name if IMAGE.match(image) else image
+        return f"sha256:{hashlib.sha256(name.encode()).hexdigest()}"
 
     def recipe(self, container: Container) -> ContainerCommand:
         """Return the command of a container.

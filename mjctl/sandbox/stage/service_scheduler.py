@@ -24,7 +24,8 @@ Handler = Callable[..., Any]
 # AWS counts a task without health checks as healthy 40 s after its start. The stage only waits for a process that ends
 # at once. https://docs.aws.amazon.com/AmazonECS/latest/APIReference/API_DeploymentConfiguration.html
 _STARTED_SECONDS = 1.0
-# After a task that could not start, a service waits, and doubles the pause with each further failure.
+# After a task that never was healthy, a service waits, and doubles the pause with each further failure. AWS waits only
+# after tasks that could not start, but a start on Fargate takes much longer.
 # https://docs.aws.amazon.com/AmazonECS/latest/developerguide/service-throttle-logic.html
 _FIRST_PAUSE_SECONDS, _LONGEST_PAUSE_SECONDS = 1.0, 60.0
 
@@ -34,6 +35,7 @@ class ServiceScheduler:
 
     def __init__(self, context: StageContext, stops: TaskStops, health: ContainerHealth) -> None:
         self._context, self._stops, self._health = context, stops, health
+        stops.after_stop = self.note_stop
         self._lock = threading.RLock()
         self._running_since: dict[str, float] = {}
         self._pauses: dict[str, tuple[float, float]] = {}
@@ -61,7 +63,7 @@ class ServiceScheduler:
             views = [self._view(service, primary, task) for task in tasks.values()]
             for view in views:
                 self._note_health(key, view, tasks[view.arn])
-            steps = plan(self._goal(key, service, primary, views), views)
+            steps = plan(self._goal(service, primary, views), views)
             for arn in steps.unhealthy:
                 is_new = next(view.is_current for view in views if view.arn == arn)
                 self._stops.stop(tasks[arn], self._failure(service, tasks[arn]), SCHEDULER, counts_as_failure=is_new)
@@ -96,16 +98,22 @@ class ServiceScheduler:
         cluster = ecs._cluster_name_from_arn(task["clusterArn"])
         self.reconcile(cluster, f"{cluster}/{group.removeprefix('service:')}")
 
-    def note_failed_start(self, task: Record) -> None:
-        """Let the service of a task that could not start wait before it starts another task."""
-        from ministack.services import ecs
+    def with_pause(self, original: Handler) -> Handler:
+        """Wrap `ecs._record_service_task_failure`: a service waits before it replaces a task that never was healthy."""
 
-        group = str(task.get("group", ""))
-        key = f"{ecs._cluster_name_from_arn(task['clusterArn'])}/{group.removeprefix('service:')}"
+        def record(task: Record, **options: Any) -> Any:
+            self._note_failed_start(task)
+            return original(task, **options)
+
+        return record
+
+    def _note_failed_start(self, task: Record) -> None:
+        if task.get("_startup_stable"):
+            return
         with self._lock:
-            _, pause = self._pauses.get(key, (0.0, _FIRST_PAUSE_SECONDS / 2))
+            _, pause = self._pauses.get(task["_deployment_id"], (0.0, _FIRST_PAUSE_SECONDS / 2))
             pause = min(_LONGEST_PAUSE_SECONDS, pause * 2)
-            self._pauses[key] = (time.monotonic() + pause, pause)
+            self._pauses[task["_deployment_id"]] = (time.monotonic() + pause, pause)
 
     def blocks_deployment(self, task: Record) -> bool:
         """Return whether only protected tasks of older deployments keep the newest deployment from its end."""
@@ -174,11 +182,11 @@ class ServiceScheduler:
 
         return delete
 
-    def _goal(self, key: str, service: Record, primary: Record | None, views: list[ServiceTask]) -> ServiceGoal:
+    def _goal(self, service: Record, primary: Record | None, views: list[ServiceTask]) -> ServiceGoal:
         from ministack.services import ecs
 
         settings = service.get("deploymentConfiguration") or {}
-        until, _ = self._pauses.get(key, (0.0, 0.0))
+        until, _ = self._pauses.get(primary["id"], (0.0, 0.0)) if primary else (0.0, 0.0)
         definition = ecs._task_defs.get(ecs._resolve_td_key(service["taskDefinition"]))
         may_start = 1_000_000
         if definition is None or time.monotonic() < until or (primary and primary["rolloutState"] == "FAILED"):
@@ -245,7 +253,7 @@ class ServiceScheduler:
     def _note_health(self, key: str, view: ServiceTask, task: Record) -> None:
         if view.health is TaskHealth.HEALTHY and not task.get("_startup_stable"):
             self._mark_healthy(key, task)
-            self._pauses.pop(key, None)
+            self._pauses.pop(task["_deployment_id"], None)
         elif view.health is TaskHealth.UNHEALTHY:
             task["_startup_stable"] = False
 

@@ -109,11 +109,16 @@ class TaskAgent:
             variables["AWS_CONTAINER_AUTHORIZATION_TOKEN"] = access.authorization
         return variables
 
-    def dismiss(self, task_arn: str) -> None:
-        """Answer no more requests of a task."""
-        for token in [token for token, access in list(self._accesses.items()) if access.task_arn == task_arn]:
-            self._accesses.pop(token, None)
-        self._sessions.pop(task_arn, None)
+    def dismiss_stopped(self) -> None:
+        """Answer no more requests of tasks that have stopped."""
+        from ministack.services import ecs
+
+        for token, access in list(self._accesses.items()):
+            _, _, _, region, account, _ = access.task_arn.split(":", 5)
+            task = ecs._tasks.get_scoped(account, region, access.task_arn)
+            if task is None or task["lastStatus"] == "STOPPED":
+                self._accesses.pop(token, None)
+                self._sessions.pop(access.task_arn, None)
 
     def credentials(self, task_arn: str, role_arn: str) -> roles.RoleCredentials:
         """Return credentials of the task's role that are valid for some time.

@@ -30,17 +30,15 @@ logger = logging.getLogger("mjctl.sandbox.stage.task_stops")
 
 
 class TaskStops:
-    """Stops tasks in threads, so that the callers do not wait."""
+    """Stops tasks in threads, so that the callers do not wait.
 
-    def __init__(self, context: StageContext, stopped: Callable[[Task], None]) -> None:
-        """Create the object.
+    Attributes:
+        after_stop: Called in the scope of the task's account and region after the task has stopped.
+    """
 
-        Args:
-            context: The context of the stage.
-            stopped: Called in the scope of the task's account and region after the task has stopped.
-        """
+    def __init__(self, context: StageContext) -> None:
         self._context = context
-        self._stopped = stopped
+        self.after_stop: Callable[[Task], None] = lambda _: None
 
     def stop(self, task: Task, reason: str, code: str, *, counts_as_failure: bool = False) -> None:
         """Begin to stop a task of the current account and region. A task that is being stopped is not changed.
@@ -59,7 +57,7 @@ class TaskStops:
             # The worker that starts the task sees the mark, and removes the containers that it has started.
             if ecs._mark_task_stopped(task["taskArn"], task, reason, code):
                 ecs._cleanup_task_resources(task, self._context.engine)
-                self._stopped(task)
+                self.after_stop(task)
             return
         with resource_lock("ecs-task", task["taskArn"]):
             if not ecs._task_is_active(task["taskArn"], task):
@@ -108,7 +106,7 @@ class TaskStops:
                     from ministack.services import ecs
 
                     ecs._record_service_task_failure(task)
-                self._stopped(task)
+                self.after_stop(task)
             except Exception:
                 logger.exception("the task %s was not stopped in order", task["taskArn"])
 

@@ -46,7 +46,7 @@ class Tasks:
     def __init__(self, context: StageContext) -> None:
         self._context = context
         self._health = ContainerHealth()
-        self._stops = TaskStops(context, self._note_stop)
+        self._stops = TaskStops(context)
         self._scheduler = ServiceScheduler(context, self._stops, self._health)
         self._agent = TaskAgent(context.addresses.of("task-agent"), self._scheduler.blocks_deployment)
         self._placing = threading.Lock()
@@ -68,7 +68,7 @@ class Tasks:
         wrap(ecs, "_run_task_worker", self._checked)
         wrap(ecs, "_run_docker_container", _pulled_each_time)
         wrap(ecs, "_register_metadata", self._with_own_environment)
-        wrap(ecs, "_fail_task_start", self._noted)
+        wrap(ecs, "_record_service_task_failure", self._scheduler.with_pause)
         wrap(ecs, "_maybe_mark_stopped", lambda _: lambda task, *_: self._stops.look(task))
         wrap(ecs, "_stop_task", lambda _: self._stop)
         wrap(ecs, "_reconcile_service_tasks", lambda _: self._scheduler.reconcile)
@@ -95,6 +95,7 @@ class Tasks:
                 return
             self._mark_lost_tasks()
             self._scheduler.is_open = True
+        self._agent.dismiss_stopped()
         running = []
         for (account, region, _), task in ecs._tasks.all_items():
             if task["lastStatus"] != "RUNNING":
@@ -155,15 +156,6 @@ class Tasks:
 
         return run
 
-    def _noted(self, original: Handler) -> Handler:
-        """Note that a task could not start, so that its service waits."""
-
-        def fail(task: Record, docker: Any, reason: str) -> None:
-            self._scheduler.note_failed_start(task)
-            original(task, docker, reason)
-
-        return fail
-
     def _with_own_environment(self, original: Handler) -> Handler:
         """Give a container the variables that Fargate gives, and not ministack's address."""
 
@@ -209,10 +201,6 @@ class Tasks:
         self._stops.stop(task, reason, SCHEDULER if reason in _SCHEDULER_REASONS else USER)
         return ecs.json_response({"task": ecs._sanitize(task)})
 
-    def _note_stop(self, task: Record) -> None:
-        self._agent.dismiss(task["taskArn"])
-        self._scheduler.note_stop(task)
-
     def _publish_health(self) -> None:
         """Write the results of the containers' health checks into ministack's records."""
         from ministack.services import ecs
@@ -250,7 +238,8 @@ class Tasks:
                 ecs._tasks._data.pop(key, None)
         kept = {container.folder for container in list(self._context.engine.all.values())}
         for folder in self._context.engine.folder.glob("ministack-ecs-*"):
-            if folder not in kept and time.time() - folder.stat().st_mtime > _KEPT_SECONDS:
+            log = folder / "log"
+            if folder not in kept and time.time() - (log if log.exists() else folder).stat().st_mtime > _KEPT_SECONDS:
                 shutil.rmtree(folder, ignore_errors=True)
 
 

@@ -12,11 +12,14 @@ import pytest
 from mjctl.sandbox.stage import names
 from tests.tiny_game import (
     CLUSTER,
+    DIGEST,
     HEALTH_CHECK,
+    PORT,
     TinyCluster,
     address,
     eventually,
     get,
+    image,
     process_of,
     running_cluster,
 )
@@ -102,3 +105,27 @@ def test_an_unhealthy_container_is_replaced_after_its_replacement_is_healthy(clu
     assert replacement["healthStatus"] == "HEALTHY"
     assert address(replacement) != address(task)
     cluster.remove("ill")
+
+
+def test_the_end_of_an_essential_container_stops_the_other_containers(cluster: TinyCluster) -> None:
+    definition = cluster.register("pair", sidecars={"sidecar": "", "setup": "crash"})
+    cluster.serve("pair", definition)
+    eventually(lambda: cluster.is_stable("pair"))
+    task = cluster.tasks("pair")[0]
+    game, sidecar, setup = task["containers"]
+    assert (game["lastStatus"], sidecar["lastStatus"]) == ("RUNNING", "RUNNING")
+    assert (setup["lastStatus"], setup["exitCode"]) == ("STOPPED", 3)
+    assert get(task, "/environment", port=PORT + 1)["GAMESERVER_HOST"] == address(task)
+    other = process_of(task, port=PORT + 1)
+    process_of(task).kill()
+    stopped = cluster.stopped(task["taskArn"])
+    assert [container["exitCode"] for container in stopped["containers"]] == [137, 0, 3]
+    assert not psutil.pid_exists(other.pid)
+    cluster.remove("pair")
+
+
+def test_an_image_can_be_named_by_its_tag(cluster: TinyCluster) -> None:
+    tagged = f"{image(cluster.account_id).partition('@')[0]}:{DIGEST}"
+    task = started(cluster, "tagged", image=tagged)
+    assert task["containers"][0]["imageDigest"] == image(cluster.account_id).partition("@")[2]
+    cluster.remove("tagged")

@@ -4,6 +4,8 @@ from __future__ import annotations
 
 from pathlib import Path
 
+import pytest
+
 from mjctl.sandbox.stage.addresses import Addresses
 
 
@@ -32,12 +34,25 @@ def test_two_stages_have_different_networks(tmp_path: Path) -> None:
     second.close()
 
 
-def test_an_address_is_free_after_its_name_is_forgotten(tmp_path: Path) -> None:
+def test_a_forgotten_address_is_used_again_after_all_others(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("mjctl.sandbox.stage.addresses._HOSTS", 3)
     addresses = Addresses(tmp_path)
     kept, task = addresses.of("cache"), addresses.of("task")
     addresses.forget("task")
-    assert addresses.of("next-task") == task
+    addresses.close()
+    addresses = Addresses(tmp_path)
+    assert addresses.of("next-task") not in (kept, task)
+    assert addresses.of("last-task") == task
     assert addresses.of("cache") == kept
+    addresses.close()
+
+
+def test_all_names_below_a_prefix_can_be_forgotten(tmp_path: Path) -> None:
+    addresses = Addresses(tmp_path)
+    cache, task = addresses.of("cache"), addresses.of("arn:aws:ecs:task")
+    addresses.forget_below("arn:aws:ecs:")
+    assert addresses.of("arn:aws:ecs:task") != task
+    assert addresses.of("cache") == cache
     addresses.close()
 
 
