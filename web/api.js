@@ -42,6 +42,16 @@ export class Session {
     return (await this.#call("POST", "/v1/signup", { body })).confirmed;
   }
 
+  /** Confirm the e-mail address of a new account by the code that was sent to the address. */
+  async confirm(email, code) {
+    await this.#call("POST", "/v1/confirm", { body: { email, code } });
+  }
+
+  /** Ask for another code. The API gives the same answer for every address. */
+  async resendCode(email) {
+    await this.#call("POST", "/v1/confirm/resend", { body: { email } });
+  }
+
   /** @param {boolean} remember true to keep the session after the browser is closed */
   async logIn(email, password, remember) {
     this.#keep(await this.#call("POST", "/v1/login", { body: { email, password } }), remember);
@@ -146,6 +156,7 @@ const WORDS = {
   busy: "Many players want to play right now. Try again in a few seconds.",
   identity_unavailable: "Logging in is not possible at the moment. Try again in a few seconds.",
   internal: "The server reported an error. Try again.",
+  invalid_code: "The code is wrong or has expired. Check the e-mail, or ask for a new code.",
   invalid_credentials: "The e-mail address or the password is wrong, or the account is not confirmed yet.",
   invalid_display_name: "Choose a player name of 1 to 24 visible characters.",
   invalid_email: "This is not an e-mail address.",

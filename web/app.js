@@ -55,6 +55,12 @@ class App {
       event.preventDefault();
       this.#submitAccount();
     };
+    byId("show-confirmation").onclick = () => this.#askForCode(byId("email").value);
+    byId("confirmation-form").onsubmit = (event) => {
+      event.preventDefault();
+      this.#submitCode();
+    };
+    byId("resend-code").onclick = () => this.#resendCode();
     byId("log-out").onclick = () => {
       this.#session.logOut();
       this.#askForAccount();
@@ -93,11 +99,19 @@ class App {
     this.#profile = null;
     forgetMatch();
     show("account");
+    this.#showForm("account-form");
     byId("account-error").textContent = message;
+  }
+
+  /** Show one of the two forms of the screen: the account or the confirmation of an address. */
+  #showForm(id) {
+    for (const form of ["account-form", "confirmation-form"]) byId(form).hidden = form !== id;
   }
 
   #chooseForm(signUp) {
     this.#signingUp = signUp;
+    this.#showForm("account-form");
+    byId("show-confirmation").hidden = signUp;
     byId("show-log-in").setAttribute("aria-pressed", String(!signUp));
     byId("show-sign-up").setAttribute("aria-pressed", String(signUp));
     for (const part of document.querySelectorAll("[data-sign-up]")) part.hidden = !signUp;
@@ -113,24 +127,57 @@ class App {
   async #submitAccount() {
     const signUp = this.#signingUp;
     const [name, email, password] = ["display-name", "email", "password"].map((id) => byId(id));
-    const missing = [...(signUp ? [name] : []), email, password].find((field) => field.value.trim() === "");
-    for (const field of [name, email, password]) field.setAttribute("aria-invalid", String(field === missing));
-    if (missing !== undefined) {
-      const label = missing.labels[0].textContent;
-      byId("account-error").textContent = `Fill in: ${label}.`;
-      missing.focus();
-      return;
-    }
+    if (!filledIn([...(signUp ? [name] : []), email, password], byId("account-error"))) return;
     await busy(byId("account-form"), byId("account-error"), async () => {
       const usable = !signUp || (await this.#session.signUp(email.value, password.value, name.value));
       if (!usable) {
-        this.#chooseForm(false);
-        byId("account-error").textContent = "We have sent you an e-mail. Confirm your address, then log in.";
+        this.#askForCode(email.value, "We have sent a code to your e-mail address.");
         return;
       }
-      await this.#session.logIn(email.value, password.value, byId("remember").checked);
-      password.value = "";
-      await this.#acceptInvitation();
+      await this.#logIn();
+    });
+  }
+
+  /** Log in with the address and the password of the account form. */
+  async #logIn() {
+    const password = byId("password");
+    await this.#session.logIn(byId("email").value, password.value, byId("remember").checked);
+    password.value = "";
+    await this.#acceptInvitation();
+  }
+
+  #askForCode(email, hint = "Enter the code from the e-mail.") {
+    this.#showForm("confirmation-form");
+    byId("confirmation-hint").textContent = hint;
+    byId("confirmation-email").value = email;
+    byId("confirmation-code").value = "";
+    byId("confirmation-error").textContent = "";
+    byId(email === "" ? "confirmation-email" : "confirmation-code").focus();
+  }
+
+  async #submitCode() {
+    const fields = [byId("confirmation-email"), byId("confirmation-code")];
+    const [email, code] = fields;
+    if (!filledIn(fields, byId("confirmation-error"))) return;
+    await busy(byId("confirmation-form"), byId("confirmation-error"), async () => {
+      await this.#session.confirm(email.value, code.value);
+      // The account form still has the password if the player has just signed up on this page.
+      const signedUp = byId("password").value !== "" && byId("email").value === email.value;
+      this.#chooseForm(false);
+      byId("email").value = email.value;
+      if (signedUp) await this.#logIn();
+      else byId("password").focus();
+    });
+  }
+
+  async #resendCode() {
+    const email = byId("confirmation-email");
+    if (!filledIn([email], byId("confirmation-error"))) return;
+    await busy(byId("confirmation-form"), byId("confirmation-error"), async () => {
+      await this.#session.resendCode(email.value);
+      byId("confirmation-hint").textContent =
+        "If this address has an account that needs a confirmation, we have sent a new code to it.";
+      byId("confirmation-code").focus();
     });
   }
 
@@ -351,6 +398,16 @@ function show(name) {
   scrollTo(0, 0);
   const start = name === "game" ? byId("arena") : byId(name).querySelector("h1");
   start.focus({ preventScroll: true });
+}
+
+/** Return true if all fields have text. Mark the first empty field, and name it in the element `place`. */
+function filledIn(fields, place) {
+  const missing = fields.find((field) => field.value.trim() === "");
+  for (const field of fields) field.setAttribute("aria-invalid", String(field === missing));
+  if (missing === undefined) return true;
+  place.textContent = `Fill in: ${missing.labels[0].textContent}.`;
+  missing.focus();
+  return false;
 }
 
 /** Run `work` with the form's buttons disabled, and show an error of `work` in the element `place`. */

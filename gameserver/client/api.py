@@ -122,6 +122,19 @@ class GameClient:
         self.display_name = display_name
         return str(answer["player_id"])
 
+    async def confirm(self, email: str, code: str) -> None:
+        """Confirm the address of a new account, so that the player can log in.
+
+        Args:
+            email: e-mail address of the account.
+            code: code that the user pool has sent to the address.
+        """
+        await self._request("POST", "/v1/confirm", {"email": email, "code": code})
+
+    async def resend_confirmation(self, email: str) -> None:
+        """Ask for a new code. The API sends one only to an account that is not confirmed yet."""
+        await self._request("POST", "/v1/confirm/resend", {"email": email})
+
     async def log_in(self, email: str, password: str) -> None:
         """Log in, and keep the access token and the refresh token for later calls."""
         answer = await self._request("POST", "/v1/login", {"email": email, "password": password})

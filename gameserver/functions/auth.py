@@ -1,7 +1,7 @@
-"""Signs players up, logs them in and refreshes their tokens, with the help of the user pool in Cognito.
+"""Signs players up, confirms their addresses, logs them in and refreshes their tokens, by the user pool in Cognito.
 
-No answer of these functions shows whether an e-mail address has an account. A failed login has the same error for each
-cause, and a sign-up with a known address has the same answer as with a new address. With the setting
+No answer of these functions shows whether an e-mail address has an account. A failed login or confirmation has the same
+error for each cause. A sign-up with a known address has the same answer as with a new address. With the setting
 `auto_confirm_sign_up` for development, a sign-up does report that the account exists, because a login right after the
 sign-up would show this fact anyway.
 """
@@ -28,6 +28,23 @@ _REFUSED = frozenset(
     {"NotAuthorizedException", "UserNotFoundException", "UserNotConfirmedException", "PasswordResetRequiredException"}
 )
 _THROTTLED = frozenset({"TooManyRequestsException", "LimitExceededException", "ThrottlingException"})
+# Errors of Cognito that depend on the account. Some of them exist only for accounts that exist, so all of them have the
+# same answer.
+# https://docs.aws.amazon.com/cognito-user-identity-pools/latest/APIReference/API_ConfirmSignUp.html
+# https://docs.aws.amazon.com/cognito-user-identity-pools/latest/APIReference/API_ResendConfirmationCode.html
+_UNCONFIRMED = frozenset(
+    {
+        "AliasExistsException",
+        "CodeDeliveryFailureException",
+        "CodeMismatchException",
+        "ExpiredCodeException",
+        "InvalidParameterException",
+        "LimitExceededException",
+        "NotAuthorizedException",
+        "TooManyFailedAttemptsException",
+        "UserNotFoundException",
+    }
+)
 
 
 class SignUp(msgspec.Struct):
@@ -42,6 +59,28 @@ class SignUp(msgspec.Struct):
     email: Annotated[str, Meta(min_length=3, max_length=254)]
     password: Annotated[str, Meta(min_length=1, max_length=256)]
     display_name: Annotated[str, Meta(max_length=100)]
+
+
+class Confirm(msgspec.Struct):
+    """Describes the body of a confirmation.
+
+    Attributes:
+        email: e-mail address of the account.
+        code: code that Cognito has sent to the address.
+    """
+
+    email: Annotated[str, Meta(min_length=3, max_length=254)]
+    code: Annotated[str, Meta(min_length=1, max_length=64)]
+
+
+class ResendCode(msgspec.Struct):
+    """Describes the body of a request for a new code.
+
+    Attributes:
+        email: e-mail address of the account.
+    """
+
+    email: Annotated[str, Meta(min_length=3, max_length=254)]
 
 
 class LogIn(msgspec.Struct):
@@ -102,6 +141,56 @@ async def sign_up(request: Request, services: Services) -> Response:
         confirmed = True
     await _keep_name(services, player_id, name)
     return Response(201, {"player_id": player_id, "confirmed": confirmed})
+
+
+async def confirm(request: Request, services: Services) -> Response:
+    """Answer `POST /v1/confirm` with a body `Confirm`: 200 {confirmed}. The player can then log in.
+
+    Raises:
+        HttpError: the answer to a request that fails.
+    """
+    body = request.json(Confirm)
+    email = clean_email(body.email)
+    services.login_by_source.take(request.source)
+    services.confirmation_by_account.take(email)
+    code = body.code.strip()
+    try:
+        await _cognito(
+            services,
+            lambda: services.aws.cognito.confirm_sign_up(
+                ClientId=services.settings.client_id, Username=email, ConfirmationCode=code
+            ),
+        )
+    except _CognitoError as error:
+        if error.code in _UNCONFIRMED:
+            message = "the code is wrong or has expired, or the account needs no confirmation"
+            raise HttpError(400, "invalid_code", message) from error
+        raise _unavailable(error) from error
+    return Response(200, {"confirmed": True})
+
+
+async def resend_code(request: Request, services: Services) -> Response:
+    """Answer `POST /v1/confirm/resend` with a body `ResendCode`: 202 {}.
+
+    If the address has an account that is not confirmed, Cognito sends a new code to it.
+
+    Raises:
+        HttpError: the answer to a request that fails.
+    """
+    body = request.json(ResendCode)
+    email = clean_email(body.email)
+    services.login_by_source.take(request.source)
+    services.mail_by_account.take(email)
+    try:
+        await _cognito(
+            services,
+            lambda: services.aws.cognito.resend_confirmation_code(ClientId=services.settings.client_id, Username=email),
+        )
+    except _CognitoError as error:
+        if error.code not in _UNCONFIRMED:
+            raise _unavailable(error) from error
+        log.info("code_not_sent", code=error.code)
+    return Response(202, {})
 
 
 async def log_in(request: Request, services: Services) -> Response:

@@ -35,6 +35,8 @@ class Route:
 
 ROUTES = (
     Route("POST", "/v1/signup", auth.sign_up, player=False),
+    Route("POST", "/v1/confirm", auth.confirm, player=False),
+    Route("POST", "/v1/confirm/resend", auth.resend_code, player=False),
     Route("POST", "/v1/login", auth.log_in, player=False),
     Route("POST", "/v1/refresh", auth.refresh, player=False),
     Route("GET", "/v1/profile", profile.get_profile, player=True),

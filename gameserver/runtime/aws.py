@@ -29,6 +29,7 @@ class AwsClients:
     Args:
         region: name of the AWS region.
         endpoint_url: address of an emulated AWS; None for the real AWS.
+        identity_region: name of the region of the user pool; None for `region`.
         threads: largest number of calls at the same time, and of connections to each service.
         connect_timeout_seconds: time limit of each attempt to connect.
         read_timeout_seconds: time limit of each attempt to read an answer.
@@ -40,6 +41,7 @@ class AwsClients:
         region: str,
         endpoint_url: str | None = None,
         *,
+        identity_region: str | None = None,
         threads: int = 16,
         connect_timeout_seconds: float = 2.0,
         read_timeout_seconds: float = 8.0,
@@ -47,6 +49,7 @@ class AwsClients:
     ) -> None:
         self._region = region
         self._endpoint_url = endpoint_url
+        self._identity_region = identity_region or region
         self._threads = threads
         self._timeouts = (connect_timeout_seconds, read_timeout_seconds)
         self._attempts = attempts
@@ -65,7 +68,7 @@ class AwsClients:
 
     @property
     def cognito(self) -> CognitoIdentityProviderClient:
-        """Return the client of Cognito's user pools."""
+        """Return the client of Cognito's user pools, in the region of the game's user pool."""
         return self._client("cognito-idp")  # type: ignore[no-any-return]
 
     @property
@@ -160,7 +163,10 @@ class AwsClients:
             max_pool_connections=self._threads,
             user_agent_extra="gameserver",
         )
-        client = self._boto_session().client(service, endpoint_url=self._endpoint_url, config=config)
+        region = self._identity_region if service == "cognito-idp" else self._region
+        client = self._boto_session().client(
+            service, region_name=region, endpoint_url=self._endpoint_url, config=config
+        )
         if self._endpoint_url:
             client.meta.events.register_first("choose-signer", _sign_what_needs_no_signature)
         return client

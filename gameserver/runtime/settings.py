@@ -174,6 +174,15 @@ class Settings:
                     f"use {scheme}://, or switch TLS off for the whole environment"
                 )
 
+    @property
+    def identity_region(self) -> str:
+        """Return the region of the user pool, which all regions of an environment on AWS share.
+
+        The id of a user pool begins with the name of its region, e.g. `eu-west-1_AbCdEfGhI`.
+        """
+        region, separator, _ = self.user_pool_id.partition("_")
+        return region if separator else self.region
+
     def mode(self, name: str) -> Mode | None:
         """Return the mode with this name, or None."""
         return next((mode for mode in self.modes if mode.name == name), None)

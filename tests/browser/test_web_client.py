@@ -281,6 +281,73 @@ def test_an_error_of_the_log_in_is_shown_in_words(new_page: Any, eventually: Eve
     eventually(lambda: "assword" in alert.inner_text(), "the password policy")
 
 
+def test_a_new_player_confirms_the_address_and_plays(new_page: Any, eventually: Eventually) -> None:
+    """Test a region that confirms addresses by mail. The region of these tests confirms them without a mail."""
+    page = new_page(**DESKTOP)
+    sent: list[tuple[str, dict[str, str]]] = []
+
+    def unconfirmed(route: Any) -> None:
+        answer = route.fetch()
+        route.fulfill(status=answer.status, json={**answer.json(), "confirmed": False})
+
+    def confirm(route: Any) -> None:
+        sent.append(("confirm", route.request.post_data_json))
+        if route.request.post_data_json["code"] == "123456":
+            route.fulfill(status=200, json={"confirmed": True})
+        else:
+            route.fulfill(status=400, json={"error": {"code": "invalid_code", "message": "no"}})
+
+    def resend(route: Any) -> None:
+        sent.append(("resend", route.request.post_data_json))
+        route.fulfill(status=202, json={})
+
+    page.route("**/v1/signup", unconfirmed)
+    page.route("**/v1/confirm", confirm)
+    page.route("**/v1/confirm/resend", resend)
+    email = f"ada-{uuid.uuid4().hex[:10]}@example.com"
+    page.get_by_role("button", name="Create account").first.click()
+    page.get_by_label("Player name").fill("Ada")
+    page.get_by_label("E-mail").fill(email)
+    page.get_by_label("Password").fill("correct Horse 7 battery")
+    page.locator("#account-form [type=submit]").click()
+    code = page.get_by_label("Code", exact=True)
+    code.wait_for()
+    assert page.locator("#account-form").is_hidden()
+    assert code.evaluate("field => field === document.activeElement")
+    alert = page.locator("#confirmation-error")
+
+    page.get_by_role("button", name="Confirm", exact=True).click()
+    assert alert.inner_text() == "Fill in: Code."
+    code.fill("000000")
+    page.keyboard.press("Enter")
+    eventually(lambda: "code is wrong" in alert.inner_text(), "the error")
+    page.locator("#confirmation-form:not([aria-busy])").wait_for()
+    page.get_by_role("button", name="Send a new code").click()
+    eventually(lambda: "sent a new code" in page.locator("#confirmation-hint").inner_text(), "the hint")
+    page.locator("#confirmation-form:not([aria-busy])").wait_for()
+    code.fill("123456")
+    page.keyboard.press("Enter")
+    page.get_by_role("heading", name="Hello, Ada").wait_for()
+    assert [kind for kind, _ in sent] == ["confirm", "resend", "confirm"]
+    assert {body["email"] for _, body in sent} == {email}
+
+
+def test_a_player_who_comes_back_with_a_code_confirms_it_and_logs_in(new_page: Any) -> None:
+    page = new_page(**DESKTOP)
+    page.route("**/v1/confirm", lambda route: route.fulfill(status=200, json={"confirmed": True}))
+    page.get_by_role("button", name="I have a confirmation code").click()
+    address = page.get_by_label("Address of your account")
+    assert address.evaluate("field => field === document.activeElement")
+    address.fill("ada@example.com")
+    page.get_by_label("Code", exact=True).fill("123456")
+    page.keyboard.press("Enter")
+    page.locator("#account-form").wait_for()
+    assert page.get_by_label("E-mail").input_value() == "ada@example.com"
+    assert page.get_by_label("Password").evaluate("field => field === document.activeElement")
+    page.get_by_role("button", name="Log in").first.click()
+    assert page.locator("#confirmation-form").is_hidden()
+
+
 def test_an_old_token_is_renewed(new_player: Any) -> None:
     ada = new_player("Ada", **DESKTOP)
     paths: list[str] = []

@@ -93,6 +93,8 @@ module "api" {
     "GET /v1/leaderboard"        = { authorized = false, target = "api" }
     "GET /v1/matches/{match_id}" = { authorized = true, target = "api" }
     "GET /v1/profile"            = { authorized = true, target = "api" }
+    "POST /v1/confirm"           = { authorized = false, target = "auth" }
+    "POST /v1/confirm/resend"    = { authorized = false, target = "auth" }
     "POST /v1/login"             = { authorized = false, target = "auth" }
     "POST /v1/matches"           = { authorized = true, target = "api" }
     "POST /v1/refresh"           = { authorized = false, target = "auth" }

@@ -144,6 +144,31 @@ async def test_a_login_does_not_show_whether_an_address_has_an_account(client: C
     assert (wrong[0], wrong[1]["error"]["code"]) == (401, "invalid_credentials")
 
 
+async def test_a_code_that_does_not_fit_has_one_answer_for_all_addresses(client: Client) -> None:
+    """Test that the answers do not show which addresses have an account."""
+    await client.play_as("confirmed@example.com")
+    client.token = ""
+    unknown = await client.call("POST", "/v1/confirm", {"email": "nobody@example.com", "code": "123456"})
+    assert (unknown[0], unknown[1]["error"]["code"]) == (400, "invalid_code")
+    sent = [
+        await client.call("POST", "/v1/confirm/resend", {"email": email})
+        for email in ("confirmed@example.com", "nobody@example.com")
+    ]
+    assert sent == [(202, {})] * 2
+
+
+@pytest.mark.parametrize(("path", "body"), [("/v1/confirm", {"code": "1"}), ("/v1/confirm/resend", {})])
+async def test_codes_are_limited_for_each_account(client: Client, path: str, body: dict[str, str]) -> None:
+    first, _ = await client.call("POST", path, {**body, "email": "limited@example.com"})
+    for _ in range(20):
+        status, answer = await client.call("POST", path, {**body, "email": "limited@example.com"})
+        if status == 429:
+            break
+    assert first != 429
+    assert (status, answer["error"]["code"]) == (429, "too_many_requests")
+    assert (await client.call("POST", path, {**body, "email": "free@example.com"}))[0] != 429
+
+
 async def test_guesses_of_the_password_of_an_account_are_limited(client: Client) -> None:
     body = {"email": "victim@example.com", "password": "guess"}
     for _ in range(100):

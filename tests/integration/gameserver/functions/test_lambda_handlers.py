@@ -178,6 +178,12 @@ def test_auth_runs_with_its_own_variables_only(start: Any, settings: Settings) -
         assert (status, answer["error"]["code"]) == (401, "invalid_credentials")
         assert headers["WWW-Authenticate"] == "Bearer"
         assert function.http("POST /v1/login", {"email": 7})[0] == 400
+        assert function.http("POST /v1/confirm/resend", {"email": "strict@example.com"})[:2] == (202, {})
+        # This emulated AWS accepts every code.
+        code = {"email": " Strict@Example.com", "code": " 123456 "}
+        assert function.http("POST /v1/confirm", code)[:2] == (200, {"confirmed": True})
+        assert function.http("POST /v1/confirm", {"email": "x@example.com", "code": "1"})[0] == 400
+        assert function.http("POST /v1/login", {"email": "strict@example.com", "password": PASSWORD})[0] == 200
         log = function.log.read_text()
     assert "strict@example.com" not in log
     assert PASSWORD not in log
