@@ -286,6 +286,8 @@ def _server_config(port: int, listener: TlsListener | None) -> Config:
     config.bind = [f"127.0.0.1:{port}"]
     if listener is not None:
         config.bind, config.insecure_bind = listener.secure, [f"127.0.0.1:{port}", *listener.insecure]
+        # CloudFront and API Gateway decide on the header `Server`.
+        config.include_server_header = False
     config.keep_alive_timeout = 75
     config.graceful_timeout = 0.5
     config.loglevel = "WARNING"

@@ -15,11 +15,12 @@ from typing import Any
 from mjctl.sandbox.correction import wrap
 from mjctl.sandbox.stage import leftovers
 from mjctl.sandbox.stage.context import StageContext
-from mjctl.sandbox.stage.role_sessions import RoleSession, create_session, is_trusted
+from mjctl.sandbox.stage.roles import LAMBDA, RoleCredentials, assume_for_service
 
 Handler = Callable[..., Any]
 
-_SERVICE = "lambda.amazonaws.com"
+# AWS renews the credentials of a function that runs for long. Here a function's process keeps its first credentials.
+_SESSION_SECONDS = 365 * 86_400.0
 # https://docs.aws.amazon.com/lambda/latest/dg/configuration-concurrency.html
 _ACCOUNT_CONCURRENCY = 1000
 _LEAST_UNRESERVED = 100
@@ -33,7 +34,7 @@ class Functions:
     def __init__(self, context: StageContext) -> None:
         self._context = context
         self._lock = threading.Lock()
-        self._sessions: dict[tuple[str, str], RoleSession] = {}
+        self._sessions: dict[tuple[str, str], RoleCredentials] = {}
 
     def install(self) -> None:
         """Correct ministack."""
@@ -43,8 +44,6 @@ class Functions:
         wrap(lambda_runtime, "execution_credentials", self._credentials)
         wrap(lambda_svc, "execution_credentials", self._credentials)
         wrap(lambda_runtime, "subprocess", self._clean_subprocess)
-        wrap(lambda_svc, "_create_function", self._role_must_trust)
-        wrap(lambda_svc, "_update_config", self._role_must_trust)
         wrap(lambda_svc, "_put_function_concurrency", self._leaves_unreserved)
         # ministack's own limit depends on the memory of this machine.
         lambda_svc._ACCOUNT_CONCURRENCY_CAP = _ACCOUNT_CONCURRENCY
@@ -58,18 +57,16 @@ class Functions:
     def _credentials(self, _original: Handler) -> Handler:
         def credentials(config: Mapping[str, Any]) -> dict[str, str]:
             function, role = str(config.get("FunctionArn", "")), str(config.get("Role", ""))
-            if not is_trusted(role, _SERVICE):
-                raise PermissionError(f"{_SERVICE} may not assume the role {role}")
+            name = str(config.get("FunctionName", ""))
             with self._lock:
                 session = self._sessions.get((function, role))
                 if session is None:
-                    # AWS renews the credentials of a long-lived function. Here they last as long as the process.
-                    session = create_session(role, str(config.get("FunctionName", ""))[:64])
+                    session = assume_for_service(role, LAMBDA, name, source_arn=function, seconds=_SESSION_SECONDS)
                     self._sessions[function, role] = session
             return {
                 "AWS_ACCESS_KEY_ID": session.access_key_id,
                 "AWS_SECRET_ACCESS_KEY": session.secret_access_key,
-                "AWS_SESSION_TOKEN": session.token,
+                "AWS_SESSION_TOKEN": session.session_token,
             }
 
         return credentials
@@ -88,23 +85,6 @@ class Functions:
         runtime = {"AWS_EXECUTION_ENV": "AWS_Lambda_python", "TZ": ":UTC"}
         mark = {leftovers.VARIABLE: leftovers.mark(self._context.folder)}
         return {**runtime, **kept, **mark, **self._context.authority.variables}
-
-    @staticmethod
-    def _role_must_trust(original: Handler) -> Handler:
-        """Refuse a role that Lambda may not assume, as AWS does at the creation and the update of a function.
-
-        https://docs.aws.amazon.com/lambda/latest/dg/troubleshooting-deployment.html
-        """
-        from ministack.core.responses import error_response_json
-
-        def handle(*arguments: Any) -> Any:
-            data = arguments[-1]
-            if data.get("Role") and not is_trusted(data["Role"], _SERVICE):
-                message = "The role defined for the function cannot be assumed by Lambda."
-                return error_response_json("InvalidParameterValueException", message, 400)
-            return original(*arguments)
-
-        return handle
 
     @staticmethod
     def _leaves_unreserved(original: Handler) -> Handler:

@@ -14,6 +14,9 @@ from collections.abc import Iterator
 from datetime import UTC, datetime
 from typing import Any, NamedTuple
 
+LAMBDA = "lambda.amazonaws.com"
+"""The name of Lambda in the trust policies of the roles of functions."""
+
 ECS_TASKS = "ecs-tasks.amazonaws.com"
 """The name of ECS in the trust policies of the roles of tasks."""
 
@@ -57,7 +60,9 @@ class RoleRefusedError(Exception):
     """Means that a service cannot assume a role: the role does not exist, or its trust policy does not allow it."""
 
 
-def assume_for_service(role_arn: str, service: str, session_name: str, *, source_arn: str) -> RoleCredentials:
+def assume_for_service(
+    role_arn: str, service: str, session_name: str, *, source_arn: str, seconds: float = _LIFETIME_SECONDS
+) -> RoleCredentials:
     """Return new credentials of a role for a service of AWS.
 
     Args:
@@ -65,6 +70,7 @@ def assume_for_service(role_arn: str, service: str, session_name: str, *, source
         service: The service's name in trust policies, e.g. `ecs-tasks.amazonaws.com`.
         session_name: The name of the session, which is the last part of the caller's ARN.
         source_arn: The ARN of the resource for which the service acts, the condition key `aws:SourceArn`.
+        seconds: The validity of the credentials.
 
     Raises:
         RoleRefusedError: the role does not exist, or does not trust the service.
@@ -94,7 +100,7 @@ def assume_for_service(role_arn: str, service: str, session_name: str, *, source
         access_key_id=f"ASIA{secrets.token_hex(8).upper()}",
         secret_access_key=secrets.token_urlsafe(30),
         session_token=secrets.token_urlsafe(120),
-        expires=time.time() + _LIFETIME_SECONDS,
+        expires=time.time() + seconds,
     )
     session = session_name[:_SESSION_NAME_LENGTH]
     sts.register_session(

@@ -46,6 +46,10 @@ class StageCaller:
         """Return a client of ministack's own port with the operator's key, like Terraform's."""
         return self.emulators.client(service, region)
 
+    def published(self) -> dict[str, str]:
+        """Return the address of each name that the stage publishes now."""
+        return published(self._hosts)
+
     def address(self, name: str) -> str:
         """Wait until the stage publishes a name, and return its address."""
         deadline = time.monotonic() + _PUBLISHED_SECONDS

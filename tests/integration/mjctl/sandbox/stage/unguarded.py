@@ -50,7 +50,9 @@ class UnguardedStage(Emulators):
     def role(self, name: str, *statements: dict[str, Any], **options: Any) -> Role:
         """Create a role that the account trusts, with an inline policy, and assume it."""
         iam = self.client("iam", REGION)
-        trust = {"Effect": "Allow", "Action": "sts:AssumeRole", "Principal": {"AWS": f"arn:aws:iam::{ACCOUNT}:root"}}
+        # Tests also give the role to functions.
+        principal = {"AWS": f"arn:aws:iam::{ACCOUNT}:root", "Service": "lambda.amazonaws.com"}
+        trust = {"Effect": "Allow", "Action": "sts:AssumeRole", "Principal": principal}
         iam.create_role(RoleName=name, AssumeRolePolicyDocument=document(trust), **options)
         if statements:
             iam.put_role_policy(RoleName=name, PolicyName="own", PolicyDocument=document(*statements))
