@@ -27,15 +27,17 @@ A call has these keys:
 - `$now` and `$minute_ago`: times in seconds.
 - `$now_ms` and `$two_days_ago_ms`: times in milliseconds.
 
-The tags `!json`, `!repeat`, `!numbered` and `!without_end` compute a value.
+The tags `!json`, `!repeat`, `!numbered`, `!without_end` and `!zip` compute a value.
 """
 
 from __future__ import annotations
 
+import io
 import json
 import re
 import time
 import uuid
+import zipfile
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -160,7 +162,17 @@ def _compute(kind: str, argument: Any) -> Any:
             return [_numbered(argument[1], number) for number in range(1, argument[0] + 1)]
         case "without_end":
             return argument[0][: -argument[1]]
+        case "zip":
+            return _zipped(argument)
     raise ValueError(f"unknown tag !{kind}")
+
+
+def _zipped(files: Mapping[str, str]) -> bytes:
+    archive = io.BytesIO()
+    with zipfile.ZipFile(archive, "w") as written:
+        for name, content in files.items():
+            written.writestr(zipfile.ZipInfo(name), content)
+    return archive.getvalue()
 
 
 def _numbered(value: Any, number: int) -> Any:

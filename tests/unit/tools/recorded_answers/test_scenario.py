@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import io
+import zipfile
 from pathlib import Path
 
 import pytest
@@ -53,6 +55,14 @@ def test_variables_and_computed_values_are_filled_in(tmp_path: Path) -> None:
         "Part": "abcd",
         "Price": "1 $",
     }
+
+
+def test_the_code_of_a_function_is_zipped(tmp_path: Path) -> None:
+    text = "{service: a, file: f, scenarios: [{test: t, calls: [{call: c, with: {Code: !zip {a.py: pass}}}]}]}"
+    (tmp_path / "a.yaml").write_text(text, encoding="utf-8")
+    call = load(tmp_path, account="123456789012")[0].calls[0]
+    with zipfile.ZipFile(io.BytesIO(resolve(call.parameters, {})["Code"])) as archive:
+        assert archive.read("a.py") == b"pass"
 
 
 def test_a_variable_that_is_a_whole_value_keeps_its_type() -> None:
