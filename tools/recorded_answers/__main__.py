@@ -20,13 +20,14 @@ def main(arguments: list[str]) -> int:
     parser = argparse.ArgumentParser(prog="python -m tools.recorded_answers")
     parser.add_argument("folder", type=Path, help="a checkout or a git directory of LocalStack's repository")
     parser.add_argument("--service", help="only compare the answers of this service, by its boto3 name")
+    parser.add_argument("--stage", action="store_true", help="compare the answers of the stage")
     parser.add_argument("--output", choices=("text", "json"), default="text")
     chosen = parser.parse_args(arguments)
     scenarios = scenarios_of(chosen.service)
     if not scenarios:
         parser.error(f"no scenarios of the service {chosen.service}")
     try:
-        report = measure(Recordings(chosen.folder), scenarios, known_differences.load())
+        report = measure(Recordings(chosen.folder), scenarios, known_differences.load(), stage=chosen.stage)
     except RecordingError as error:
         sys.stderr.write(f"{error}\n")
         return 2

@@ -27,19 +27,29 @@ _TEXT_OF_ERROR = re.compile(r"An error occurred \(([\w.]+)\)")
 
 
 def measure(
-    recordings: Recordings, scenarios: Sequence[Scenario], known: Mapping[tuple[str, str], KnownDifference]
+    recordings: Recordings,
+    scenarios: Sequence[Scenario],
+    known: Mapping[tuple[str, str], KnownDifference],
+    *,
+    stage: bool = False,
 ) -> Report:
     """Return the report of a run of `scenarios` against new emulators.
 
     The emulators check each request and each answer against botocore's service models.
 
+    Args:
+        recordings: The recorded answers of AWS.
+        scenarios: The calls.
+        known: The known differences.
+        stage: True to run real processes behind the resources of ministack.
+
     Raises:
         RecordingError: The recordings do not have an answer that a scenario names.
     """
     begin = time.monotonic()
-    report = Report(recordings.commit, recordings.license, known=known)
+    report = Report(recordings.commit, recordings.license, known=known, stage=stage)
     with tempfile.TemporaryDirectory() as folder:
-        with Emulators(Path(folder), wrapper=model_wrapper.__name__) as emulators:
+        with Emulators(Path(folder), stage=stage, wrapper=model_wrapper.__name__) as emulators:
 
             @cache
             def client_of(service: str, region: str) -> Any:
