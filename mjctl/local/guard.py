@@ -89,7 +89,7 @@ def service_refusal(path: str, query: str, headers: Mapping[str, str], *, unsign
     """
     if "origin" in headers or headers.get("sec-fetch-site", "none") != "none":
         return "it comes from a web page"
-    if path.startswith(_EMULATOR_PATHS) and not unsigned:
+    if path.lower().startswith(_EMULATOR_PATHS) and not unsigned:
         return "its path belongs to the emulator"
     parameters = parse_qs(query)
     by_query = parameters.get("X-Amz-Algorithm") == ["AWS4-HMAC-SHA256"] and _SIGNED_BY_QUERY.fullmatch(

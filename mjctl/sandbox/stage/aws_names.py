@@ -19,7 +19,7 @@ _WITH_PATHS = frozenset({"apigateway", "backup", "cloudfront", "cognito-idp", "l
 # The region of the global services, which every account uses.
 _GLOBAL_REGION = "us-east-1"
 _QUEUE_PATH = re.compile(r"/\d{12}/[\w.-]+")
-_BUCKET = re.compile(r"(?P<bucket>.+)\.s3\.(?P<region>[a-z0-9-]+)\.amazonaws\.com")
+_REGION = re.compile(r"[a-z]{2}(-[a-z]+)+-\d")
 _API = re.compile(r"(?P<api>[a-z0-9]+)\.execute-api\.(?P<region>[a-z0-9-]+)\.amazonaws\.com")
 
 
@@ -40,6 +40,9 @@ class AwsNames:
         services.update({f"{service}.{region}.{DOMAIN}": service for service in REGIONAL for region in regions})
         for bucket in _buckets(self._account_id):
             services.update({f"{bucket}.s3.{region}.{DOMAIN}": "s3" for region in regions})
+            # SDKs use the global name for buckets in us-east-1:
+            # https://docs.aws.amazon.com/AmazonS3/latest/userguide/VirtualHosting.html
+            services[f"{bucket}.s3.{DOMAIN}"] = "s3"
         self._services = services
 
     def service(self, host: str) -> str | None:
@@ -58,8 +61,8 @@ def accepts_path(service: str, path: str) -> bool:
 
 def region_of(host: str) -> str | None:
     """Return the region in a name of AWS, or None for a global name."""
-    labels = host.removesuffix(f".{DOMAIN}").split(".")
-    return labels[-1] if host.endswith(f".{DOMAIN}") and len(labels) > 1 else None
+    label = host.removesuffix(f".{DOMAIN}").rpartition(".")[2]
+    return label if host.endswith(f".{DOMAIN}") and _REGION.fullmatch(label) else None
 
 
 def certificate_names(host: str) -> tuple[str, ...]:

@@ -6,7 +6,7 @@ from typing import Any
 
 import pytest
 
-from mjctl.local.guard import AsgiGuard, WsgiGuard, refusal
+from mjctl.local.guard import AsgiGuard, WsgiGuard, refusal, service_refusal
 
 KEY = "MJKEYOFTHISREGION"
 SIGNED = {
@@ -156,3 +156,47 @@ def test_the_guard_of_a_wsgi_application_behaves_alike() -> None:
     assert guard({**environ, "HTTP_AUTHORIZATION": SIGNED["authorization"]}, start) == [b"secret"]
     assert [status for status, _ in statuses] == ["403 Forbidden", "200 OK"]
     assert statuses[1][1] == [("X-Kept", "1")]
+
+
+SCOPE = "AKIAIOSFODNN7EXAMPLE/20260101/eu-west-1/sqs/aws4_request"
+
+
+class TestServiceRefusal:
+    """Tests requests to AWS's names, whose signature the emulator verifies."""
+
+    @pytest.mark.parametrize(
+        ("query", "headers"),
+        [
+            ("", {"authorization": f"AWS4-HMAC-SHA256 Credential={SCOPE}, SignedHeaders=host, Signature=a"}),
+            (f"X-Amz-Algorithm=AWS4-HMAC-SHA256&X-Amz-Credential={SCOPE}", {}),
+        ],
+    )
+    def test_a_signed_request_is_allowed(self, query: str, headers: dict[str, str]) -> None:
+        assert service_refusal("/", query, headers, unsigned=False) is None
+
+    @pytest.mark.parametrize(
+        ("query", "headers"),
+        [
+            ("", {}),
+            ("", {"authorization": "Bearer a"}),
+            ("", {"authorization": "AWS4-HMAC-SHA256 Credential=test/20260101/a/b/aws4_request"}),
+            ("", {"authorization": "AWS4-HMAC-SHA256 Credential=123456789012/20260101/a/b/aws4_request"}),
+            (f"X-Amz-Credential={SCOPE}", {}),
+            ("X-Amz-Algorithm=AWS4-HMAC-SHA256&X-Amz-Credential=", {}),
+            ("AWSAccessKeyId=AKIAIOSFODNN7EXAMPLE&Signature=a", {}),
+        ],
+    )
+    def test_a_request_without_a_signature_of_a_possible_key_is_refused(
+        self, query: str, headers: dict[str, str]
+    ) -> None:
+        assert "signature" in str(service_refusal("/", query, headers, unsigned=False))
+        assert service_refusal("/", query, headers, unsigned=True) is None
+
+    @pytest.mark.parametrize("headers", [{"origin": "null"}, {"sec-fetch-site": "same-origin"}])
+    def test_a_web_page_is_refused_also_for_public_operations(self, headers: dict[str, str]) -> None:
+        assert "web page" in str(service_refusal("/", "", headers, unsigned=True))
+
+    @pytest.mark.parametrize("path", ["/_ministack/reset", "/LATEST/meta-data/", "/health", "/v2/credentials/a"])
+    def test_the_paths_of_the_emulator_are_refused(self, path: str) -> None:
+        signed = {"authorization": f"AWS4-HMAC-SHA256 Credential={SCOPE}"}
+        assert "emulator" in str(service_refusal(path, "", signed, unsigned=False))

@@ -62,6 +62,18 @@ def test_all_callers_get_the_queue_url_of_aws_and_can_use_it(stage: StageCaller)
         assert sqs.send_message(QueueUrl=expected, MessageBody="a")["MessageId"]
 
 
+@pytest.mark.parametrize("region", [REGION, "us-east-1"])
+def test_each_bucket_has_its_host_name(stage: StageCaller, region: str) -> None:
+    bucket = f"files-{region}"
+    placed = {} if region == "us-east-1" else {"CreateBucketConfiguration": {"LocationConstraint": region}}
+    stage.plain("s3", region).create_bucket(Bucket=bucket, **placed)
+    stage.address(f"{bucket}.s3.{region}.amazonaws.com")
+    s3 = stage.client("s3", region)
+    s3.put_object(Bucket=bucket, Key="a/ b+c", Body=b"content")
+    assert s3.get_object(Bucket=bucket, Key="a/ b+c")["Body"].read() == b"content"
+    assert [item["Key"] for item in s3.list_objects_v2(Bucket=bucket)["Contents"]] == ["a/ b+c"]
+
+
 @pytest.mark.parametrize("by_tls", [True, False])
 def test_a_wrong_signature_with_the_operators_key_is_refused(stage: StageCaller, by_tls: bool) -> None:
     own = stage.emulators.key
@@ -109,7 +121,7 @@ def test_only_public_operations_of_cognito_need_no_signature(stage: StageCaller)
     assert stage.https(other, f"/{pool}/.well-known/jwks.json").status == 403
 
 
-@pytest.mark.parametrize("path", ["/_ministack/health", "/_localstack/health", "/health", "/latest/meta-data/"])
+@pytest.mark.parametrize("path", ["/_ministack/health", "/_localstack/health", "/health", "/Latest/meta-data/"])
 def test_the_emulators_own_paths_are_not_served(stage: StageCaller, path: str) -> None:
     signed = {"Authorization": "AWS4-HMAC-SHA256 Credential=AKIAIOSFODNN7EXAMPLE/20260101/eu-west-1/s3/aws4_request"}
     assert stage.https(f"s3.{REGION}.amazonaws.com", path, headers=signed).status == 403
