@@ -220,10 +220,10 @@ class TinyCluster:
             cluster=CLUSTER,
             desiredCount=count,
             launchType="FARGATE",
-            networkConfiguration={"awsvpcConfiguration": {"subnets": self.subnets}},
             serviceName=name,
             taskDefinition=definition,
             **{
+                "networkConfiguration": {"awsvpcConfiguration": {"subnets": self.subnets}},
                 "deploymentConfiguration": {
                     "deploymentCircuitBreaker": {"enable": True, "rollback": True},
                     "maximumPercent": 200,

@@ -10,6 +10,8 @@ from typing import Protocol
 from mjctl.sandbox.stage.addresses import Addresses
 from mjctl.sandbox.stage.authority import Authority
 from mjctl.sandbox.stage.containers import ContainerEngine
+from mjctl.sandbox.stage.target_table import TargetTable
+from mjctl.sandbox.stage.traffic_counts import TrafficCounts
 
 
 class TargetState:
@@ -44,6 +46,8 @@ class StageContext:
         engine: The containers.
         names: Functions that return names of the stage and their addresses. The stage publishes all of them.
         target_state: Returns the state of an address as the load balancers see it.
+        targets: The health of each target of the load balancers.
+        traffic: The counts of the load balancers and their firewalls.
     """
 
     folder: Path
@@ -57,6 +61,8 @@ class StageContext:
     engine: ContainerEngine
     names: list[Callable[[], dict[str, str]]] = field(default_factory=list)
     target_state: TargetState = field(default_factory=TargetState)
+    targets: TargetTable = field(default_factory=TargetTable)
+    traffic: TrafficCounts = field(default_factory=TrafficCounts)
 
 
 class StagePart(Protocol):

@@ -27,7 +27,9 @@ from mjctl.sandbox.stage.database_nodes import DatabaseNodes
 from mjctl.sandbox.stage.functions import Functions
 from mjctl.sandbox.stage.gateway import Gateway
 from mjctl.sandbox.stage.layout import authority_folder, hosts_file
+from mjctl.sandbox.stage.load_balancers import LoadBalancers
 from mjctl.sandbox.stage.mail import Mail
+from mjctl.sandbox.stage.targets import Targets
 from mjctl.sandbox.stage.tasks import Tasks
 
 Scope = MutableMapping[str, Any]
@@ -139,6 +141,8 @@ def _parts(context: StageContext) -> list[StagePart]:
         Mail(context),
         CacheNodes(context),
         DatabaseNodes(context),
+        Targets(context),
+        LoadBalancers(context),
         Tasks(context),
         Functions(context),
         ApiGateway(context),

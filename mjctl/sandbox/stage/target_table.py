@@ -1,0 +1,125 @@
+"""The states of the load balancers' targets, which the checks write and the load balancers read."""
+
+from __future__ import annotations
+
+import threading
+from collections.abc import Callable, Iterator, Mapping
+from dataclasses import dataclass, replace
+
+HEALTHY, UNHEALTHY, INITIAL, DRAINING, UNUSED = "healthy", "unhealthy", "initial", "draining", "unused"
+UNAVAILABLE = "unavailable"
+
+_WORST_FIRST = (DRAINING, UNHEALTHY, INITIAL, UNAVAILABLE, HEALTHY, UNUSED)
+
+
+@dataclass(frozen=True)
+class TargetKey:
+    """Names a registration of a target.
+
+    Attributes:
+        group: The ARN of the target group.
+        address: The IP address of the target.
+        port: The port for the players' traffic.
+    """
+
+    group: str
+    address: str
+    port: int
+
+
+@dataclass(frozen=True)
+class HealthState:
+    """Describes the health of a target as `DescribeTargetHealth` does.
+
+    https://docs.aws.amazon.com/elasticloadbalancing/latest/APIReference/API_TargetHealth.html
+
+    Attributes:
+        state: One of AWS's states, e.g. `healthy`.
+        reason: AWS's reason code, empty for a healthy target.
+        description: AWS's description of the reason.
+        check_port: The port of the health checks.
+    """
+
+    state: str
+    reason: str = ""
+    description: str = ""
+    check_port: str = ""
+
+
+class TargetTable:
+    """Holds the state of each registered or draining target. All methods are safe in several threads.
+
+    Attributes:
+        refresh: A function that compares the table with ministack's records at once.
+    """
+
+    def __init__(self) -> None:
+        self.refresh: Callable[[], None] = lambda: None
+        self._lock = threading.Lock()
+        self._states: dict[TargetKey, HealthState] = {}
+        self._connections: Mapping[TargetKey, int] = {}
+
+    def set(self, key: TargetKey, state: HealthState) -> None:
+        """Set the state of a target."""
+        with self._lock:
+            self._states[key] = state
+
+    def get(self, key: TargetKey) -> HealthState | None:
+        """Return the state of a target, or None for an unknown target."""
+        with self._lock:
+            return self._states.get(key)
+
+    def remove(self, key: TargetKey) -> None:
+        """Forget a target."""
+        with self._lock:
+            self._states.pop(key, None)
+
+    def of_group(self, group: str) -> dict[TargetKey, HealthState]:
+        """Return the targets of a target group, also those that are draining."""
+        with self._lock:
+            return {key: state for key, state in self._states.items() if key.group == group}
+
+    def usable(self, group: str) -> list[TargetKey]:
+        """Return the targets that get new requests: the healthy targets, or all targets if none is healthy.
+
+        https://docs.aws.amazon.com/elasticloadbalancing/latest/application/target-group-health-checks.html
+        """
+        registered = {k: s.state for k, s in self.of_group(group).items() if s.state not in {DRAINING, UNUSED}}
+        healthy = [key for key, state in registered.items() if state in {HEALTHY, UNAVAILABLE}]
+        return sorted(healthy or registered, key=lambda key: (key.address, key.port))
+
+    def draining(self, group: str) -> list[TargetKey]:
+        """Return the targets whose deregistration delay is not over."""
+        return [key for key, state in self.of_group(group).items() if state.state == DRAINING]
+
+    def state_of(self, address: str) -> str:
+        """Return the worst state of a target in any target group, or `unused` if no group has the target.
+
+        A deregistration that ministack has just recorded counts already.
+        """
+        self.refresh()
+        with self._lock:
+            states = {state.state for key, state in self._states.items() if key.address == address}
+        return next((state for state in _WORST_FIRST if state in states), UNUSED)
+
+    def groups(self) -> Iterator[str]:
+        """Yield the ARN of each target group that has a target."""
+        with self._lock:
+            groups = {key.group for key in self._states}
+        yield from sorted(groups)
+
+    def set_connections(self, connections: Mapping[TargetKey, int]) -> None:
+        """Set the number of requests and WebSockets that each target serves."""
+        with self._lock:
+            self._connections = dict(connections)
+
+    def connections(self, key: TargetKey) -> int:
+        """Return the number of requests and WebSockets that a target serves."""
+        with self._lock:
+            return self._connections.get(key, 0)
+
+
+def draining_state(state: HealthState) -> HealthState:
+    """Return the state of a target after its deregistration."""
+    reason, description = "Target.DeregistrationInProgress", "Target deregistration is in progress"
+    return replace(state, state=DRAINING, reason=reason, description=description)

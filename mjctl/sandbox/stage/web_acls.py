@@ -1,0 +1,120 @@
+"""Reads web ACLs from moto, with all that they name: IP sets, sets of patterns and rule groups."""
+
+from __future__ import annotations
+
+import http.client
+import json
+from collections.abc import Iterator, Mapping
+from typing import Any
+from urllib.parse import urlsplit
+
+Json = Mapping[str, Any]
+
+_TIMEOUT_SECONDS = 5.0
+_MISSING = "WAFNonexistentItemException"
+# AWS keeps the web ACLs of CloudFront in this region.
+_GLOBAL_REGION = "us-east-1"
+
+
+class WebAcls:
+    """Reads web ACLs by AWS's API."""
+
+    def __init__(self, url: str, access_key_id: str) -> None:
+        """Create a client without a connection.
+
+        Args:
+            url: The address of moto.
+            access_key_id: The access key id that requests to moto must name. moto checks no signature.
+        """
+        self._host = urlsplit(url).netloc
+        self._access_key_id = access_key_id
+
+    def of_resource(self, resource: str) -> Json | None:
+        """Return the documents of the web ACL of a regional resource, or None if no web ACL protects it.
+
+        Args:
+            resource: The ARN of a load balancer.
+
+        Raises:
+            OSError: moto does not answer.
+        """
+        region = resource.split(":")[3]
+        answer = self._call(region, "GetWebACLForResource", ResourceArn=resource)
+        acl = (answer or {}).get("WebACL")
+        return self._documents(region, "REGIONAL", acl) if acl else None
+
+    def of_arn(self, arn: str) -> Json | None:
+        """Return the documents of a web ACL, e.g. of the web ACL that a CloudFront distribution names.
+
+        Raises:
+            OSError: moto does not answer.
+        """
+        parts = arn.split(":", 5)
+        scope = "CLOUDFRONT" if parts[5].startswith("global/") else "REGIONAL"
+        region = _GLOBAL_REGION if scope == "CLOUDFRONT" else parts[3]
+        acl = self._item(region, scope, "WebACL", arn)
+        return self._documents(region, scope, acl) if acl else None
+
+    def _documents(self, region: str, scope: str, acl: Json) -> Json:
+        groups: dict[str, Json] = {}
+        sets: dict[str, Any] = {}
+        patterns: dict[str, Any] = {}
+        waiting = [acl]
+        while waiting:
+            for kind, arn in _references(waiting.pop().get("Rules") or []):
+                if kind == "IPSetReferenceStatement" and arn not in sets:
+                    sets[arn] = (self._item(region, scope, "IPSet", arn) or {}).get("Addresses", [])
+                elif kind == "RegexPatternSetReferenceStatement" and arn not in patterns:
+                    pattern_set = self._item(region, scope, "RegexPatternSet", arn) or {}
+                    expressions = pattern_set.get("RegularExpressionList") or []
+                    patterns[arn] = [e["RegexString"] if isinstance(e, dict) else e for e in expressions]
+                elif kind == "RuleGroupReferenceStatement" and arn not in groups:
+                    groups[arn] = self._item(region, scope, "RuleGroup", arn) or {}
+                    waiting.append(groups[arn])
+        return {"WebACL": acl, "IPSets": sets, "RegexPatternSets": patterns, "RuleGroups": groups}
+
+    def _item(self, region: str, scope: str, kind: str, arn: str) -> Json | None:
+        """Return a web ACL, an IP set, a set of patterns or a rule group by its ARN."""
+        name, identifier = arn.rsplit("/", 2)[1:]
+        answer = self._call(region, f"Get{kind}", Scope=scope, Name=name, Id=identifier)
+        return answer[kind] if answer else None
+
+    def _call(self, region: str, operation: str, **parameters: str) -> Json | None:
+        """Call an operation. Returns None if the resource does not exist.
+
+        Raises:
+            OSError: moto does not answer, or answers with another error.
+        """
+        credential = f"{self._access_key_id}/20260101/{region}/wafv2/aws4_request"
+        headers = {
+            "Authorization": f"AWS4-HMAC-SHA256 Credential={credential}, SignedHeaders=host, Signature=0",
+            "Content-Type": "application/x-amz-json-1.1",
+            "X-Amz-Target": f"AWSWAF_20190729.{operation}",
+        }
+        connection = http.client.HTTPConnection(self._host, timeout=_TIMEOUT_SECONDS)
+        try:
+            connection.request("POST", "/", json.dumps(parameters), headers)
+            response = connection.getresponse()
+            body = response.read()
+        except http.client.HTTPException as error:
+            raise OSError(f"moto's answer to {operation} is malformed: {error}") from None
+        finally:
+            connection.close()
+        if response.status == 200:
+            answer: Json = json.loads(body)
+            return answer
+        if _MISSING.encode() in body:
+            return None
+        raise OSError(f"moto answers {operation} with the status {response.status}")
+
+
+def _references(value: Any) -> Iterator[tuple[str, str]]:
+    """Yield the kind and the ARN of each set or group that the rules of a web ACL name."""
+    if isinstance(value, dict):
+        for key, inner in value.items():
+            if isinstance(inner, dict) and isinstance(inner.get("ARN"), str):
+                yield key, inner["ARN"]
+            yield from _references(inner)
+    elif isinstance(value, list):
+        for inner in value:
+            yield from _references(inner)
