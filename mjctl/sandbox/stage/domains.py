@@ -87,9 +87,14 @@ class Domains:
 
 
 def entrance_names(account_id: str) -> list[str]:
-    """Return the names that AWS itself gives to the environment's API domains and distributions."""
-    from ministack.services import apigateway_v1, cloudfront
+    """Return the names that AWS itself gives to the environment's APIs, API domains and distributions."""
+    from ministack.services import apigateway, apigateway_v1, cloudfront
 
+    defaults = [
+        f"{identifier}.execute-api.{region}.amazonaws.com"
+        for (account, region, identifier), api in list(apigateway._apis._data.items())
+        if account == account_id and not api.get("disableExecuteApiEndpoint")
+    ]
     regional = [
         str(record["regionalDomainName"]).lower()
         for key, record in list(apigateway_v1._domain_names._data.items())
@@ -100,7 +105,7 @@ def entrance_names(account_id: str) -> list[str]:
         for key, distribution in list(cloudfront._distributions._data.items())
         if key[0] == account_id and distribution["enabled"]
     ]
-    return [*regional, *distributions]
+    return [*defaults, *regional, *distributions]
 
 
 def _api_domains(account_id: str, targets: dict[str, str]) -> Iterator[PublicDomain]:

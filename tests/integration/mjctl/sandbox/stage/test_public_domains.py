@@ -282,10 +282,37 @@ class TestApi:
         default = f"{site.api}.execute-api.{REGION}.amazonaws.com"
         with pytest.raises(ssl.SSLError):
             stage.https(default, "/v1/echo", address=stage.address(API))
+        assert default not in stage.published()
         gateway = stage.plain("apigatewayv2", REGION)
         gateway.update_api(ApiId=site.api, DisableExecuteApiEndpoint=False)
         assert stage.https(default, "/v1/echo", address=stage.address(API)).status == 200
         gateway.update_api(ApiId=site.api, DisableExecuteApiEndpoint=True)
+
+    @pytest.mark.parametrize("path", ["/health", "/_ministack/health", "/v2/email/identities", "/latest/meta-data/"])
+    def test_no_path_of_the_domain_leads_to_another_service(self, stage: StageCaller, path: str) -> None:
+        answer = stage.https(API, path)
+        assert (answer.status, answer.document) == (404, {"message": "Not Found"})
+
+    def test_of_a_domain_in_two_regions_the_one_answers_to_which_the_record_leads(
+        self, stage: StageCaller, site: Site
+    ) -> None:
+        first = stage.plain("apigatewayv2", REGION).get_domain_name(DomainName=API)["DomainNameConfigurations"][0]
+        gateway = stage.plain("apigatewayv2", "us-east-1")
+        empty = gateway.create_api(Name="empty", ProtocolType="HTTP")["ApiId"]
+        gateway.create_stage(ApiId=empty, StageName="$default", AutoDeploy=True)
+        second = gateway.create_domain_name(
+            DomainName=API,
+            DomainNameConfigurations=[{"CertificateArn": _certificate(stage, "us-east-1"), "EndpointType": "REGIONAL"}],
+        )["DomainNameConfigurations"][0]
+        gateway.create_api_mapping(ApiId=empty, DomainName=API, Stage="$default")
+        assert stage.https(API, "/v1/echo").status == 200
+        for target, status in ((second, 404), (first, 200)):
+            _alias(stage, site.zone, API, target["ApiGatewayDomainName"])
+            deadline = time.monotonic() + 10
+            while stage.https(API, "/v1/echo").status != status and time.monotonic() < deadline:
+                time.sleep(0.2)
+            assert stage.https(API, "/v1/echo").status == status
+        gateway.delete_domain_name(DomainName=API)
 
     def test_there_is_no_api_without_tls(self, stage: StageCaller) -> None:
         assert stage.http(API, "/v1/echo").status == 403
@@ -308,6 +335,30 @@ class TestCloudFront:
         assert answer.document["requestContext"]["domainName"] == API
         assert stage.https(DOMAIN, "/v1/echo", "HEAD").status in {200, 404}
         assert stage.https(DOMAIN, "/index.html", "POST").status == 403
+
+    def test_an_origin_can_have_a_name_of_aws(self, stage: StageCaller, site: Site) -> None:
+        gateway, cloudfront = stage.plain("apigatewayv2", REGION), stage.plain("cloudfront")
+        gateway.update_api(ApiId=site.api, DisableExecuteApiEndpoint=False)
+        host = f"{site.api}.execute-api.{REGION}.amazonaws.com"
+        stage.address(host)
+        https = {"HTTPPort": 80, "HTTPSPort": 443, "OriginProtocolPolicy": "https-only"}
+        second = cloudfront.create_distribution(
+            DistributionConfig={
+                "CallerReference": "second",
+                "Comment": "",
+                "Enabled": True,
+                "Origins": {"Quantity": 1, "Items": [{"Id": "a", "DomainName": host, "CustomOriginConfig": https}]},
+                "DefaultCacheBehavior": {
+                    "TargetOriginId": "a",
+                    "ViewerProtocolPolicy": "https-only",
+                    "CachePolicyId": "4135ea2d-6df8-44a3-9df3-4b5a84be39ad",
+                },
+            }
+        )
+        try:
+            assert stage.https(second["Distribution"]["DomainName"], "/v1/echo").status == 200
+        finally:
+            gateway.update_api(ApiId=site.api, DisableExecuteApiEndpoint=True)
 
     @pytest.mark.usefixtures("site")
     def test_a_missing_object_has_the_error_page(self, stage: StageCaller) -> None:
