@@ -5,15 +5,16 @@ from __future__ import annotations
 import asyncio
 import secrets
 import time
-from collections.abc import Awaitable, Callable, Sequence
-from contextlib import AsyncExitStack
+from collections.abc import AsyncIterator, Awaitable, Callable, Sequence
+from contextlib import AsyncExitStack, asynccontextmanager
 from typing import TYPE_CHECKING, TypeVar
 
 from mjctl.clients.boto import RegionClients, unreachable
-from mjctl.clients.internal_accounts import mark_internal
+from mjctl.clients.internal_accounts import are_created_by_operator, create_account, mark_internal, remove_account
 from mjctl.clients.tls import private_context
 from mjctl.loadtest.model import EndedMatch, LoadPlan, LoadTally
 from mjctl.models.contract import Contract
+from mjctl.models.errors import MjctlError
 
 if TYPE_CHECKING:
     from gameserver.client import GameClient, MatchReport, MatchTicket
@@ -32,11 +33,14 @@ _BUSY = "busy"
 _ATTEMPTS = 20
 
 
-async def play(contract: Contract, plan: LoadPlan, tally: LoadTally, stop: asyncio.Event) -> None:
-    """Sign up the bots and let them play in groups, one match after another.
+@asynccontextmanager
+async def playing(
+    contract: Contract, plan: LoadPlan, tally: LoadTally, stop: asyncio.Event
+) -> AsyncIterator[list[GameClient]]:
+    """Sign up the bots and let them play in groups, one match after another, before the block of the `async with`.
 
-    The function returns when the last match has ended. If another task sets `stop`, the bots leave their matches and
-    the function returns within seconds.
+    The block begins when the last match has ended. If another task sets `stop`, the bots leave their matches and the
+    block begins within seconds. After the block, the accounts that the operator has created are removed.
 
     Args:
         contract: the region's contract.
@@ -44,20 +48,28 @@ async def play(contract: Contract, plan: LoadPlan, tally: LoadTally, stop: async
         tally: the counters of the region, which the bots update while they play.
         stop: the event that ends the load test early.
 
+    Yields:
+        The bots that signed up, logged in.
+
     Raises:
         UnreachableError: no bot could sign up, or Cognito does not answer.
         NotFoundError: the user pool has no group `internal`.
+        PermissionDeniedError: the operator may not create accounts.
     """
     async with AsyncExitStack() as stack:
         clients = stack.enter_context(RegionClients(contract))
+        if are_created_by_operator(contract):
+            stack.push_async_callback(_remove_all, contract, clients, plan, tally)
         bots = await _until(stop, _sign_up_all(contract, clients, plan, tally, stack))
         if not bots:
+            yield []
             return
         started = time.monotonic()
         groups = [bots[at : at + plan.players_per_match] for at in range(0, len(bots), plan.players_per_match)]
         deadline = started + plan.duration_seconds
         await _until(stop, asyncio.gather(*(_play_in_turn(group, plan, tally, deadline) for group in groups)))
         tally.playing_seconds = time.monotonic() - started
+        yield bots
 
 
 async def _sign_up_all(
@@ -73,15 +85,21 @@ async def _sign_up_all(
         bot = await stack.enter_async_context(
             GameClient(contract.endpoints.api, timeout_seconds=_CALL_TIMEOUT_SECONDS, ssl_context=tls)
         )
-        name, password = f"bot-{plan.run_id}-{number}", f"{secrets.token_urlsafe(18)}aA1"
-        email = f"{name}@example.com"
+        name, email = _name(plan, number), _email(plan, number)
+        password = f"{secrets.token_urlsafe(18)}aA1"
+        by_operator = are_created_by_operator(contract)
         async with gate:
             try:
-                tally.signed_up[name] = await timed(tally, "signup", lambda: bot.sign_up(email, password, name))
-                # Put the account into the group `internal` before the log-in, because the token from the log-in
-                # contains the groups of the account.
-                await mark_internal(contract, clients, tally.signed_up[name])
+                if by_operator:
+                    tally.signed_up[name] = await create_account(contract, clients, email, password)
+                else:
+                    tally.signed_up[name] = await timed(tally, "signup", lambda: bot.sign_up(email, password, name))
+                    # Put the account into the group `internal` before the log-in, because the token from the log-in
+                    # contains the groups of the account.
+                    await mark_internal(contract, clients, tally.signed_up[name])
                 await timed(tally, "login", lambda: bot.log_in(email, password))
+                if by_operator:
+                    await timed(tally, "rename", lambda: bot.rename(name))
             except _play_errors() as error:
                 _count(tally, "sign-up", error)
                 failures.append(error)
@@ -93,6 +111,28 @@ async def _sign_up_all(
     if failures and not bots:
         raise unreachable(contract, "the game's API", contract.endpoints.api, failures[0]) from failures[0]
     return bots
+
+
+async def _remove_all(contract: Contract, clients: RegionClients, plan: LoadPlan, tally: LoadTally) -> None:
+    """Remove the accounts of all bots, and count those that could not be removed as errors."""
+    gate = asyncio.Semaphore(plan.sign_up_concurrency)
+
+    async def remove(number: int) -> None:
+        async with gate:
+            try:
+                await remove_account(contract, clients, _email(plan, number))
+            except MjctlError as error:
+                _count(tally, "remove account", error)
+
+    await asyncio.gather(*(remove(number) for number in range(1, plan.players + 1)))
+
+
+def _name(plan: LoadPlan, number: int) -> str:
+    return f"bot-{plan.run_id}-{number}"
+
+
+def _email(plan: LoadPlan, number: int) -> str:
+    return f"{_name(plan, number)}@example.com"
 
 
 async def _play_in_turn(group: Sequence[GameClient], plan: LoadPlan, tally: LoadTally, deadline: float) -> None:

@@ -9,7 +9,7 @@ from collections.abc import Callable, Iterator, Mapping
 
 from mjctl.clients.regions import RegionOutcome, in_each_region
 from mjctl.loadtest.model import LoadPlan, LoadReport, LoadTally
-from mjctl.loadtest.players import play
+from mjctl.loadtest.players import playing
 from mjctl.loadtest.verify import verify
 from mjctl.models.contract import Contract
 
@@ -39,12 +39,13 @@ async def run_loadtest(
 
     async def run(contract: Contract) -> LoadReport:
         tally = tallies[contract.region]
-        await play(contract, plan, tally, stop)
-        tally.interrupted = stop.is_set()
-        if not (tally.ended if tally.interrupted else tally.started):
-            return LoadReport(contract.region, plan, tally, None)
-        settle = _SETTLE_SECONDS_AFTER_INTERRUPT if tally.interrupted else plan.settle_seconds
-        return LoadReport(contract.region, plan, tally, await verify(contract, tally, settle_seconds=settle))
+        async with playing(contract, plan, tally, stop) as bots:
+            tally.interrupted = stop.is_set()
+            if not (tally.ended if tally.interrupted else tally.started):
+                return LoadReport(contract.region, plan, tally, None)
+            settle = _SETTLE_SECONDS_AFTER_INTERRUPT if tally.interrupted else plan.settle_seconds
+            verification = await verify(contract, tally, bots, settle_seconds=settle)
+        return LoadReport(contract.region, plan, tally, verification)
 
     with _stopped_by_signals(stop):
         watcher = asyncio.create_task(_report_progress(tallies, on_progress))

@@ -5,39 +5,90 @@ from __future__ import annotations
 import asyncio
 import time
 from collections import Counter, defaultdict
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
+from dataclasses import replace
+from typing import TYPE_CHECKING, Any
 
-from mjctl.clients.boto import RegionClients
+from mjctl.clients.boto import RegionClients, unreachable
 from mjctl.clients.records import MatchInStores, PlayerTotals, read_matches, read_standings
 from mjctl.loadtest.model import EndedMatch, LoadTally, Verification
+from mjctl.loadtest.players import timed
 from mjctl.models.contract import Contract
 
+if TYPE_CHECKING:
+    from gameserver.client import GameClient
+
 _LOOK_INTERVAL_SECONDS = 0.25
+_PROFILES_AT_ONCE = 8
 
 
-async def verify(contract: Contract, tally: LoadTally, *, settle_seconds: float) -> Verification:
+async def verify(
+    contract: Contract, tally: LoadTally, bots: Sequence[GameClient], *, settle_seconds: float
+) -> Verification:
     """Read PostgreSQL and DynamoDB until both contain all matches of the load test, for `settle_seconds` at most.
 
     PostgreSQL and DynamoDB must contain each match that a bot has started, or after an interruption each match whose
     end a bot has seen. The bots are new players without earlier matches, so their standings show whether a match was
     counted twice.
 
+    On AWS only programs in the VPC can read PostgreSQL. There the standings are the profiles that the API returns, so a
+    match that PostgreSQL lacks is reported as a wrong standing.
+
+    Args:
+        contract: the contract of the region.
+        tally: what the bots have counted.
+        bots: the bots, logged in, which read their profiles.
+        settle_seconds: the time in which all results must be stored.
+
     Raises:
-        UnreachableError: PostgreSQL or DynamoDB does not answer.
+        UnreachableError: PostgreSQL, DynamoDB or the API does not answer.
     """
     wanted = sorted(tally.ended if tally.interrupted else tally.started)
     players = sorted(tally.signed_up.values())
+    private = contract.database.access == "private"
     began = time.monotonic()
     with RegionClients(contract) as clients:
         while True:
-            records = await read_matches(contract, clients, wanted)
+            records = await read_matches(contract, clients, wanted, database=not private)
             # If the load test was interrupted, do not compare the standings, because the abandoned matches end later
             # and change the standings.
-            standings = None if tally.interrupted else await read_standings(contract, clients, players)
+            standings: Mapping[str, PlayerTotals] | None = None
+            if private:
+                records = {match_id: _as_in_table(record) for match_id, record in records.items()}
+                if not tally.interrupted and all(record.ended_everywhere for record in records.values()):
+                    standings = await _profiles(contract, tally, bots)
+            elif not tally.interrupted:
+                standings = await read_standings(contract, clients, players)
             verification = judge(records, standings, tally.ended, waited_seconds=time.monotonic() - began)
             if verification.complete or verification.waited_seconds >= settle_seconds:
                 return verification
             await asyncio.sleep(_LOOK_INTERVAL_SECONDS)
+
+
+def _as_in_table(record: MatchInStores) -> MatchInStores:
+    """Return a record whose state and scores in PostgreSQL, which mjctl cannot read, are those in DynamoDB."""
+    return replace(record, database_state=record.table_state, database_scores=record.table_scores)
+
+
+async def _profiles(contract: Contract, tally: LoadTally, bots: Sequence[GameClient]) -> dict[str, PlayerTotals]:
+    """Return the standing of each bot from its profile, for the bots that have ended a match."""
+    from gameserver.client import ApiError
+
+    gate = asyncio.Semaphore(_PROFILES_AT_ONCE)
+
+    async def read(bot: GameClient) -> Mapping[str, Any]:
+        async with gate:
+            return await timed(tally, "profile", bot.profile)
+
+    try:
+        profiles = await asyncio.gather(*map(read, bots))
+    except ApiError as error:
+        raise unreachable(contract, "the game's API", contract.endpoints.api, error) from error
+    return {
+        str(profile["player_id"]): PlayerTotals(int(profile["matches"]), int(profile["total_score"]))
+        for profile in profiles
+        if profile["matches"]
+    }
 
 
 def judge(

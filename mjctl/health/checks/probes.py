@@ -9,10 +9,10 @@ from contextlib import asynccontextmanager
 from typing import TYPE_CHECKING
 
 from mjctl.clients.boto import unreachable
-from mjctl.clients.internal_accounts import mark_internal
+from mjctl.clients.internal_accounts import are_created_by_operator, remove_account, sign_up
 from mjctl.clients.records import MatchInStores, read_matches
 from mjctl.clients.tls import private_context
-from mjctl.health.accounts import ProbeAccount, load_account, new_account, store_account
+from mjctl.health.accounts import load_account, new_account, store_account
 from mjctl.health.checks.fleet import NOT_SERVED
 from mjctl.health.logs import log_command
 from mjctl.health.model import Check, Finding, RegionContext, failed, passed, skipped, warned
@@ -194,17 +194,12 @@ async def _log_in(context: RegionContext, number: int) -> GameClient:
             # the region's data was reset.
             if error.status != 401:
                 raise
-    account = await _sign_up(context, player, number)
+            if are_created_by_operator(context.contract):
+                await remove_account(context.contract, context.clients, account.email)
+    account = new_account(number, pool)
+    await sign_up(context.contract, context.clients, player, account.email, account.password, account.display_name)
     store_account(context.private_dir, number, account)
     return player
-
-
-async def _sign_up(context: RegionContext, player: GameClient, number: int) -> ProbeAccount:
-    account = new_account(number, context.contract.identity.user_pool_id)
-    player_id = await player.sign_up(account.email, account.password, account.display_name)
-    await mark_internal(context.contract, context.clients, player_id)
-    await player.log_in(account.email, account.password)
-    return account
 
 
 async def _play(player: GameClient, ticket: MatchTicket) -> MatchReport:

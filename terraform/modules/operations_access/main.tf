@@ -27,8 +27,8 @@ module "function" {
 locals {
   own = "${var.region}:${var.account_id}"
 
-  # Permissions of operators on the resources of this region, for `mjctl health`, `cache`, `queue`, `servers` and
-  # `failover`.
+  # Permissions of operators on the resources of this region, for `mjctl health`, `loadtest`, `cache`, `queue`, `servers`
+  # and `failover`.
   operator_statements = {
     DeadLetters = {
       actions   = ["sqs:ChangeMessageVisibility", "sqs:DeleteMessage", "sqs:GetQueueAttributes", "sqs:GetQueueUrl", "sqs:PurgeQueue", "sqs:ReceiveMessage", "sqs:SendMessage"]
@@ -79,11 +79,16 @@ locals {
       actions   = ["rds:FailoverGlobalCluster", "rds:SwitchoverGlobalCluster"]
       resources = ["arn:aws:rds::${var.account_id}:global-cluster:${var.name}-global", "arn:aws:rds:*:${var.account_id}:cluster:${var.name}-*"]
     }
-    # mjctl adds the accounts of probes and load tests to the group `internal` of the user pool. The ARN
-    # allows all regions, because the user pool is in the primary region, which may be another region.
-    MarkInternalAccounts = {
-      actions   = ["cognito-idp:AdminAddUserToGroup"]
-      resources = ["arn:aws:cognito-idp:*:${var.account_id}:userpool/*"]
+    # mjctl creates the accounts of probes and load tests, adds them to the group `internal`, and removes the accounts of
+    # load tests. Cognito cannot restrict these actions to some accounts of a user pool. CloudTrail records each call.
+    InternalAccounts = {
+      actions   = ["cognito-idp:AdminAddUserToGroup", "cognito-idp:AdminCreateUser", "cognito-idp:AdminDeleteUser", "cognito-idp:AdminSetUserPassword"]
+      resources = [var.user_pool_arn]
+    }
+    # `mjctl health` and `mjctl loadtest` compare the stored results of their matches with what their players saw.
+    ReadMatches = {
+      actions   = ["dynamodb:BatchGetItem"]
+      resources = ["arn:aws:dynamodb:${local.own}:table/${var.name}-matches"]
     }
     QueueKey = {
       actions   = ["kms:Decrypt", "kms:GenerateDataKey"]

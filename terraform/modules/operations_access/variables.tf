@@ -77,3 +77,8 @@ variable "state" {
   type        = object({ bucket = string, kms_key_arn = string })
   default     = null
 }
+
+variable "user_pool_arn" {
+  description = "ARN of the user pool, in which operators create the accounts of probes and load tests."
+  type        = string
+}

@@ -127,6 +127,8 @@ module "operations_access" {
   package     = var.functions.package
   region      = var.region
   state       = var.state
+
+  user_pool_arn = var.foundation.identity.user_pool_arn
 }
 
 module "observability" {

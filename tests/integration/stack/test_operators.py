@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import json
 import os
 import re
@@ -13,7 +14,12 @@ from typing import Any
 
 import pytest
 
+from mjctl.clients.boto import RegionClients
+from mjctl.health.runner import run_health
+from mjctl.loadtest.model import LoadPlan
+from mjctl.loadtest.run import run_loadtest
 from mjctl.local.supervisor import SupervisorClient
+from mjctl.models.contract import Contract
 from mjctl.models.exit_codes import ExitCode
 
 from .conftest import REGION, Operator, eventually
@@ -122,6 +128,57 @@ def test_an_interrupted_load_test_still_reports(operator: Operator) -> None:
     assert report["matches"]["ended"] >= 1
     assert report["verification"]["missing"] == []
     assert "Traceback" not in stderr
+
+
+def on_aws(operator: Operator) -> Contract:
+    """Return the region's contract as if it were on AWS: a sign-up is not confirmed, and PostgreSQL is private."""
+    contract = Contract.parse(operator.contract())
+    database = contract.database.model_copy(update={"access": "private", "port": 1})
+    return contract.model_copy(update={"target": "sandbox", "database": database})
+
+
+def emails_of_internal_accounts(contract: Contract) -> list[str]:
+    with RegionClients(contract) as clients:
+        pool = {"UserPoolId": contract.identity.user_pool_id, "GroupName": "internal"}
+        users = clients.client("cognito-idp").list_users_in_group(**pool)["Users"]
+    return [part["Value"] for user in users for part in user["Attributes"] if part["Name"] == "email"]
+
+
+def test_a_load_test_on_aws_creates_its_accounts_and_removes_them(operator: Operator) -> None:
+    contract = on_aws(operator)
+    plan = LoadPlan("aws", players=4, duration_seconds=8, mode="probe", match_seconds=4, players_per_match=2)
+    (outcome,) = asyncio.run(run_loadtest({REGION: contract}, plan, on_progress=lambda _: None))
+    assert outcome.error is None, outcome.error
+    assert outcome.value is not None
+    report = outcome.value
+    assert report.tally.errors == {}
+    assert report.tally.ended
+    assert report.verification is not None
+    assert report.verification.complete, report.verification
+    assert "signup" not in report.tally.api_ms
+    assert [email for email in emails_of_internal_accounts(contract) if email.startswith("bot-aws-")] == []
+
+
+def test_the_probe_players_on_aws_are_created_by_the_operator(operator: Operator, tmp_path: Path) -> None:
+    contract = on_aws(operator)
+
+    def probe() -> dict[str, Any]:
+        report = asyncio.run(run_health("local", {REGION: contract}, {REGION: tmp_path}, only=["login", "match"]))
+        assert [(result.name, str(result.status)) for result in report.results] == [
+            ("login", "pass"),
+            ("match", "pass"),
+        ], report.results
+        return dict(report.results[0].evidence)
+
+    first = probe()
+    account = tmp_path / "probe-1.json"
+    email = json.loads(account.read_text())["email"]
+    assert email in emails_of_internal_accounts(contract)
+    assert probe()["player_id"] == first["player_id"]
+    # An account whose password no longer fits is removed and created again.
+    account.write_text(json.dumps(json.loads(account.read_text()) | {"password": "another Horse 7 battery"}))
+    assert probe()["player_id"] != first["player_id"]
+    assert email not in emails_of_internal_accounts(contract)
 
 
 def test_health_watch_continues_until_it_is_interrupted(operator: Operator) -> None:

@@ -14,6 +14,7 @@ variables {
   name             = "arena-prod"
   package          = { path = "artefacts/functions.zip", sha256 = "47DEQpj8HBSa+/TImW+5JCeuQeRkm5NMpJWZG3hSuFU=" }
   region           = "eu-west-1"
+  user_pool_arn    = "arn:aws:cognito-idp:us-east-1:123456789012:userpool/us-east-1_AbCdEfGhI"
 
   network = {
     cidr       = "10.20.0.0/16"

@@ -8,8 +8,9 @@ import pytest
 
 from gameserver.runtime.auth import is_internal
 from gameserver.runtime.settings import Settings
-from mjctl.clients.boto import RegionClients
-from mjctl.clients.internal_accounts import mark_internal
+from mjctl.clients import internal_accounts
+from mjctl.clients.boto import RegionClients, ThrottledError
+from mjctl.clients.internal_accounts import create_account, mark_internal, remove_account
 from mjctl.local.emulated import sign_everything
 from mjctl.models.contract import Contract
 from mjctl.models.errors import NotFoundError
@@ -59,3 +60,36 @@ async def test_the_error_of_a_pool_without_the_group_has_advice(contract: Contra
     with RegionClients(contract) as clients, pytest.raises(NotFoundError) as missing:
         await mark_internal(contract, clients, player)
     assert "mjctl deploy" in str(missing.value.hint)
+
+
+async def test_a_created_account_can_log_in_at_once_and_is_internal(contract: Contract, settings: Settings) -> None:
+    cognito = cognito_of(settings)
+    with RegionClients(contract) as clients:
+        player_id = await create_account(contract, clients, "made@example.com", PASSWORD)
+        tokens = cognito.initiate_auth(
+            ClientId=settings.client_id,
+            AuthFlow="USER_PASSWORD_AUTH",
+            AuthParameters={"USERNAME": "made@example.com", "PASSWORD": PASSWORD},
+        )["AuthenticationResult"]
+        claims = jwt.decode(tokens["AccessToken"], options={"verify_signature": False})
+        assert (claims["sub"], is_internal(claims["cognito:groups"])) == (player_id, True)
+        await remove_account(contract, clients, "made@example.com")
+        await remove_account(contract, clients, "made@example.com")
+    with pytest.raises(cognito.exceptions.UserNotFoundException):
+        cognito.admin_get_user(UserPoolId=settings.user_pool_id, Username=player_id)
+
+
+async def test_a_throttled_call_is_repeated(contract: Contract, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(internal_accounts, "_PAUSE_SECONDS", 0)
+    answers: list[Exception | dict[str, Any]] = [ThrottledError("wait"), ThrottledError("wait"), {}]
+
+    async def call_in(*_: Any, **__: Any) -> dict[str, Any]:
+        answer = answers.pop(0)
+        if isinstance(answer, Exception):
+            raise answer
+        return answer
+
+    with RegionClients(contract) as clients:
+        monkeypatch.setattr(clients, "call_in", call_in)
+        await mark_internal(contract, clients, "player")
+    assert answers == []

@@ -1,12 +1,16 @@
 from __future__ import annotations
 
+from collections.abc import Callable
 from dataclasses import replace
+from typing import Any
 
 import pytest
 
 from mjctl.clients.records import MatchInStores, PlayerTotals
-from mjctl.loadtest.model import EndedMatch, Verification
+from mjctl.loadtest import verify
+from mjctl.loadtest.model import EndedMatch, LoadTally, Verification
 from mjctl.loadtest.verify import judge
+from mjctl.models.contract import Contract
 
 SCORES = {"ann": 5, "bob": 3}
 WHOLE = MatchInStores("m1", "ended", SCORES, "ended", SCORES)
@@ -61,3 +65,34 @@ def test_a_missing_or_wrong_standing_is_reported() -> None:
 
 def test_after_an_interruption_standings_are_not_compared() -> None:
     assert look(standings=None).complete
+
+
+class BotWithProfile:
+    def __init__(self, player_id: str, matches: int, total_score: int) -> None:
+        self._profile = {"player_id": player_id, "matches": matches, "total_score": total_score}
+
+    async def profile(self) -> dict[str, object]:
+        return self._profile
+
+
+@pytest.mark.parametrize(("bob", "wrong"), [((1, 3), ()), ((0, 0), ("bob",))])
+async def test_a_private_database_is_seen_through_the_profiles_of_the_bots(
+    make_contract: Callable[..., Contract],
+    monkeypatch: pytest.MonkeyPatch,
+    bob: tuple[int, int],
+    wrong: tuple[str, ...],
+) -> None:
+    with_database: list[bool] = []
+
+    async def read_matches(*_: object, database: bool) -> dict[str, MatchInStores]:
+        with_database.append(database)
+        return {"m1": replace(WHOLE, database_state=None, database_scores={})}
+
+    monkeypatch.setattr(verify, "read_matches", read_matches)
+    private = {"host": "x", "port": 1, "name": "x", "user": "x", "secret": "file:/x", "tls": True, "access": "private"}
+    bots: Any = [BotWithProfile("ann", 1, 5), BotWithProfile("bob", *bob)]
+    tally = LoadTally(started={"m1"}, ended=dict(SEEN), signed_up={"a": "ann", "b": "bob"})
+    verification = await verify.verify(make_contract(database=private), tally, bots, settle_seconds=0)
+    assert verification.counted_wrongly == wrong
+    assert verification.complete == (wrong == ())
+    assert set(with_database) == {False}
