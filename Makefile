@@ -85,6 +85,21 @@ test-browser: $(VENV)/.tests-installed ## run the web client in Chromium; 2 minu
 test-infra: $(VENV)/.tests-installed $(VENV)-checkov/.installed ## apply the production stacks to an emulated AWS; 25 minutes
 	CHECKOV=$(VENV)-checkov/bin/checkov $(PYTEST) -m infra
 
+# `make stage` keeps the stage running. `make stage-down` destroys it.
+.PHONY: stage
+stage: $(VENV)/.tests-installed ## deploy production on this machine and play a match through it; 9 minutes
+	$(BIN)/python -m tools.stage
+
+.PHONY: stage-down
+stage-down: $(VENV)/.tests-installed ## destroy what `make stage` deployed
+	$(BIN)/mjctl destroy --env sandbox --all-regions --auto-approve
+	$(BIN)/mjctl sandbox down --env sandbox
+
+# `make stage-plant PATCH=fault.patch` applies a patch to a copy of the project, deploys the copy and plays.
+.PHONY: stage-plant
+stage-plant: $(VENV)/.tests-installed ## say which check finds a planted fault: make stage-plant PATCH=fault.patch
+	$(BIN)/python -m tools.stage.plant $(PATCH)
+
 # `make mutants` breaks one line of the product at a time. At least one test must fail for each broken line.
 .PHONY: mutants
 mutants: $(VENV)/.tests-installed ## check that the tests notice broken lines; 30 minutes

@@ -1,0 +1,74 @@
+"""Runs commands of mjctl on a sandbox, as an operator would."""
+
+from __future__ import annotations
+
+import json
+import os
+import subprocess
+import sys
+import time
+from collections.abc import Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from mjctl.models.workspace import Workspace
+
+ENVIRONMENT = "sandbox"
+
+
+@dataclass(frozen=True)
+class Ran:
+    """Holds the result of a command.
+
+    Attributes:
+        command: the command without `mjctl`, for people.
+        code: the exit code.
+        document: the JSON document that the command printed, or {} if it printed none.
+        errors: what the command wrote to standard error; "" if it went to the terminal.
+        seconds: duration of the command in seconds.
+    """
+
+    command: str
+    code: int
+    document: Mapping[str, Any]
+    errors: str
+    seconds: float
+
+
+@dataclass(frozen=True)
+class Commands:
+    """Runs commands on the environment `sandbox` of a project.
+
+    Attributes:
+        project: the checkout, or a copy of it.
+        home: mjctl's home folder, with the state of the sandbox.
+        progress: True to show the commands' progress on this terminal.
+    """
+
+    project: Path
+    home: Path
+    progress: bool = True
+
+    @property
+    def workspace(self) -> Workspace:
+        """Return the folders of the project and of mjctl's state."""
+        return Workspace(self.project, self.home)
+
+    def run(self, *arguments: str) -> Ran:
+        """Run a command with `--env sandbox --output json`."""
+        started = time.monotonic()
+        done = subprocess.run(
+            [sys.executable, "-m", "mjctl", *arguments, "--env", ENVIRONMENT, "--output", "json"],
+            env={**os.environ, "MJCTL_PROJECT_DIR": str(self.project), "MJCTL_HOME": str(self.home)},
+            stdin=subprocess.DEVNULL,
+            stdout=subprocess.PIPE,
+            stderr=None if self.progress else subprocess.PIPE,
+            text=True,
+            check=False,
+        )
+        try:
+            document = json.loads(done.stdout)
+        except ValueError:
+            document = {}
+        return Ran(" ".join(arguments), done.returncode, document, done.stderr or "", time.monotonic() - started)

@@ -1,0 +1,181 @@
+"""Plays one match on a deployed region, as two players do who have no part in the deployment.
+
+The players use only the names of the environment, and the code from their confirmation mail. Their calls go through API
+Gateway, Cognito, the firewall, the load balancer and the game servers.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import json
+import re
+import secrets
+import time
+from collections.abc import Mapping
+from dataclasses import dataclass
+from typing import Any
+
+from gameserver.client import ApiError, Bot, ConnectionLost, GameClient, JoinRefused, MatchReport
+from mjctl.clients.boto import RegionClients
+from mjctl.clients.records import read_matches
+from mjctl.clients.tls import private_context
+from mjctl.models.contract import Contract
+from tools.stage.commands import Commands
+from tools.stage.steps import Failure
+
+_CALL_SECONDS = 20.0
+_MAIL_SECONDS = 20.0
+_STORED_SECONDS = 30.0
+
+
+@dataclass(frozen=True)
+class PlayedMatch:
+    """Describes a match that was played, and what is stored of it.
+
+    Attributes:
+        match_id: the id of the match.
+        server: the id of the game server.
+        reports: what each player saw.
+        profile_matches: the matches that the first player's profile counts.
+        item: the match's item in DynamoDB.
+        seconds: the duration of each part, by its name.
+        web: the address of the web client.
+    """
+
+    match_id: str
+    server: str
+    reports: tuple[MatchReport, ...]
+    profile_matches: int
+    item: Mapping[str, Any]
+    seconds: Mapping[str, float]
+    web: str
+
+    def lines(self) -> list[str]:
+        """Return lines for people."""
+        latency = sorted(sample for report in self.reports for sample in report.latency_ms)
+        parts = ", ".join(f"{name} {value:.2f} s" for name, value in self.seconds.items())
+        return [
+            f"match {self.match_id} on {self.server}: {sum(report.frames for report in self.reports)} frames, "
+            f"latency p50 {latency[len(latency) // 2]:.0f} ms"
+            if latency
+            else f"match {self.match_id} on {self.server}",
+            f"  {parts}",
+            f"  DynamoDB: {json.dumps(self.item, default=str)[:300]}",
+            f"  profile: {self.profile_matches} match",
+            f"web client: {self.web}",
+        ]
+
+
+def played_match(commands: Commands, region: str) -> PlayedMatch:
+    """Sign two players up, confirm them by their mail, and play a match in `region` that ends and is stored.
+
+    Raises:
+        Failure: a step failed. The failure names the step of the player.
+    """
+    ran = commands.run("outputs", "--region", region)
+    if ran.code != 0:
+        raise Failure("mjctl outputs", str(ran.document))
+    contract = Contract.parse(ran.document["regions"][0]["outputs"])
+    return asyncio.run(_Play(commands, contract).run())
+
+
+class _Play:
+    def __init__(self, commands: Commands, contract: Contract) -> None:
+        self._commands = commands
+        self._contract = contract
+        self._seconds: dict[str, float] = {}
+        self._part = ""
+        self._since = 0.0
+
+    async def run(self) -> PlayedMatch:
+        players = [
+            GameClient(
+                self._contract.endpoints.api, timeout_seconds=_CALL_SECONDS, ssl_context=private_context(self._contract)
+            )
+            for _ in range(2)
+        ]
+        try:
+            return await self._played(players)
+        except (ApiError, ConnectionLost, JoinRefused) as error:
+            raise Failure(f"a player's {self._part}", str(error)) from error
+        finally:
+            for player in players:
+                await player.close()
+
+    async def _played(self, players: list[GameClient]) -> PlayedMatch:
+        accounts = [(f"{secrets.token_hex(6)}@example.com", f"Match-{secrets.token_urlsafe(12)}-9") for _ in players]
+        self._begin("sign-up")
+        for number, (player, (email, password)) in enumerate(zip(players, accounts, strict=True), 1):
+            await player.sign_up(email, password, f"Player {number}")
+        self._begin("confirmation")
+        await self._confirm(players, accounts)
+        self._begin("log-in")
+        for player, (email, password) in zip(players, accounts, strict=True):
+            await player.log_in(email, password)
+        self._begin("match creation")
+        ticket = await players[0].create_match("probe", "new")
+        self._begin("join")
+        connections = [await player.join(ticket) for player in players]
+        self._begin("match")
+        reports = await asyncio.gather(*(Bot(connection).play() for connection in connections))
+        self._begin("stored result")
+        item = await self._stored(ticket.match_id)
+        profile = await self._counted(players[0])
+        self._begin("")
+        web = self._contract.managed.web_domain if self._contract.managed else ""
+        return PlayedMatch(
+            ticket.match_id, ticket.server_id, tuple(reports), profile, item, self._seconds, f"https://{web}"
+        )
+
+    async def _confirm(self, players: list[GameClient], accounts: list[tuple[str, str]]) -> None:
+        for player, (email, password) in zip(players, accounts, strict=True):
+            try:
+                await player.log_in(email, password)
+            except ApiError:
+                pass
+            else:
+                raise Failure("a player's log-in", "an unconfirmed account could log in")
+            await player.confirm(email, await self._code(email))
+
+    async def _code(self, email: str) -> str:
+        give_up_at = time.monotonic() + _MAIL_SECONDS
+        while True:
+            ran = await asyncio.to_thread(self._commands.run, "sandbox", "mail", "--to", email)
+            codes = [
+                match[1]
+                for message in ran.document.get("messages", ())
+                if (match := re.search(r"\b(\d{6})\b", message["text"]))
+            ]
+            if codes:
+                return codes[-1]
+            if time.monotonic() > give_up_at:
+                raise Failure("a player's confirmation", f"no mail with a code came for {email}")
+            await asyncio.sleep(0.5)
+
+    async def _stored(self, match_id: str) -> Mapping[str, Any]:
+        give_up_at = time.monotonic() + _STORED_SECONDS
+        with RegionClients(self._contract) as clients:
+            while True:
+                record = (await read_matches(self._contract, clients, [match_id], database=False))[match_id]
+                if record.ended_in_all(database=False):
+                    return {"state": record.table_state, "scores": dict(record.table_scores)}
+                if time.monotonic() > give_up_at:
+                    raise Failure(
+                        "the stored result",
+                        f"after {_STORED_SECONDS:.0f} s the match is {record.table_state} in DynamoDB",
+                    )
+                await asyncio.sleep(0.2)
+
+    async def _counted(self, player: GameClient) -> int:
+        give_up_at = time.monotonic() + _STORED_SECONDS
+        while not (matches := int((await player.profile())["matches"])):
+            if time.monotonic() > give_up_at:
+                raise Failure("the stored result", "the player's profile does not count the match (PostgreSQL)")
+            await asyncio.sleep(0.2)
+        return matches
+
+    def _begin(self, part: str) -> None:
+        now = time.monotonic()
+        if self._part:
+            self._seconds[self._part] = now - self._since
+        self._part, self._since = part, now
