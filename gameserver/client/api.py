@@ -11,6 +11,7 @@ import aiohttp
 import msgspec
 
 from gameserver.client.connection import PlayerConnection, connect
+from gameserver.client.play_socket import USER_AGENT
 from gameserver.protocol import MSGPACK, Codec
 
 _MAX_ANSWER_BYTES = 1 << 20
@@ -214,7 +215,8 @@ class GameClient:
 
     async def _request(self, method: str, path: str, body: dict[str, Any] | None = None) -> dict[str, Any]:
         if self._session is None:
-            self._session = aiohttp.ClientSession(timeout=aiohttp.ClientTimeout(total=self._timeout))
+            timeout = aiohttp.ClientTimeout(total=self._timeout)
+            self._session = aiohttp.ClientSession(timeout=timeout, headers={"User-Agent": USER_AGENT})
         headers = {"Authorization": f"Bearer {self._access_token}"} if self._access_token else {}
         try:
             async with self._session.request(

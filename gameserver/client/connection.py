@@ -16,7 +16,7 @@ from typing import Any, Final
 
 from picows import WSError, ws_connect
 
-from gameserver.client.play_socket import PlaySocket
+from gameserver.client.play_socket import USER_AGENT, PlaySocket
 from gameserver.protocol import (
     MAX_SERVER_FRAME_BYTES,
     ChatLine,
@@ -402,7 +402,7 @@ class PlayerConnection:
                     lambda: listener,
                     url,
                     ssl_context=access.ssl_context,
-                    extra_headers={"Sec-WebSocket-Protocol": access.codec.name},
+                    extra_headers={"Sec-WebSocket-Protocol": access.codec.name, "User-Agent": USER_AGENT},
                     max_frame_size=MAX_SERVER_FRAME_BYTES,
                     websocket_handshake_timeout=min(1.0, access.timeout_seconds),
                     read_buffer_init_size=4096,

@@ -7,11 +7,18 @@ hands the match over.
 from __future__ import annotations
 
 import asyncio
-from typing import Any, Protocol
+from typing import Any, Final, Protocol
 
 from picows import WSFrame, WSListener, WSMsgType, WSTransport
 
 from gameserver.protocol import Codec, ProtocolError, Redirect, Refused, ServerMessage, Welcome
+
+USER_AGENT: Final = "mjctl-game-client"
+"""Value of the header `User-Agent` of each request.
+
+The managed rules of AWS WAF block a request without this header (NoUserAgent_HEADER):
+https://docs.aws.amazon.com/waf/latest/developerguide/aws-managed-rule-groups-baseline.html
+"""
 
 
 class SocketOwner(Protocol):

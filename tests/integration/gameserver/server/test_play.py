@@ -3,11 +3,13 @@
 from __future__ import annotations
 
 import asyncio
+import re
 from typing import Any
 
 import pytest
 
-from gameserver.client import ApiError, Bot, GameClient
+from gameserver.client import ApiError, Bot, ConnectionLost, GameClient
+from gameserver.client.play_socket import USER_AGENT
 from gameserver.protocol import JSON, MSGPACK, Codec
 
 
@@ -30,6 +32,30 @@ async def test_bots_play_a_match_to_its_end(start: Any, new_match: Any, player: 
         assert report.frames > 20
         assert report.latency_ms
         assert report.reconnects == 0
+
+
+async def test_every_request_of_the_client_has_a_user_agent() -> None:
+    # AWS WAF blocks a request without this header, also the handshake of a WebSocket.
+    heads: list[bytes] = []
+
+    async def refuse(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        heads.append(await reader.readuntil(b"\r\n\r\n"))
+        writer.write(b"HTTP/1.1 403 Forbidden\r\nContent-Length: 0\r\nConnection: close\r\n\r\n")
+        await writer.drain()
+        writer.close()
+
+    server = await asyncio.start_server(refuse, "127.0.0.1", 0)
+    address = "127.0.0.1:{}".format(server.sockets[0].getsockname()[1])
+    async with server, GameClient(f"http://{address}", timeout_seconds=1.0) as client:
+        with pytest.raises(ApiError):
+            await client.leaderboard()
+        with pytest.raises(ConnectionLost):
+            await client.join(("match", f"ws://{address}"))
+    agents = [re.findall(rb"(?im)^user-agent: (\S+)\r$", head) for head in heads]
+    assert {(b"Upgrade: websocket" in head, *agent) for head, agent in zip(heads, agents, strict=True)} == {
+        (False, USER_AGENT.encode()),
+        (True, USER_AGENT.encode()),
+    }
 
 
 async def test_a_player_signs_up_and_plays_to_the_stored_result(whole_region: Any, eventually: Any) -> None:
