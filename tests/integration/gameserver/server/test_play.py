@@ -45,7 +45,7 @@ async def test_every_request_of_the_client_has_a_user_agent() -> None:
         writer.close()
 
     server = await asyncio.start_server(refuse, "127.0.0.1", 0)
-    address = "127.0.0.1:{}".format(server.sockets[0].getsockname()[1])
+    address = f"127.0.0.1:{server.sockets[0].getsockname()[1]}"
     async with server, GameClient(f"http://{address}", timeout_seconds=1.0) as client:
         with pytest.raises(ApiError):
             await client.leaderboard()
