@@ -14,21 +14,23 @@ from __future__ import annotations
 
 import asyncio
 import json
-import os
 import socket
 import ssl
 import sys
 from collections.abc import Coroutine, Sequence
-from contextlib import ExitStack
+from contextlib import ExitStack, suppress
 from pathlib import Path
 from typing import Any
 
-from mjctl.sandbox.stage.peers import user_of_peer
+from mjctl.sandbox.stage.callers import pid_of_peer
+from mjctl.sandbox.stage.peers import is_own_user
 
 _HANDSHAKE_SECONDS = 5.0
 _ANSWER_SECONDS = 10.0
 _LOOK_SECONDS = 0.5
 _BACKLOG = 512
+# Linux ends an attempt to connect after about two minutes without an answer.
+_IGNORE_SECONDS = 130.0
 # Valkey has the same limits for a client that has not logged in.
 _MOST_PARTS, _LONGEST_PART = 10, 16_384
 # https://docs.aws.amazon.com/AmazonElastiCache/latest/dg/auth-iam.html
@@ -109,7 +111,10 @@ class CacheDoor:
         with ExitStack() as stack:
             stack.enter_context(connection)
             # On AWS, the network of the VPC keeps strangers away from a node.
-            if await asyncio.to_thread(user_of_peer, peer, own) != os.geteuid():
+            if not await asyncio.to_thread(is_own_user, peer, own):
+                return
+            if not is_node and await self._is_unreachable(peer, own):
+                await _ignore(connection)
                 return
             try:
                 reader, writer = await _open(connection, None if is_node else self._context)
@@ -165,7 +170,7 @@ class CacheDoor:
                 behind.write(packed(command))
                 await behind.drain()
                 continue
-            answer = await self._ask(command[position].decode(), command[position + 1].decode())
+            answer = await self._ask(user=command[position].decode(), password=command[position + 1].decode())
             if answer["refused"]:
                 writer.write(_REFUSAL)
                 await writer.drain()
@@ -177,16 +182,33 @@ class CacheDoor:
             await behind.drain()
             return
 
-    async def _ask(self, user: str, password: str) -> dict[str, bool]:
+    async def _is_unreachable(self, peer: tuple[str, int], own: tuple[str, int]) -> bool:
+        """Return whether the security groups do not allow the connection."""
+        pid = await asyncio.to_thread(pid_of_peer, peer, own)
+        try:
+            return pid is not None and (await self._ask(pid=pid))["refused"]
+        except (OSError, ValueError, TimeoutError):
+            return True
+
+    async def _ask(self, **more: str | int) -> dict[str, bool]:
         question = {name: self._settings[name] for name in ("account", "region", "group")}
         async with asyncio.timeout(_ANSWER_SECONDS):
             reader, writer = await asyncio.open_unix_connection(self._settings["log_in"])
             try:
-                writer.write(json.dumps({**question, "user": user, "password": password}).encode() + b"\n")
+                writer.write(json.dumps({**question, **more}).encode() + b"\n")
                 answer: dict[str, bool] = json.loads(await reader.readline())
                 return answer
             finally:
                 writer.close()
+
+
+async def _ignore(connection: socket.socket) -> None:
+    """Read until the client leaves, without an answer: security groups drop packets and do not refuse connections."""
+    loop = asyncio.get_running_loop()
+    with suppress(OSError, TimeoutError):
+        async with asyncio.timeout(_IGNORE_SECONDS):
+            while await loop.sock_recv(connection, 1 << 12):
+                continue
 
 
 async def _open(

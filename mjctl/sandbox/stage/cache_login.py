@@ -16,7 +16,7 @@ from typing import Any
 from urllib.parse import parse_qs
 
 from mjctl.sandbox.stage import cache_records
-from mjctl.sandbox.stage.cache_records import Scope
+from mjctl.sandbox.stage.cache_records import Record, Scope
 
 _LONGEST_SECONDS = 900
 _LONGEST_QUESTION = 1 << 16
@@ -92,16 +92,26 @@ def _mismatch(scope: Scope, user: dict[str, Any], host: str, parameters: dict[st
 
 
 class LogInServer:
-    """Answers the questions of the doors: may this user log in with this password?
+    """Answers the questions of the doors: may this process connect, and may this user log in with this password?
 
-    A question is a line of JSON with `account`, `region`, `group`, `user` and `password`. The answer is a line of JSON
-    with `refused` (a bool) and `iam`: whether the user logs in by IAM, so that the door must replace the password.
+    A question is a line of JSON with `account`, `region` and `group`, and either `pid` or `user` and `password`. The
+    answer is a line of JSON with `refused` (a bool) and `iam`: whether the user logs in by IAM, so that the door must
+    replace the password.
     """
 
-    def __init__(self, path: Path, group: Callable[[Scope], dict[str, Any] | None]) -> None:
-        """Listen on the Unix socket `path`. `group` returns ministack's record of a replication group."""
+    def __init__(
+        self, path: Path, group: Callable[[Scope], Record | None], obstacle: Callable[[Scope, int, int], str | None]
+    ) -> None:
+        """Listen on a Unix socket.
+
+        Args:
+            path: The socket.
+            group: Returns ministack's record of a replication group.
+            obstacle: Returns why a process must not connect to a replication group at a port, or None.
+        """
         self._path = path
         self._group = group
+        self._obstacle = obstacle
         path.unlink(missing_ok=True)
         answer = self.answer
 
@@ -117,10 +127,16 @@ class LogInServer:
         self._thread = threading.Thread(target=self._server.serve_forever, daemon=True, name="cache-log-ins")
         self._thread.start()
 
-    def answer(self, question: dict[str, str]) -> dict[str, bool]:
+    def answer(self, question: dict[str, Any]) -> dict[str, bool]:
         """Answer a question of a door."""
         scope = Scope(question["account"], question["region"], question["group"])
         record = self._group(scope)
+        if "pid" in question:
+            port = cache_records.port_of(record) if record is not None else cache_records.PORT
+            reason = self._obstacle(scope, question["pid"], port)
+            if reason is not None:
+                logger.warning("%s: %s", scope.name, reason)
+            return {"refused": reason is not None, "iam": False}
         users = cache_records.users_of(scope, record) if record is not None else []
         user = next((user for user in users if user["UserName"] == question["user"]), None)
         if user is None or not cache_records.has_iam_log_in(user):

@@ -9,11 +9,12 @@ from __future__ import annotations
 import logging
 import re
 from collections.abc import Callable, Mapping
+from functools import partial
 from typing import Any
 from urllib.parse import parse_qs
 
 from mjctl.sandbox.correction import wrap
-from mjctl.sandbox.stage import cache_group, cache_records, valkey
+from mjctl.sandbox.stage import cache_group, cache_network, cache_records, valkey
 from mjctl.sandbox.stage.cache_group import CacheGroup
 from mjctl.sandbox.stage.cache_login import LogInServer
 from mjctl.sandbox.stage.cache_records import Record, Scope
@@ -56,7 +57,7 @@ class CacheNodes:
         engine.recipes.append((re.compile(f"^{valkey.IMAGE}$"), valkey.recipe))
         engine.recipes.append((re.compile(f"^{cache_group.DOOR_IMAGE}$"), cache_group.door_recipe))
         self._context.names.append(self._names)
-        self._server = LogInServer(self._log_in, _record_of)
+        self._server = LogInServer(self._log_in, _record_of, partial(cache_network.obstacle, engine))
 
     def look(self) -> None:
         """Begin to correct the processes in the background."""

@@ -34,7 +34,9 @@ from mjctl.sandbox.stage.leftovers import VARIABLE
 NETWORK = "stage"
 """Name of the Docker network in which ministack believes to run its containers."""
 
-_TASK_LABEL = "com.amazonaws.ecs.task-arn"
+TASK_LABEL = "com.amazonaws.ecs.task-arn"
+"""Name of the label with the ARN of the ECS task to which a container belongs."""
+
 _EXEC_SECONDS = 30.0
 _FOLLOW_SECONDS = 0.2
 _LAST_LINES = 1000
@@ -193,7 +195,7 @@ class Container:
         self.labels = dict(options.get("labels") or {})
         self.environment = dict(options.get("environment") or {})
         # The containers of an ECS task share one network interface.
-        self._address_name = str(self.labels.get(_TASK_LABEL) or self.name)
+        self._address_name = str(self.labels.get(TASK_LABEL) or self.name)
         self.address = engine.addresses.of(self._address_name)
         self.folder = engine.folder / self.name
         self.folder.mkdir(mode=0o700, parents=True, exist_ok=True)
@@ -235,7 +237,7 @@ class Container:
     @property
     def is_task(self) -> bool:
         """Return whether the container belongs to an ECS task."""
-        return _TASK_LABEL in self.labels
+        return TASK_LABEL in self.labels
 
     @property
     def log(self) -> Path:

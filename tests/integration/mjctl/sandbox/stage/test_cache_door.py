@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import json
+import os
 from collections.abc import AsyncIterator, Callable
 from contextlib import suppress
 from pathlib import Path
@@ -27,6 +28,8 @@ class Node:
         self.folder, self.address = folder, address
         self.commands: list[list[bytes]] = []
         self.questions: list[dict[str, str]] = []
+        self.pids: list[int] = []
+        self.unreachable = False
 
     async def start(self) -> None:
         self.servers = [
@@ -50,6 +53,11 @@ class Node:
 
     async def _decide(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
         question = json.loads(await reader.readline())
+        if "pid" in question:
+            self.pids.append(question["pid"])
+            writer.write(json.dumps({"refused": self.unreachable, "iam": False}).encode() + b"\n")
+            writer.close()
+            return
         self.questions.append(question)
         iam = question["user"].startswith("iam")
         answer = {"refused": question["password"] == "wrong", "iam": iam}
@@ -153,6 +161,21 @@ async def test_a_changed_file_opens_and_closes_addresses(start: Callable[..., An
         raise AssertionError("the new address does not listen")
     with pytest.raises(ConnectionRefusedError):
         await asyncio.open_connection(node.address, PORT)
+
+
+async def test_a_connection_that_security_groups_do_not_allow_gets_no_answer(start: Callable[..., Any]) -> None:
+    node, reader, writer = await start()
+    writer.write(packed([b"PING"]))
+    assert await reader.readexactly(5) == b"+OK\r\n"
+    writer.close()
+    assert node.pids == [os.getpid()]
+    node.unreachable = True
+    reader, writer = await asyncio.open_connection(node.address, PORT)
+    writer.write(packed([b"PING"]))
+    with pytest.raises(TimeoutError):
+        await asyncio.wait_for(reader.read(1), 1)
+    writer.close()
+    assert node.commands == [[b"PING"]]
 
 
 @pytest.mark.parametrize(

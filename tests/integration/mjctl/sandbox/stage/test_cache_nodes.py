@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import io
 import json
 import os
 import signal
@@ -10,6 +11,7 @@ import ssl
 import subprocess
 import sys
 import time
+import zipfile
 from collections.abc import Callable, Iterator, Mapping
 from pathlib import Path
 from typing import Any
@@ -97,12 +99,12 @@ def create_group(emulators: Emulators, name: str = GROUP, **options: Any) -> dic
     created = cache.create_replication_group(
         ReplicationGroupId=name,
         ReplicationGroupDescription="test",
-        AutomaticFailoverEnabled=True,
+        AutomaticFailoverEnabled=options.get("NumCacheClusters") != 1,
         CacheNodeType="cache.t4g.micro",
         CacheSubnetGroupName="data",
         Engine="redis",
         EngineVersion="7.1",
-        MultiAZEnabled=True,
+        MultiAZEnabled=options.get("NumCacheClusters") != 1,
         TransitEncryptionEnabled=True,
         UserGroupIds=["users"],
         **options,
@@ -426,6 +428,65 @@ def test_a_process_of_another_user_gets_no_connection(cache: Cache) -> None:
         f"s = socket.create_connection(({address!r}, 6379)); s.settimeout(5); sys.exit(s.recv(1) != b'')"
     )
     assert subprocess.run([sys.executable, "-c", program], timeout=20, check=False).returncode == 0
+
+
+CONNECT = """
+import socket, ssl
+
+def handler(event, context):
+    plain = socket.create_connection((event["host"], 6379), timeout=3)
+    try:
+        with ssl.create_default_context().wrap_socket(plain, server_hostname=event["host"]) as encrypted:
+            return encrypted.version()
+    except TimeoutError:
+        return "no answer"
+"""
+
+
+def test_security_groups_decide_which_functions_reach_the_cache(cache: Cache) -> None:
+    ec2, elasticache = (cache.emulators.client(service, REGION) for service in ("ec2", "elasticache"))
+    iam, functions = (cache.emulators.client(service, REGION) for service in ("iam", "lambda"))
+    subnets = elasticache.describe_cache_subnet_groups()["CacheSubnetGroups"][0]
+    groups = {
+        name: ec2.create_security_group(GroupName=name, Description="test", VpcId=subnets["VpcId"])["GroupId"]
+        for name in ("cache", "worker", "stranger")
+    }
+    ec2.authorize_security_group_ingress(
+        GroupId=groups["cache"],
+        IpPermissions=[
+            {
+                "IpProtocol": "tcp",
+                "FromPort": 6379,
+                "ToPort": 6379,
+                "UserIdGroupPairs": [{"GroupId": groups["worker"]}],
+            }
+        ],
+    )
+    create_group(cache.emulators, "guarded", NumCacheClusters=1, SecurityGroupIds=[groups["cache"]])
+    service = {"Effect": "Allow", "Principal": {"Service": "lambda.amazonaws.com"}, "Action": "sts:AssumeRole"}
+    role = iam.create_role(RoleName="function", AssumeRolePolicyDocument=json.dumps({"Statement": [service]}))["Role"]
+    archive = io.BytesIO()
+    with zipfile.ZipFile(archive, "w") as file:
+        file.writestr("code.py", CONNECT)
+    host = described(cache.emulators, "guarded")["NodeGroups"][0]["PrimaryEndpoint"]["Address"]
+    cache.address(host)
+    answers = {}
+    for name in ("worker", "stranger"):
+        functions.create_function(
+            FunctionName=name,
+            Role=role["Arn"],
+            Runtime="python3.12",
+            Handler="code.handler",
+            Code={"ZipFile": archive.getvalue()},
+            Timeout=20,
+            VpcConfig={
+                "SubnetIds": [subnet["SubnetIdentifier"] for subnet in subnets["Subnets"]],
+                "SecurityGroupIds": [groups[name]],
+            },
+        )
+        answer = functions.invoke(FunctionName=name, Payload=json.dumps({"host": host}))
+        answers[name] = json.loads(answer["Payload"].read())
+    assert answers == {"worker": "TLSv1.3", "stranger": "no answer"}
 
 
 def test_a_group_in_cluster_mode_serves_all_slots_and_replaces_a_killed_primary(cache: Cache) -> None:

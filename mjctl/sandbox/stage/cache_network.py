@@ -1,0 +1,35 @@
+"""Decides by security groups whether a task or a function may connect to the nodes of a replication group."""
+
+from __future__ import annotations
+
+from mjctl.sandbox.stage import network_records
+from mjctl.sandbox.stage.cache_records import Scope
+from mjctl.sandbox.stage.callers import caller_of
+from mjctl.sandbox.stage.containers import ContainerEngine
+
+
+def obstacle(engine: ContainerEngine, scope: Scope, pid: int, port: int) -> str | None:
+    """Return why the security groups do not allow a connection, or None if they allow it.
+
+    Args:
+        engine: The engine of the stage, which runs the tasks.
+        scope: The replication group.
+        pid: The process that has opened the connection. Programs of the operator are not part of the VPC: the stage
+            lets them connect.
+        port: The port of the nodes.
+    """
+    from ministack.core.responses import request_scope
+    from ministack.services import ecs
+
+    caller = caller_of(pid, engine)
+    if caller is None:
+        return None
+    with request_scope(scope.account, scope.region):
+        if caller.kind == "task":
+            task = ecs._tasks.get(caller.arn)
+            if task is None:
+                return f"the task {caller.arn} is in another region or has ended"
+            source = network_records.task_end(task)
+        else:
+            source = network_records.function_end(caller.arn.split(":")[6])
+        return network_records.security_groups().obstacle(source, network_records.cache_end(scope.name), port)

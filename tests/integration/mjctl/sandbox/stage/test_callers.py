@@ -1,0 +1,121 @@
+"""Tests that a connection to a cache is attributed to its task or function, and that security groups decide on it."""
+
+from __future__ import annotations
+
+import os
+import re
+import socket
+import subprocess
+import sys
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from mjctl.sandbox.stage import cache_network
+from mjctl.sandbox.stage.addresses import Addresses
+from mjctl.sandbox.stage.cache_records import Scope
+from mjctl.sandbox.stage.callers import NetworkCaller, caller_of, pid_of_peer
+from mjctl.sandbox.stage.containers import TASK_LABEL, Container, ContainerCommand, ContainerEngine
+
+pytestmark = pytest.mark.timeout(60)
+
+ACCOUNT, REGION = "123456789012", "us-east-1"
+TASK = f"arn:aws:ecs:{REGION}:{ACCOUNT}:task/main/1"
+FUNCTION = f"arn:aws:lambda:{REGION}:{ACCOUNT}:function:worker"
+# A child of the process opens the connection, as the workers of a server do.
+PROGRAM = """
+import os, socket, sys, time
+if os.fork() == 0:
+    connection = socket.create_connection(("127.0.0.1", int(sys.argv[1])))
+    time.sleep(60)
+os.wait()
+"""
+
+
+@pytest.fixture
+def engine(tmp_path: Path) -> Iterator[ContainerEngine]:
+    addresses = Addresses(tmp_path)
+    engine = ContainerEngine(tmp_path / "containers", addresses, "test")
+    yield engine
+    engine.close()
+    addresses.close()
+
+
+@contextmanager
+def accepted(start: Callable[[int], Any]) -> Iterator[int | None]:
+    """Yield the process that `start` lets connect to a port."""
+    with socket.create_server(("127.0.0.1", 0)) as server:
+        server.settimeout(20)
+        start(server.getsockname()[1])
+        connection, peer = server.accept()
+        with connection:
+            yield pid_of_peer(peer, connection.getsockname())
+
+
+def test_the_processes_of_a_task_belong_to_the_task(engine: ContainerEngine) -> None:
+    def recipe(container: Container) -> ContainerCommand:
+        command = [sys.executable, "-c", PROGRAM, container.environment["PORT"]]
+        return ContainerCommand(command, {"PATH": os.environ["PATH"]}, container.folder)
+
+    engine.recipes.append((re.compile("task"), recipe))
+
+    def start(port: int) -> None:
+        engine.containers.run("task", labels={TASK_LABEL: TASK}, environment={"PORT": str(port)})
+
+    with accepted(start) as pid:
+        assert pid is not None
+        assert caller_of(pid, engine) == NetworkCaller("task", TASK)
+
+
+def test_the_processes_of_a_function_belong_to_the_function(engine: ContainerEngine) -> None:
+    processes: list[subprocess.Popen[bytes]] = []
+
+    def start(port: int) -> None:
+        environment = {**os.environ, "_LAMBDA_FUNCTION_ARN": FUNCTION}
+        processes.append(subprocess.Popen([sys.executable, "-c", PROGRAM, str(port)], env=environment))
+
+    with accepted(start) as pid:
+        assert pid is not None
+        assert caller_of(pid, engine) == NetworkCaller("function", FUNCTION)
+        os.kill(pid, 9)
+    processes[0].wait()
+
+
+def test_another_process_belongs_to_nothing(engine: ContainerEngine) -> None:
+    connections: list[socket.socket] = []
+    with accepted(lambda port: connections.append(socket.create_connection(("127.0.0.1", port)))) as pid:
+        assert pid == os.getpid()
+        assert caller_of(os.getpid(), engine) is None
+        assert cache_network.obstacle(engine, Scope(ACCOUNT, REGION, "state"), os.getpid(), 6379) is None
+    connections[0].close()
+
+
+@pytest.mark.parametrize("allowed", [True, False])
+def test_security_groups_decide_on_a_function(
+    engine: ContainerEngine, monkeypatch: pytest.MonkeyPatch, allowed: bool
+) -> None:
+    from ministack.services import ec2, elasticache, lambda_svc
+
+    monkeypatch.setattr(cache_network, "caller_of", lambda *_: NetworkCaller("function", FUNCTION))
+    vpc = {"SubnetIds": ["subnet-1"], "SecurityGroupIds": ["sg-worker"]}
+    everything = {"IpProtocol": "-1", "IpRanges": [{"CidrIp": "0.0.0.0/0"}]}
+    pairs = [{"GroupId": "sg-worker" if allowed else "sg-other"}]
+    inbound = {"IpProtocol": "tcp", "FromPort": 6379, "ToPort": 6379, "UserIdGroupPairs": pairs}
+    groups = {
+        "sg-worker": {"GroupId": "sg-worker", "IpPermissions": [], "IpPermissionsEgress": [everything]},
+        "sg-cache": {"GroupId": "sg-cache", "IpPermissions": [inbound], "IpPermissionsEgress": []},
+    }
+    group = {"CacheSubnetGroupName": "data", "SecurityGroups": [{"SecurityGroupId": "sg-cache"}]}
+    subnets = {"Subnets": [{"SubnetIdentifier": "subnet-1"}]}
+    # These dictionaries stand for ministack's records of one account and one region.
+    monkeypatch.setattr(ec2, "_security_groups", groups)
+    monkeypatch.setattr(ec2, "_subnets", {"subnet-1": {"CidrBlock": "10.0.0.0/24"}})
+    monkeypatch.setattr(elasticache, "_replication_groups", {"state": group})
+    monkeypatch.setattr(elasticache, "_subnet_groups", {"data": subnets})
+    monkeypatch.setattr(lambda_svc, "_functions", {"worker": {"config": {"VpcConfig": vpc}}})
+    reason = cache_network.obstacle(engine, Scope(ACCOUNT, REGION, "state"), 1, 6379)
+    assert (reason is None) is allowed
+    assert allowed or "allows tcp 6379 from function worker" in str(reason)
