@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import ssl
 
+from mjctl.clients.stage_names import resolve_names_of
 from mjctl.models.contract import Contract
 from mjctl.models.errors import NotFoundError
 
@@ -11,11 +12,13 @@ from mjctl.models.errors import NotFoundError
 def ssl_context(contract: Contract) -> ssl.SSLContext:
     """Return a context that verifies the certificate chain and the host name of a region's servers.
 
-    All clients of mjctl use this context, except boto3's clients, which read the authority's file themselves.
+    All clients of mjctl use this context, except boto3's clients, which read the authority's file themselves. If the
+    region runs on a stage, this process resolves the names of the stage from now on.
 
     Raises:
         NotFoundError: the file of the authority's certificate does not exist or cannot be read.
     """
+    resolve_names_of(contract)
     try:
         return ssl.create_default_context(cafile=contract.ca_file)
     except OSError as error:

@@ -74,7 +74,9 @@ def loadtest(
     target = Target(env, region, output, all_regions=all_regions)
     plan = _plan(target.environment, players, duration, mode, matches_of, settle)
     with PlayProgress(target.session.err, plan.players * len(target.contracts)) as progress:
-        outcomes = _with_quick_loop(run_loadtest(target.contracts, plan, on_progress=progress.update))
+        on_stage = any(contract.names_file for contract in target.contracts.values())
+        run = target.run if on_stage else _with_quick_loop
+        outcomes = run(run_loadtest(target.contracts, plan, on_progress=progress.update))
     reports = [outcome.value for outcome in outcomes if outcome.value is not None]
     conclude(target.session, outcomes, render(outcomes), load_entry, run_id=plan.run_id, **load_fields(reports))
     _end(reports)
@@ -118,7 +120,8 @@ def _plan(
 def _with_quick_loop(work: Any) -> list[RegionOutcome[LoadReport]]:
     """Run the bots with uvloop.
 
-    All bots share one CPU core, and uvloop uses less CPU time than asyncio's own event loop.
+    All bots share one CPU core, and uvloop uses less CPU time than asyncio's own event loop. uvloop cannot resolve the
+    names of a stage (mjctl.clients.stage_names).
     """
     import uvloop
 

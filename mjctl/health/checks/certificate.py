@@ -20,8 +20,9 @@ _WARN_DAYS = 30
 
 def checks(contract: Contract) -> Iterator[Check]:
     """Yield the check `certificate`, if a private authority of the region has issued the region's certificate."""
-    # On AWS, ACM issues and renews the certificates, and the module `edge` of this package checks them.
-    if contract.ca_file:
+    # On AWS, ACM issues and renews the certificates, and the module `edge` of this package checks them. This is so on a
+    # stage too, whose contract has a private authority.
+    if contract.ca_file and contract.managed is None:
         yield Check("certificate", check_certificate, severity=Severity.CRITICAL)
 
 

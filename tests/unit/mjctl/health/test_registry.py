@@ -43,3 +43,11 @@ def test_a_check_is_critical_if_its_failure_stops_players_from_playing(make_cont
         *("function/persistence", "dead-letters/function-api", "firewall", "backup"),
     }
     assert names[Severity.MINOR] == {"alarms", "alarm-topic"}
+
+
+def test_a_region_on_a_stage_has_the_checks_of_a_region_on_aws(make_contract: MakeContract) -> None:
+    """Test that the stage's private authority adds no check, because ACM has issued the region's certificate."""
+    parts = {"fleet": {"kind": "ecs", "cluster": "c", "service": "s"}, "managed": MANAGED}
+    on_aws = make_contract(target="aws", **parts)
+    on_stage = make_contract(target="sandbox", ca_file="/stage/authority.pem", names_file="/stage/names.json", **parts)
+    assert [check.name for check in checks_for(on_stage)] == [check.name for check in checks_for(on_aws)]
