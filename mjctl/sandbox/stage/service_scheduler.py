@@ -225,7 +225,7 @@ class ServiceScheduler:
             target,
         ):
             return TaskHealth.UNHEALTHY
-        is_healthy = checked in (None, "HEALTHY") and target in (None, "healthy") and age >= _STARTED_SECONDS
+        is_healthy = checked in (None, "HEALTHY") and target in (None, "healthy", "unavailable") and age >= _STARTED_SECONDS
         return TaskHealth.HEALTHY if is_healthy else TaskHealth.PENDING
 
     def container_status(self, task: Record) -> str | None:

@@ -1,0 +1,112 @@
+"""Tests that ECS services follow the health of their tasks at a load balancer."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Iterator
+from typing import Any
+
+import pytest
+
+from mjctl.sandbox.stage import names
+from tests.tiny_game import CLUSTER, PORT, TinyCluster, address, eventually, get, process_of, running_cluster
+
+pytestmark = [pytest.mark.infra, pytest.mark.timeout(120)]
+
+DRAIN_SECONDS = 3
+
+
+@pytest.fixture(scope="module")
+def cluster(tmp_path_factory: pytest.TempPathFactory) -> Iterator[TinyCluster]:
+    if reason := names.obstacle():
+        pytest.skip(reason)
+    with running_cluster(tmp_path_factory.mktemp("stage")) as running:
+        yield running
+
+
+@pytest.fixture(scope="module")
+def group(cluster: TinyCluster) -> str:
+    """Create a load balancer, which may reach the tasks. Returns the ARN of its target group."""
+    ec2, balancers = cluster.client("ec2"), cluster.client("elbv2")
+    vpc = ec2.describe_subnets(SubnetIds=cluster.subnets)["Subnets"][0]["VpcId"]
+    balancer = balancers.create_load_balancer(Name="game", Scheme="internal", Subnets=cluster.subnets)
+    arn: str = balancers.create_target_group(
+        HealthCheckIntervalSeconds=5,
+        HealthCheckPath="/healthz",
+        HealthCheckTimeoutSeconds=2,
+        HealthyThresholdCount=2,
+        Name="game",
+        Port=PORT,
+        Protocol="HTTP",
+        TargetType="ip",
+        UnhealthyThresholdCount=2,
+        VpcId=vpc,
+    )["TargetGroups"][0]["TargetGroupArn"]
+    balancers.modify_target_group_attributes(
+        TargetGroupArn=arn,
+        Attributes=[{"Key": "deregistration_delay.timeout_seconds", "Value": str(DRAIN_SECONDS)}],
+    )
+    balancers.create_listener(
+        DefaultActions=[{"TargetGroupArn": arn, "Type": "forward"}],
+        LoadBalancerArn=balancer["LoadBalancers"][0]["LoadBalancerArn"],
+        Port=80,
+        Protocol="HTTP",
+    )
+    return arn
+
+
+def serve(cluster: TinyCluster, group: str, name: str, game: str = "", **changes: Any) -> None:
+    balancer = {"containerName": "game", "containerPort": PORT, "targetGroupArn": group}
+    cluster.serve(name, cluster.register(name, game), loadBalancers=[balancer], **changes)
+
+
+def states(cluster: TinyCluster, group: str) -> dict[str, str]:
+    described = cluster.client("elbv2").describe_target_health(TargetGroupArn=group)["TargetHealthDescriptions"]
+    return {each["Target"]["Id"]: each["TargetHealth"]["State"] for each in described}
+
+
+def test_a_deployment_is_complete_when_the_target_is_healthy(cluster: TinyCluster, group: str) -> None:
+    serve(cluster, group, "checked")
+    task = eventually(lambda: cluster.service("checked")["runningCount"] == 1 and cluster.tasks("checked")[0])
+    while not cluster.is_stable("checked"):
+        time.sleep(0.1)
+    assert states(cluster, group) == {address(task): "healthy"}
+    cluster.remove("checked")
+
+
+def test_a_task_leaves_its_target_group_before_sigterm(cluster: TinyCluster, group: str) -> None:
+    serve(cluster, group, "drained")
+    eventually(lambda: cluster.is_stable("drained"))
+    task = cluster.tasks("drained")[0]
+    process = process_of(task)
+    cluster.ecs.stop_task(cluster=CLUSTER, task=task["taskArn"])
+    assert states(cluster, group)[address(task)] == "draining"
+    assert cluster.task(task["taskArn"])["lastStatus"] == "DEACTIVATING"
+    assert process.is_running()
+    stopped = cluster.stopped(task["taskArn"])
+    assert stopped["containers"][0]["exitCode"] == 0
+    assert address(task) not in states(cluster, group)
+    cluster.remove("drained")
+
+
+def test_an_unhealthy_target_is_replaced_after_its_replacement_is_healthy(cluster: TinyCluster, group: str) -> None:
+    serve(cluster, group, "ill")
+    eventually(lambda: cluster.is_stable("ill"))
+    task = cluster.tasks("ill")[0]
+    get(task, "/fall-ill")
+    stopped = eventually(lambda: (each := cluster.task(task["taskArn"]))["desiredStatus"] == "STOPPED" and each, 30)
+    assert stopped["stoppedReason"] == f"Task failed ELB health checks in (target-group {group})"
+    replacement = next(each for each in cluster.tasks("ill") if each["taskArn"] != task["taskArn"])
+    assert states(cluster, group)[address(replacement)] == "healthy"
+    cluster.remove("ill")
+
+
+def test_a_failing_target_is_not_replaced_within_the_grace_period(cluster: TinyCluster, group: str) -> None:
+    serve(cluster, group, "graced", "sick", healthCheckGracePeriodSeconds=25)
+    eventually(lambda: "unhealthy" in states(cluster, group).values(), 20)
+    time.sleep(2)
+    assert len(cluster.tasks("graced")) == 1
+    assert cluster.tasks("graced", "STOPPED") == []
+    stopped = eventually(lambda: cluster.tasks("graced", "STOPPED"), 30)[0]
+    assert stopped["stoppedReason"].startswith("Task failed ELB health checks")
+    cluster.remove("graced")
