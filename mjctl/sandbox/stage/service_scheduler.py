@@ -225,8 +225,8 @@ class ServiceScheduler:
             target,
         ):
             return TaskHealth.UNHEALTHY
-        is_healthy = checked in (None, "HEALTHY") and target in (None, "healthy", "unavailable") and age >= _STARTED_SECONDS
-        return TaskHealth.HEALTHY if is_healthy else TaskHealth.PENDING
+        is_healthy = checked in (None, "HEALTHY") and target in (None, "healthy", "unavailable")
+        return TaskHealth.HEALTHY if is_healthy and age >= _STARTED_SECONDS else TaskHealth.PENDING
 
     def container_status(self, task: Record) -> str | None:
         """Return the health of the essential containers, or None if the task definition has no health check.
