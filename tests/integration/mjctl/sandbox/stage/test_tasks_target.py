@@ -25,11 +25,17 @@ def cluster(tmp_path_factory: pytest.TempPathFactory) -> Iterator[TinyCluster]:
 
 
 @pytest.fixture(scope="module")
-def group(cluster: TinyCluster) -> str:
-    """Create a load balancer, which may reach the tasks. Returns the ARN of its target group."""
+def placed(cluster: TinyCluster) -> tuple[str, Any]:
+    """Create a load balancer. Returns the ARN of its target group, and the network from which it reaches tasks."""
     ec2, balancers = cluster.client("ec2"), cluster.client("elbv2")
     vpc = ec2.describe_subnets(SubnetIds=cluster.subnets)["Subnets"][0]["VpcId"]
-    balancer = balancers.create_load_balancer(Name="game", Scheme="internal", Subnets=cluster.subnets)
+    # The default group of a VPC lets its members reach each other.
+    vpc_group = [{"Name": "vpc-id", "Values": [vpc]}, {"Name": "group-name", "Values": ["default"]}]
+    members = ec2.describe_security_groups(Filters=vpc_group)["SecurityGroups"][0]["GroupId"]
+    balancer = balancers.create_load_balancer(
+        Name="game", Scheme="internal", SecurityGroups=[members], Subnets=cluster.subnets
+    )
+    network = {"awsvpcConfiguration": {"securityGroups": [members], "subnets": cluster.subnets}}
     arn: str = balancers.create_target_group(
         HealthCheckIntervalSeconds=5,
         HealthCheckPath="/healthz",
@@ -52,58 +58,65 @@ def group(cluster: TinyCluster) -> str:
         Port=80,
         Protocol="HTTP",
     )
-    return arn
+    return arn, network
 
 
-def serve(cluster: TinyCluster, group: str, name: str, game: str = "", **changes: Any) -> None:
+def serve(cluster: TinyCluster, placed: tuple[str, Any], name: str, game: str = "", **changes: Any) -> None:
+    group, network = placed
     balancer = {"containerName": "game", "containerPort": PORT, "targetGroupArn": group}
-    cluster.serve(name, cluster.register(name, game), loadBalancers=[balancer], **changes)
+    definition = cluster.register(name, game)
+    cluster.serve(name, definition, loadBalancers=[balancer], networkConfiguration=network, **changes)
 
 
-def states(cluster: TinyCluster, group: str) -> dict[str, str]:
-    described = cluster.client("elbv2").describe_target_health(TargetGroupArn=group)["TargetHealthDescriptions"]
+def states(cluster: TinyCluster, placed: tuple[str, Any]) -> dict[str, str]:
+    """Return the states of the targets by their addresses."""
+    described = cluster.client("elbv2").describe_target_health(TargetGroupArn=placed[0])["TargetHealthDescriptions"]
     return {each["Target"]["Id"]: each["TargetHealth"]["State"] for each in described}
 
 
-def test_a_deployment_is_complete_when_the_target_is_healthy(cluster: TinyCluster, group: str) -> None:
-    serve(cluster, group, "checked")
+def test_a_deployment_is_complete_when_the_target_is_healthy(cluster: TinyCluster, placed: tuple[str, Any]) -> None:
+    serve(cluster, placed, "checked")
     task = eventually(lambda: cluster.service("checked")["runningCount"] == 1 and cluster.tasks("checked")[0])
     while not cluster.is_stable("checked"):
         time.sleep(0.1)
-    assert states(cluster, group) == {address(task): "healthy"}
+    assert states(cluster, placed) == {address(task): "healthy"}
     cluster.remove("checked")
 
 
-def test_a_task_leaves_its_target_group_before_sigterm(cluster: TinyCluster, group: str) -> None:
-    serve(cluster, group, "drained")
+def test_a_task_leaves_its_target_group_before_sigterm(cluster: TinyCluster, placed: tuple[str, Any]) -> None:
+    serve(cluster, placed, "drained")
     eventually(lambda: cluster.is_stable("drained"))
     task = cluster.tasks("drained")[0]
     process = process_of(task)
     cluster.ecs.stop_task(cluster=CLUSTER, task=task["taskArn"])
-    assert states(cluster, group)[address(task)] == "draining"
+    assert states(cluster, placed)[address(task)] == "draining"
     assert cluster.task(task["taskArn"])["lastStatus"] == "DEACTIVATING"
     assert process.is_running()
     stopped = cluster.stopped(task["taskArn"])
     assert stopped["containers"][0]["exitCode"] == 0
-    assert address(task) not in states(cluster, group)
+    assert address(task) not in states(cluster, placed)
     cluster.remove("drained")
 
 
-def test_an_unhealthy_target_is_replaced_after_its_replacement_is_healthy(cluster: TinyCluster, group: str) -> None:
-    serve(cluster, group, "ill")
+def test_an_unhealthy_target_is_replaced_after_its_replacement_is_healthy(
+    cluster: TinyCluster, placed: tuple[str, Any]
+) -> None:
+    serve(cluster, placed, "ill")
     eventually(lambda: cluster.is_stable("ill"))
     task = cluster.tasks("ill")[0]
     get(task, "/fall-ill")
     stopped = eventually(lambda: (each := cluster.task(task["taskArn"]))["desiredStatus"] == "STOPPED" and each, 30)
-    assert stopped["stoppedReason"] == f"Task failed ELB health checks in (target-group {group})"
+    assert stopped["stoppedReason"] == f"Task failed ELB health checks in (target-group {placed[0]})"
     replacement = next(each for each in cluster.tasks("ill") if each["taskArn"] != task["taskArn"])
-    assert states(cluster, group)[address(replacement)] == "healthy"
+    assert states(cluster, placed)[address(replacement)] == "healthy"
     cluster.remove("ill")
 
 
-def test_a_failing_target_is_not_replaced_within_the_grace_period(cluster: TinyCluster, group: str) -> None:
-    serve(cluster, group, "graced", "sick", healthCheckGracePeriodSeconds=25)
-    eventually(lambda: "unhealthy" in states(cluster, group).values(), 20)
+def test_a_failing_target_is_not_replaced_within_the_grace_period(
+    cluster: TinyCluster, placed: tuple[str, Any]
+) -> None:
+    serve(cluster, placed, "graced", "sick", healthCheckGracePeriodSeconds=25)
+    eventually(lambda: "unhealthy" in states(cluster, placed).values(), 20)
     time.sleep(2)
     assert len(cluster.tasks("graced")) == 1
     assert cluster.tasks("graced", "STOPPED") == []
