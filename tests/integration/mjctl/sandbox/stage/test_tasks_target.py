@@ -29,9 +29,9 @@ def placed(cluster: TinyCluster) -> tuple[str, Any]:
     """Create a load balancer. Returns the ARN of its target group, and the network from which it reaches tasks."""
     ec2, balancers = cluster.client("ec2"), cluster.client("elbv2")
     vpc = ec2.describe_subnets(SubnetIds=cluster.subnets)["Subnets"][0]["VpcId"]
-    # The default group of a VPC lets its members reach each other.
-    vpc_group = [{"Name": "vpc-id", "Values": [vpc]}, {"Name": "group-name", "Values": ["default"]}]
-    members = ec2.describe_security_groups(Filters=vpc_group)["SecurityGroups"][0]["GroupId"]
+    members = ec2.create_security_group(Description="game", GroupName="game", VpcId=vpc)["GroupId"]
+    pair = {"UserIdGroupPairs": [{"GroupId": members}]}
+    ec2.authorize_security_group_ingress(GroupId=members, IpPermissions=[{"IpProtocol": "-1", **pair}])
     balancer = balancers.create_load_balancer(
         Name="game", Scheme="internal", SecurityGroups=[members], Subnets=cluster.subnets
     )
@@ -77,8 +77,7 @@ def states(cluster: TinyCluster, placed: tuple[str, Any]) -> dict[str, str]:
 def test_a_deployment_is_complete_when_the_target_is_healthy(cluster: TinyCluster, placed: tuple[str, Any]) -> None:
     serve(cluster, placed, "checked")
     task = eventually(lambda: cluster.service("checked")["runningCount"] == 1 and cluster.tasks("checked")[0])
-    while not cluster.is_stable("checked"):
-        time.sleep(0.1)
+    eventually(lambda: cluster.is_stable("checked"))
     assert states(cluster, placed) == {address(task): "healthy"}
     cluster.remove("checked")
 
