@@ -13,7 +13,7 @@ from tests.tiny_game import CLUSTER, PORT, TinyCluster, address, eventually, get
 
 pytestmark = [pytest.mark.infra, pytest.mark.timeout(120)]
 
-DRAIN_SECONDS = 3
+DRAIN_SECONDS = 2
 
 
 @pytest.fixture(scope="module")
@@ -114,9 +114,9 @@ def test_an_unhealthy_target_is_replaced_after_its_replacement_is_healthy(
 def test_a_failing_target_is_not_replaced_within_the_grace_period(
     cluster: TinyCluster, placed: tuple[str, Any]
 ) -> None:
-    serve(cluster, placed, "graced", "sick", healthCheckGracePeriodSeconds=25)
+    serve(cluster, placed, "graced", "sick", healthCheckGracePeriodSeconds=14)
     eventually(lambda: "unhealthy" in states(cluster, placed).values(), 20)
-    time.sleep(2)
+    time.sleep(1)
     assert len(cluster.tasks("graced")) == 1
     assert cluster.tasks("graced", "STOPPED") == []
     stopped = eventually(lambda: cluster.tasks("graced", "STOPPED"), 30)[0]
