@@ -7,6 +7,7 @@ a mail, so an operator with AWS credentials creates the accounts in the user poo
 from __future__ import annotations
 
 import asyncio
+import secrets
 from typing import TYPE_CHECKING, Any
 
 from gameserver.runtime.auth import INTERNAL_GROUP
@@ -22,6 +23,11 @@ if TYPE_CHECKING:
 # https://docs.aws.amazon.com/cognito/latest/developerguide/quotas.html
 _ATTEMPTS = 20
 _PAUSE_SECONDS = 1.0
+
+
+def new_password() -> str:
+    """Return a random password with all kinds of characters that the policy of a user pool can require."""
+    return f"{secrets.token_urlsafe(24)}aA1-"
 
 
 def are_created_by_operator(contract: Contract) -> bool:

@@ -7,6 +7,7 @@ import secrets
 from dataclasses import asdict, dataclass
 from pathlib import Path
 
+from mjctl.clients.internal_accounts import new_password
 from mjctl.files import replacing
 from mjctl.models.errors import PermissionDeniedError
 
@@ -48,13 +49,13 @@ def load_account(directory: Path, number: int, user_pool_id: str) -> ProbeAccoun
 
 
 def new_account(number: int, user_pool_id: str) -> ProbeAccount:
-    """Return a new account with a password that the user pool accepts (12 characters, upper and lower case, digits)."""
+    """Return a new account of probe player `number` for a user pool."""
     unique = secrets.token_hex(6)
     return ProbeAccount(
         user_pool_id=user_pool_id,
         # RFC 2606 reserves the domain example.com, so no mail to a probe player reaches a person.
         email=f"mjctl-probe-{number}-{unique}@example.com",
-        password=f"{secrets.token_urlsafe(24)}aA1",
+        password=new_password(),
         display_name=f"probe-{number}",
         internal=True,
     )

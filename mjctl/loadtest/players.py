@@ -3,14 +3,19 @@
 from __future__ import annotations
 
 import asyncio
-import secrets
 import time
 from collections.abc import AsyncIterator, Awaitable, Callable, Sequence
 from contextlib import AsyncExitStack, asynccontextmanager
 from typing import TYPE_CHECKING, TypeVar
 
 from mjctl.clients.boto import RegionClients, unreachable
-from mjctl.clients.internal_accounts import are_created_by_operator, create_account, mark_internal, remove_account
+from mjctl.clients.internal_accounts import (
+    are_created_by_operator,
+    create_account,
+    mark_internal,
+    new_password,
+    remove_account,
+)
 from mjctl.clients.tls import private_context
 from mjctl.loadtest.model import EndedMatch, LoadPlan, LoadTally
 from mjctl.models.contract import Contract
@@ -86,7 +91,7 @@ async def _sign_up_all(
             GameClient(contract.endpoints.api, timeout_seconds=_CALL_TIMEOUT_SECONDS, ssl_context=tls)
         )
         name, email = _name(plan, number), _email(plan, number)
-        password = f"{secrets.token_urlsafe(18)}aA1"
+        password = new_password()
         by_operator = are_created_by_operator(contract)
         async with gate:
             try:

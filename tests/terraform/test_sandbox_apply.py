@@ -1,5 +1,7 @@
 """Applies the production stacks, unchanged, to an emulated AWS with mjctl's commands, and changes and destroys them.
 
+Real processes run behind the resources (the stage), so that matches are played through the stacks.
+
 configs/sandbox.yaml switches off the resources that no emulator supports. docs/emulated-aws.md lists the resources that
 are switched off, with reasons. The tests of the plans of production cover the resources that are switched off.
 """
@@ -29,7 +31,10 @@ from mjctl.models.config_file import load_environment
 from mjctl.models.contract import Contract
 from mjctl.models.environment import Environment
 from mjctl.models.workspace import Workspace
+from mjctl.sandbox.stage import leftovers
 from tests.documents import read_document
+from tools.stage.commands import Commands
+from tools.stage.play import played_match
 
 pytestmark = [pytest.mark.infra, pytest.mark.timeout(2400)]
 
@@ -89,6 +94,11 @@ class Sandbox:
         assert stored is not None
         return stored[0].decode()
 
+    def processes(self) -> list[psutil.Process]:
+        """List the processes behind the resources."""
+        folder = self.workspace.environment_dir("sandbox") / "sandbox" / "state" / "ministack" / "stage"
+        return leftovers.processes(folder)
+
     def change(self) -> None:
         """Change the environment's file so that every stack has something to do."""
         path = self.project / "configs" / "sandbox.yaml"
@@ -133,6 +143,61 @@ def test_a_second_plan_changes_nothing(
         sandbox.environment.units, "unchanged"
     )
     record_testsuite_property("plan_seconds", sandbox.seconds["plan --all-regions"])
+
+
+def test_every_region_is_healthy_with_a_log_in_and_a_match(sandbox: Sandbox) -> None:
+    deadline = time.monotonic() + 120
+    while True:
+        # The first calls of all functions start their processes, which can take longer than the time limit of a check.
+        document = sandbox.mjctl("health", "--all-regions", codes=(0, 3))
+        failed = [check for check in document["checks"] if check["status"] == "fail"]
+        if not failed or time.monotonic() > deadline:
+            break
+    assert failed == []
+    checks = {(check["region"], check["name"]): check["status"] for check in document["checks"]}
+    for region in sandbox.environment.regions:
+        assert {checks[region, name] for name in ("login", "match", "redis", "targets")} == {"pass"}
+
+
+def test_players_confirm_their_accounts_and_play_a_match_that_is_stored(
+    sandbox: Sandbox, record_testsuite_property: Callable[[str, object], None]
+) -> None:
+    for region in sandbox.environment.regions:
+        match = played_match(Commands(sandbox.project, sandbox.home, progress=False), region)
+        assert match.profile_matches == 1
+        assert match.item["state"] == "ended"
+        for name, seconds in match.seconds.items():
+            record_testsuite_property(f"{region}_{name.replace(' ', '_')}_seconds", round(seconds, 2))
+    # DynamoDB has the item of the last match in every region.
+    for region in sandbox.environment.regions:
+        table = sandbox.outputs[region]["tables"]["matches"]["name"]
+        key = {"match_id": {"S": match.match_id}}
+        assert (
+            sandbox.account.client("dynamodb", region).get_item(TableName=table, Key=key)["Item"]["state"]["S"]
+            == "ended"
+        )
+
+
+def test_iam_refused_no_call_of_a_role(sandbox: Sandbox) -> None:
+    assert sandbox.mjctl("sandbox", "calls", "--refused")["calls"] == []
+
+
+def test_a_killed_game_server_is_replaced(sandbox: Sandbox) -> None:
+    region = sandbox.environment.primary_region
+    ecs = sandbox.account.client("ecs", region)
+    cluster = sandbox.outputs[region]["fleet"]["cluster"]
+    before = set(ecs.list_tasks(cluster=cluster, desiredStatus="RUNNING")["taskArns"])
+    servers = [process for process in sandbox.processes() if "gameserver" in process.cmdline()]
+    servers[0].kill()
+    deadline = time.monotonic() + 120
+    while time.monotonic() < deadline:
+        now = set(ecs.list_tasks(cluster=cluster, desiredStatus="RUNNING")["taskArns"])
+        service = ecs.describe_services(cluster=cluster, services=[sandbox.outputs[region]["fleet"]["service"]])
+        if now != before and service["services"][0]["runningCount"] == len(before):
+            break
+        time.sleep(0.5)
+    assert len(now) == len(before)
+    assert now != before
 
 
 def test_nothing_is_written_into_the_project(sandbox: Sandbox) -> None:
@@ -240,3 +305,4 @@ def test_destroy_leaves_nothing(sandbox: Sandbox, record_testsuite_property: Cal
     for unit in sandbox.environment.units:
         assert json.loads(sandbox.state(unit))["resources"] == []
     assert {unit["state"] for unit in sandbox.mjctl("status")["regions"]} == {"absent"}
+    assert sandbox.processes() == []

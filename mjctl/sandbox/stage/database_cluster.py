@@ -160,6 +160,11 @@ class DatabaseCluster:
             server, instance = self._servers[name], instances[name]
             endpoint = database_records.complete_instance(record, instance)
             is_new = instance["DBInstanceStatus"] == "creating"
+            names = [endpoint, *self._endpoints(record)]
+            certificate = self._context.authority.issue(names)
+            if server.running and server.certified != names:
+                server.use_new_certificate()
+            server.certified = names
             if not server.running:
                 if name != writer and not self._volume.has_copy_for(name):
                     self._volume.make_copy_for(name, writer_source)
@@ -171,7 +176,7 @@ class DatabaseCluster:
                     password_file=self._volume.password_file,
                     shared_sockets=self._volume_sockets if name == writer else None,
                     source=upstream if name == writer else writer_source,
-                    certificate=self._context.authority.issue([endpoint, *self._endpoints(record)]),
+                    certificate=certificate,
                     tls_required=database_records.requires_tls(record, parameters),
                 )
             if server.configured != parameters:

@@ -49,6 +49,7 @@ class PostgresServer:
         address: The loopback address of the instance.
         data: The data folder on which the process runs, or None before the first start.
         configured: The parameters that the running process has, or None after a start.
+        certified: The names of the certificate that the process presents.
     """
 
     def __init__(self, engine: ContainerEngine, name: str, sockets: Path) -> None:
@@ -65,6 +66,7 @@ class PostgresServer:
         self._sockets = sockets / f"pg-{self.address.partition('.')[2]}"
         self.data: Path | None = None
         self.configured: object = None
+        self.certified: list[str] = []
         self.ready = False
         self._binaries = Path()
         self._passwords = Path()
@@ -142,6 +144,13 @@ class PostgresServer:
         self.data, self.configured = data, None
         self._container.start()
         self._wait_until_ready()
+
+    def use_new_certificate(self) -> None:
+        """Present the certificate that now is in the files of `start`. A server behind a terminator stops for it."""
+        if has_tls(self._binaries / "postgres"):
+            self.sql("SELECT pg_reload_conf()")
+        else:
+            self.stop()
 
     def stop(self) -> None:
         """Stop the process after all standbys have received its data, without waiting for clients."""

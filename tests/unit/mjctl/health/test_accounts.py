@@ -32,12 +32,13 @@ def test_a_damaged_file_counts_as_no_account(tmp_path: Path) -> None:
     assert load_account(tmp_path, 1, "pool-a") is None
 
 
-def test_the_password_satisfies_the_pools_policy() -> None:
+def test_the_password_satisfies_every_policy_of_a_pool() -> None:
     password = new_account(1, "pool").password
     assert len(password) >= 12
     assert any(c.islower() for c in password)
     assert any(c.isupper() for c in password)
     assert any(c.isdigit() for c in password)
+    assert "-" in password
 
 
 def test_the_error_names_a_folder_that_cannot_be_written(tmp_path: Path) -> None:

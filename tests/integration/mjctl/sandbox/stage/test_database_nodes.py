@@ -71,10 +71,10 @@ class Database:
         return name
 
     async def connect(self, name: str, *, tls: bool = True, password: str | None = None) -> Any:
-        """Connect to an endpoint. This process is outside the stage and must translate the name itself."""
+        """Connect to an endpoint. This process is outside the stage and must translate and check the name itself."""
         context = ssl.create_default_context(cafile=str(self.authority))
         context.check_hostname = False
-        return await asyncpg.connect(
+        connection = await asyncpg.connect(
             host=published(self.hosts)[name],
             port=5432,
             user="game",
@@ -84,6 +84,12 @@ class Database:
             timeout=5,
             command_timeout=5,
         )
+        if tls:
+            certificate = connection._transport.get_extra_info("peercert")
+            if ("DNS", name) not in certificate["subjectAltName"]:
+                await connection.close()
+                raise ssl.SSLCertVerificationError(f"the certificate is not for {name}")
+        return connection
 
     async def value(self, name: str, query: str) -> Any:
         connection = await self.connect(name)
@@ -122,7 +128,12 @@ class Database:
     async def wait_until_available(self, region: str = HOME) -> None:
         async def available() -> bool:
             instances = self.rds(region).describe_db_instances()["DBInstances"]
-            return all(instance["DBInstanceStatus"] == "available" for instance in instances)
+            # The stage publishes names twice a second.
+            names = published(self.hosts)
+            return all(
+                instance["DBInstanceStatus"] == "available" and instance["Endpoint"]["Address"] in names
+                for instance in instances
+            )
 
         await wait_for(available)
 
