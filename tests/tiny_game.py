@@ -37,6 +37,9 @@ if "crash" in wishes:
 
 def end(*_):
     print("game ends in order", flush=True)
+    if "farewell" in wishes:
+        import boto3
+        boto3.client("sqs").send_message(QueueUrl=os.environ["QUEUE"], MessageBody="farewell")
     if "deaf" not in wishes:
         sys.exit(0)
 

@@ -232,6 +232,7 @@ async def serve(
     *,
     persistent: bool = True,
     listener: TlsListener | None = None,
+    before_stop: Callable[[], None] | None = None,
 ) -> None:
     """Serve the emulated AWS on 127.0.0.1 until SIGTERM or SIGINT.
 
@@ -241,6 +242,7 @@ async def serve(
         application: An ASGI application that wraps ministack's application; None for ministack's application itself.
         persistent: Whether to save the state of the emulated AWS about every second.
         listener: Further addresses. Without them, Lambda functions use `key`.
+        before_stop: Called in a thread after SIGTERM or SIGINT, while the emulated AWS still answers.
     """
     from hypercorn.asyncio import serve as hypercorn_serve
     from ministack.app import app
@@ -258,6 +260,8 @@ async def serve(
 
     async def until_stopped() -> None:
         await stopping.wait()
+        if before_stop is not None:
+            await asyncio.to_thread(before_stop)
         # Before the server shuts down, stop the task that saves changes, because ministack saves its whole state at the
         # shutdown.
         saving.cancel()

@@ -83,7 +83,9 @@ def _serve_ministack(
     # At level INFO, ministack's logger `persistence` writes a line for each save of the state, which means each second.
     logging.getLogger("persistence").setLevel(logging.WARNING)
     listener = stage.gateway if stage is not None else None
-    asyncio.run(emulator.serve(port, key, app.app, persistent=state is not None, listener=listener))
+    before_stop = stage.end_tasks if stage is not None else None
+    persistent = state is not None
+    asyncio.run(emulator.serve(port, key, app.app, persistent=persistent, listener=listener, before_stop=before_stop))
 
 
 def _serve_moto(

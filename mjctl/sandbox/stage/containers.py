@@ -124,19 +124,18 @@ class ContainerEngine:
         """Return the addresses of the running containers, by the containers' names in the network."""
         return {name: container.address for container in self.running() for name in container.aliases}
 
-    def close(self) -> None:
-        """End all processes, the game servers first, without telling ministack's schedulers.
+    def end_tasks(self) -> None:
+        """End the processes of ECS tasks without telling ministack's schedulers.
 
         ministack saves the containers as running, so the next start of the sandbox starts them again.
         """
         self.closing = True
-        alive = self.running()
-        for group in ([c for c in alive if c.is_task], [c for c in alive if not c.is_task]):
-            threads = [threading.Thread(target=container.stop) for container in group]
-            for thread in threads:
-                thread.start()
-            for thread in threads:
-                thread.join()
+        _stop_all([container for container in self.running() if container.is_task])
+
+    def close(self) -> None:
+        """End all processes, those of ECS tasks first, without telling ministack's schedulers."""
+        self.end_tasks()
+        _stop_all(self.running())
 
     def _run(self, image: str, **options: Any) -> Container:
         container = self._create(image, **options)
@@ -363,3 +362,11 @@ class Container:
                     if ended or not follow:
                         return
                     time.sleep(_FOLLOW_SECONDS)
+
+
+def _stop_all(containers: Sequence[Container]) -> None:
+    threads = [threading.Thread(target=container.stop) for container in containers]
+    for thread in threads:
+        thread.start()
+    for thread in threads:
+        thread.join()

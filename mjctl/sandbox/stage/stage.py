@@ -112,10 +112,15 @@ class Stage:
 
         return serve
 
-    def close(self) -> None:
-        """End all processes of the stage."""
+    def end_tasks(self) -> None:
+        """End the game servers, which still reach the emulated AWS, e.g. to publish the events of their matches."""
         self._closing.set()
         self._thread.join()
+        self.context.engine.end_tasks()
+
+    def close(self) -> None:
+        """End all processes of the stage."""
+        self.end_tasks()
         for part in reversed(self.parts):
             part.close()
         self.context.engine.close()

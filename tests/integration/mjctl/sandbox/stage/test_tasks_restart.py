@@ -35,7 +35,10 @@ def test_a_service_gets_a_new_task_after_a_restart(tmp_path: Path) -> None:
     try:
         cluster = connected(daemon.start(tmp_path).sandbox)
         cluster.create()
-        cluster.serve("main", cluster.register("main"))
+        queue = cluster.client("sqs").create_queue(QueueName="events")["QueueUrl"]
+        role = cluster.role("sender", ["sqs:SendMessage"])
+        game = {"game": "farewell", "task_role": role, "variables": {"QUEUE": queue}}
+        cluster.serve("main", cluster.register("main", **game))
         eventually(lambda: cluster.is_stable("main"))
         before = cluster.tasks("main")[0]
         pid = process_of(before).pid
@@ -47,6 +50,9 @@ def test_a_service_gets_a_new_task_after_a_restart(tmp_path: Path) -> None:
         assert process_of(after).is_running()
         lost = cluster.task(before["taskArn"])
         assert (lost["lastStatus"], lost["desiredStatus"]) == ("STOPPED", "STOPPED")
+        # The task could still send a message when the sandbox stopped.
+        messages = cluster.client("sqs").receive_message(QueueUrl=queue)["Messages"]
+        assert [message["Body"] for message in messages] == ["farewell"]
         assert eventually(lambda: cluster.is_stable("main"))
     finally:
         daemon.stop(tmp_path)
