@@ -105,6 +105,13 @@ data "aws_iam_policy_document" "deploy" {
     ]
   }
 
+  # Terraform reads the identity provider of the pipeline in every plan of the stack foundation.
+  statement {
+    sid       = "OwnIdentityProvider"
+    actions   = ["iam:GetOpenIDConnectProvider", "iam:TagOpenIDConnectProvider", "iam:UntagOpenIDConnectProvider"]
+    resources = ["arn:aws:iam::${var.account_id}:oidc-provider/${var.issuer}"]
+  }
+
   # AWS creates a service-linked role together with the first resource of a service. AWS chooses the permissions of a
   # service-linked role.
   statement {
@@ -137,6 +144,14 @@ data "aws_iam_policy_document" "deploy" {
 # `terraform plan` passes the database's master password to the write-only argument `master_password_wo`, so the role that
 # plans may read the secret with this password. Terraform writes the password into no plan and no state.
 data "aws_iam_policy_document" "plan" {
+  # Terraform makes a random password in every plan of the stack foundation, although it writes the password only into a
+  # new secret. Waiver for the resource `*`: GetRandomPassword accepts no ARN.
+  statement {
+    sid       = "WaivedRandomPassword"
+    actions   = ["secretsmanager:GetRandomPassword"]
+    resources = ["*"]
+  }
+
   statement {
     sid       = "MasterSecret"
     actions   = ["secretsmanager:GetSecretValue"]

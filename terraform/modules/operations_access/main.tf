@@ -113,6 +113,10 @@ locals {
     }
   }
   state_statements = var.state == null ? {} : {
+    # Without the permission to list the bucket, S3 answers the request for a missing state with 403 instead of 404.
+    # An operator would then see the error of a missing permission for a region that is not deployed.
+    # https://docs.aws.amazon.com/AmazonS3/latest/API/API_GetObject.html
+    ListStates = { actions = ["s3:ListBucket"], resources = ["arn:aws:s3:::${var.state.bucket}"] }
     ReadStates = { actions = ["s3:GetObject"], resources = ["arn:aws:s3:::${var.state.bucket}/${var.name}/*"] }
     StateKey   = { actions = ["kms:Decrypt"], resources = [var.state.kms_key_arn] }
   }

@@ -64,7 +64,7 @@ module "functions" {
       handler = "gameserver.functions.lambda_handlers.migrate"
       # Two deploys at once both get an answer: the second waits in the database until the first has finished.
       reserved_concurrency = 2
-      statements           = { DatabaseSecret = local.secret_read, SecretKey = { actions = ["kms:Decrypt"], resources = [module.keys.arns["storage"]] } }
+      statements           = { DatabaseSecret = local.secret_read }
       timeout_seconds      = 300
       vpc                  = true
     }

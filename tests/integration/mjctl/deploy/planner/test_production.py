@@ -93,6 +93,14 @@ MIGRATE = """\
 def handler(event, context):
     return {answer}
 """
+TRUST = json.dumps(
+    {
+        "Version": "2012-10-17",
+        "Statement": [
+            {"Effect": "Allow", "Action": "sts:AssumeRole", "Principal": {"Service": "lambda.amazonaws.com"}}
+        ],
+    }
+)
 UP_TO_DATE = {"heads": ["0001"], "applied": []}
 CONFIG = {
     "project": "test",
@@ -190,7 +198,7 @@ def workspace(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Workspace]:
         account.client("s3").put_bucket_encryption(
             Bucket=account.bucket, ServerSideEncryptionConfiguration={"Rules": [rule]}
         )
-        role = account.client("iam").create_role(RoleName="migrate", AssumeRolePolicyDocument="{}")["Role"]
+        role = account.client("iam").create_role(RoleName="migrate", AssumeRolePolicyDocument=TRUST)["Role"]
         account.client("lambda").create_function(
             FunctionName="migrate",
             Runtime="python3.11",
