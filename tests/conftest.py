@@ -65,7 +65,12 @@ def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
 
 
 def _rank(nodeid: str) -> int:
-    """Return the rank of a test: 0 shared region, 1 separate regions, 2 Terraform, 3 other services, 4 no services."""
+    """Return the rank of a test: 0 shared region, 1 separate regions, 2 Terraform, 3 other services, 4 no services.
+
+    The tests of the deployed production stacks take longest, so they have the rank 0 too.
+    """
+    if _file(nodeid) == "test_sandbox_apply.py":
+        return 0
     if "/stack/" in nodeid:
         return 1 if _file(nodeid) in _DEPLOY_THEIR_OWN_REGIONS else 0
     return next(

@@ -27,12 +27,6 @@ print(child.communicate("go\\n")[0].strip())
 """
 
 
-@pytest.fixture(autouse=True)
-def possible() -> None:
-    if reason := names.obstacle():
-        pytest.skip(reason)
-
-
 def test_a_name_that_appears_later_resolves_in_a_child_process_and_not_outside(tmp_path: Path) -> None:
     hosts = tmp_path / "hosts"
     done = subprocess.run([sys.executable, "-c", PROGRAM, str(hosts)], capture_output=True, text=True, check=True)

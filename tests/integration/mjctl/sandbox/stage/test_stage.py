@@ -10,13 +10,7 @@ import pytest
 from botocore.exceptions import ClientError
 
 from mjctl.sandbox.emulators import Emulators
-from mjctl.sandbox.stage import leftovers, names
-
-
-@pytest.fixture(autouse=True)
-def possible() -> None:
-    if reason := names.obstacle():
-        pytest.skip(reason)
+from mjctl.sandbox.stage import leftovers
 
 
 def test_the_operator_is_root_and_iam_decides_for_other_users(tmp_path: Path) -> None:
