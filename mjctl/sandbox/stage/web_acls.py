@@ -4,13 +4,19 @@ from __future__ import annotations
 
 import http.client
 import json
+import threading
+import time
 from collections.abc import Iterator, Mapping
 from typing import Any
 from urllib.parse import urlsplit
 
+from mjctl.sandbox.stage.firewall import Firewall, FirewallDecision
+from mjctl.sandbox.stage.web_request import WebRequest
+
 Json = Mapping[str, Any]
 
 _TIMEOUT_SECONDS = 5.0
+_KEPT_SECONDS = 2.0
 _MISSING = "WAFNonexistentItemException"
 # AWS keeps the web ACLs of CloudFront in this region.
 _GLOBAL_REGION = "us-east-1"
@@ -106,6 +112,42 @@ class WebAcls:
         if _MISSING.encode() in body:
             return None
         raise OSError(f"moto answers {operation} with the status {response.status}")
+
+
+class KeptFirewalls:
+    """Evaluates web ACLs by their ARNs, and follows their changes. Meant for worker threads, because it may read moto.
+
+    The proxy of the load balancers has its own firewalls. `KeptFirewalls` serves the entrance of CloudFront.
+    """
+
+    def __init__(self, acls: WebAcls) -> None:
+        """Create the object without reading a web ACL.
+
+        Args:
+            acls: Reads the web ACLs.
+        """
+        self._acls = acls
+        self._lock = threading.Lock()
+        self._kept: dict[str, tuple[float, Firewall | None]] = {}
+
+    def decide(self, arn: str, request: WebRequest) -> FirewallDecision | None:
+        """Return the decision of a web ACL, or None if the web ACL does not exist.
+
+        A web ACL is read again after two seconds, and its counts of requests stay.
+
+        Raises:
+            OSError: moto does not answer.
+        """
+        with self._lock:
+            read_at, firewall = self._kept.get(arn, (float("-inf"), None))
+            if time.monotonic() - read_at > _KEPT_SECONDS:
+                documents = self._acls.of_arn(arn)
+                if documents is None:
+                    firewall = None
+                elif firewall is None or firewall.documents != documents:
+                    firewall = Firewall(documents, firewall)
+                self._kept[arn] = (time.monotonic(), firewall)
+            return firewall.evaluate(request) if firewall is not None else None
 
 
 def _references(value: Any) -> Iterator[tuple[str, str]]:

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import contextlib
+import http.client
 import json
 import socket
 import threading
@@ -17,6 +19,7 @@ from mjctl.sandbox.emulators import Emulators
 from mjctl.sandbox.stage.layout import names_file
 
 REGION = "eu-west-1"
+UPGRADE = b"GET /play HTTP/1.1\r\nHost: play.example.com\r\nUpgrade: websocket\r\nConnection: Upgrade\r\n\r\n"
 
 
 class Backend:
@@ -231,3 +234,32 @@ class LoadBalancer:
                 return str(address) if probe.connect_ex((address, self.port)) == 0 else None
 
         return str(wait_for(found))
+
+
+@contextmanager
+def balanced(
+    running: tuple[Emulators, Path], name: str, number: int = 1, **group: Any
+) -> Iterator[tuple[LoadBalancer, list[Backend]]]:
+    """Run backends behind a load balancer, and wait until it forwards to them."""
+    with backends(number) as targets:
+        balancer = LoadBalancer(*running, name, **group)
+        balancer.register(*targets)
+        balancer.wait_until_healthy(*targets)
+        yield balancer, targets
+
+
+def ask(balancer: LoadBalancer, path: str = "/", method: str = "GET", **options: Any) -> http.client.HTTPResponse:
+    with contextlib.closing(http.client.HTTPConnection(balancer.address, balancer.port, timeout=20)) as connection:
+        connection.request(method, path, **options)
+        response = connection.getresponse()
+        response.content = response.read()  # type: ignore[attr-defined]
+    return response
+
+
+def upgraded(balancer: LoadBalancer) -> socket.socket:
+    """Return a connection after the handshake of a WebSocket."""
+    connection = socket.create_connection((balancer.address, balancer.port), timeout=10)
+    connection.sendall(UPGRADE)
+    answer = connection.recv(4096)
+    assert answer.startswith(b"HTTP/1.1 101 "), answer
+    return connection

@@ -6,7 +6,6 @@ import contextlib
 import http.client
 import json
 import os
-import signal
 import socket
 import ssl
 import time
@@ -14,7 +13,6 @@ from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
-import psutil
 import pytest
 from botocore.exceptions import ClientError
 
@@ -22,16 +20,20 @@ from mjctl.files import read_json
 from mjctl.sandbox.emulators import Emulators
 from mjctl.sandbox.stage import names
 from mjctl.sandbox.stage.layout import certificate_file, names_file
-from mjctl.sandbox.stage.routes import Routes
-from tests.integration.mjctl.sandbox.stage.backends import REGION, Backend, LoadBalancer, backends, wait_for
+from tests.integration.mjctl.sandbox.stage.backends import (
+    REGION,
+    LoadBalancer,
+    ask,
+    balanced,
+    upgraded,
+    wait_for,
+)
 
 pytestmark = [
     pytest.mark.infra,
     pytest.mark.timeout(120),
     pytest.mark.skipif(names.obstacle() is not None, reason="this machine cannot run a stage"),
 ]
-
-UPGRADE = b"GET /play HTTP/1.1\r\nHost: play.example.com\r\nUpgrade: websocket\r\nConnection: Upgrade\r\n\r\n"
 
 
 @pytest.fixture(scope="module")
@@ -41,37 +43,8 @@ def running(tmp_path_factory: pytest.TempPathFactory) -> Iterator[tuple[Emulator
         yield emulators, folder
 
 
-@contextlib.contextmanager
-def balanced(
-    running: tuple[Emulators, Path], name: str, number: int = 1, **group: Any
-) -> Iterator[tuple[LoadBalancer, list[Backend]]]:
-    """Run backends behind a load balancer, and wait until it forwards to them."""
-    with backends(number) as targets:
-        balancer = LoadBalancer(*running, name, **group)
-        balancer.register(*targets)
-        balancer.wait_until_healthy(*targets)
-        yield balancer, targets
-
-
-def ask(balancer: LoadBalancer, path: str = "/", method: str = "GET", **options: Any) -> http.client.HTTPResponse:
-    with contextlib.closing(http.client.HTTPConnection(balancer.address, balancer.port, timeout=20)) as connection:
-        connection.request(method, path, **options)
-        response = connection.getresponse()
-        response.content = response.read()  # type: ignore[attr-defined]
-    return response
-
-
 def content(response: Any) -> Any:
     return json.loads(response.content)
-
-
-def upgraded(balancer: LoadBalancer) -> socket.socket:
-    """Return a connection after the handshake of a WebSocket."""
-    connection = socket.create_connection((balancer.address, balancer.port), timeout=10)
-    connection.sendall(UPGRADE)
-    answer = connection.recv(4096)
-    assert answer.startswith(b"HTTP/1.1 101 "), answer
-    return connection
 
 
 def receive(connection: socket.socket, size: int) -> bytes:
@@ -79,18 +52,6 @@ def receive(connection: socket.socket, size: int) -> bytes:
     while len(data) < size and (part := connection.recv(size - len(data))):
         data += part
     return data
-
-
-def proxies(folder: Path) -> list[psutil.Process]:
-    """Return the running proxies of the stage in a folder."""
-    running = []
-    for process in psutil.Process().children(recursive=True):
-        with contextlib.suppress(psutil.Error):
-            parent = process.parent()
-            command = parent.cmdline() if parent is not None else []
-            if "mjctl.sandbox.stage.proxy" in process.cmdline() and str(folder / "stage") in command:
-                running.append(process)
-    return running
 
 
 def test_requests_are_forwarded_with_the_headers_of_a_load_balancer(running: tuple[Emulators, Path]) -> None:
@@ -363,94 +324,15 @@ def test_protected_and_used_resources_are_not_deleted(running: tuple[Emulators, 
     wait_for(refused)
 
 
-def test_security_groups_block_players_and_targets(running: tuple[Emulators, Path]) -> None:
-    emulators, _ = running
-    network = emulators.client("ec2", REGION)
-    vpc = network.create_vpc(CidrBlock="10.8.0.0/16")["Vpc"]["VpcId"]
-    group = network.create_security_group(GroupName="players", Description="players", VpcId=vpc)["GroupId"]
-    with balanced(running, "groups") as (balancer, [backend]):
-        balancer.api.set_security_groups(LoadBalancerArn=balancer.arn, SecurityGroups=[group])
-        time.sleep(1)
-        with socket.create_connection((balancer.address, balancer.port), timeout=1) as connection:
-            connection.sendall(b"GET / HTTP/1.1\r\nHost: a\r\n\r\n")
-            with pytest.raises(TimeoutError):
-                connection.recv(10)
-        players = [{"IpProtocol": "tcp", "FromPort": 8080, "ToPort": 8080, "IpRanges": [{"CidrIp": "0.0.0.0/0"}]}]
-        network.authorize_security_group_ingress(GroupId=group, IpPermissions=players)
-        time.sleep(1)
-        assert ask(balancer).status == 200
-        everything = [{"IpProtocol": "-1", "IpRanges": [{"CidrIp": "0.0.0.0/0"}]}]
-        network.revoke_security_group_egress(GroupId=group, IpPermissions=everything)
-        time.sleep(1)
-        began = time.monotonic()
-        assert ask(balancer).status == 504
-        assert time.monotonic() - began == pytest.approx(10, abs=1)
-        assert len(backend.requests) == 1
-
-
-def test_the_firewall_decides_on_each_request_and_on_each_handshake(running: tuple[Emulators, Path]) -> None:
-    emulators, _ = running
-    with balanced(running, "firewall") as (balancer, [backend]):
-        api = emulators.client("wafv2", REGION)
-        visible = {"SampledRequestsEnabled": False, "CloudWatchMetricsEnabled": False, "MetricName": "m"}
-        common = {"ManagedRuleGroupStatement": {"VendorName": "AWS", "Name": "AWSManagedRulesCommonRuleSet"}}
-        acl = api.create_web_acl(
-            Name="game",
-            Scope="REGIONAL",
-            DefaultAction={"Allow": {}},
-            VisibilityConfig=visible,
-            Rules=[
-                {
-                    "Name": "rate",
-                    "Priority": 0,
-                    "Action": {"Block": {}},
-                    "Statement": {"RateBasedStatement": {"Limit": 100, "AggregateKeyType": "IP"}},
-                    "VisibilityConfig": visible,
-                },
-                {
-                    "Name": "common",
-                    "Priority": 1,
-                    "OverrideAction": {"None": {}},
-                    "Statement": common,
-                    "VisibilityConfig": visible,
-                },
-            ],
-        )["Summary"]
-        with upgraded(balancer):
-            pass
-        api.associate_web_acl(WebACLArn=acl["ARN"], ResourceArn=balancer.arn)
-        wait_for(lambda: ask(balancer).status == 403)
-        served = len(backend.requests)
-        with socket.create_connection((balancer.address, balancer.port), timeout=10) as connection:
-            connection.sendall(UPGRADE)
-            assert connection.recv(4096).startswith(b"HTTP/1.1 403 Forbidden\r\nServer: awselb/2.0\r\n")
-        agent = {"User-Agent": "game/1"}
-        assert ask(balancer, "/big", "POST", headers=agent, body=b"x" * 8193).status == 403
-        assert len(backend.requests) == served
-        assert ask(balancer, "/small", "POST", headers=agent, body=b"x" * 8192).status == 200
-        assert ask(balancer, headers=agent).status == 200
-        for _ in range(110):
-            ask(balancer, headers=agent)
-        wait_for(lambda: ask(balancer, headers=agent).status == 403, seconds=12)
-        api.disassociate_web_acl(ResourceArn=balancer.arn)
-        wait_for(lambda: ask(balancer).status == 200)
-
-
-def test_the_proxy_is_restarted_and_ends_with_ministack_even_if_it_is_killed(tmp_path: Path) -> None:
-    with Emulators(tmp_path, names=["ministack"], stage=True) as emulators, backends(1) as [backend]:
-        balancer = LoadBalancer(emulators, tmp_path, "restart")
-        balancer.register(backend)
-        balancer.wait_until_healthy(backend)
-        [first] = proxies(tmp_path)
-        assert "AWS_SECRET_ACCESS_KEY" not in first.environ()
-        first.kill()
-        [second] = wait_for(lambda: [p for p in proxies(tmp_path) if p.pid != first.pid])
-        assert wait_for(lambda: ask(balancer).status == 200)
-        emulator = second.parent()
-        assert emulator is not None
-        emulator.send_signal(signal.SIGKILL)
-        assert psutil.wait_procs([second], timeout=3)[1] == []
-
-
-def test_routes_survive_the_way_to_the_proxy() -> None:
-    assert Routes.from_line(Routes().to_line()) == Routes([], {}, {})
+def test_unchanged_ministack_deletes_what_aws_protects_and_accepts_a_listener_without_a_certificate(
+    tmp_path: Path,
+) -> None:
+    with Emulators(tmp_path, names=["ministack"]) as emulators:
+        balancer = LoadBalancer(emulators, tmp_path, "unchanged")
+        balancer.attributes(deletion_protection__enabled="true")
+        balancer.listen(8443, Protocol="HTTPS")
+        balancer.api.delete_load_balancer(LoadBalancerArn=balancer.arn)
+        described = balancer.api.describe_target_groups(TargetGroupArns=[balancer.group])["TargetGroups"]
+        assert described[0]["LoadBalancerArns"] == [balancer.arn]
+        second = LoadBalancer(emulators, tmp_path, "second")
+        second.api.delete_target_group(TargetGroupArn=second.group)

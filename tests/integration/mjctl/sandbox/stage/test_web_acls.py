@@ -9,7 +9,7 @@ import pytest
 
 from mjctl.sandbox.emulators import Emulators
 from mjctl.sandbox.stage.firewall import Firewall
-from mjctl.sandbox.stage.web_acls import WebAcls
+from mjctl.sandbox.stage.web_acls import KeptFirewalls, WebAcls
 from mjctl.sandbox.stage.web_request import WebRequest
 
 VISIBLE = {"SampledRequestsEnabled": False, "CloudWatchMetricsEnabled": False, "MetricName": "m"}
@@ -72,6 +72,42 @@ def test_the_web_acl_of_a_resource_follows_its_association(running: Emulators) -
     assert documents["WebACL"]["ARN"] == arn
     api.disassociate_web_acl(ResourceArn=balancer)
     assert acls.of_resource(balancer) is None
+
+
+def test_kept_firewalls_follow_changes_and_keep_their_counts(
+    running: Emulators, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    api = running.client("wafv2", "us-west-2")
+    arn = create(api, "REGIONAL")
+    firewalls = KeptFirewalls(WebAcls(running.url("moto"), running.key.access_key_id))
+    admin, play = (WebRequest("203.0.113.1", "GET", path, "", []) for path in ("/admin", "/play"))
+
+    def passes(request: WebRequest) -> bool:
+        decision = firewalls.decide(arn, request)
+        assert decision is not None
+        return decision.allowed
+
+    clock = 0.0
+    monkeypatch.setattr("time.monotonic", lambda: clock)
+    assert [passes(admin), passes(play)] == [False, True]
+    for _ in range(110):
+        passes(play)
+    acl = api.get_web_acl(Name="game", Scope="REGIONAL", Id=arn.rsplit("/", 1)[1])
+    api.update_web_acl(
+        Name="game",
+        Scope="REGIONAL",
+        Id=acl["WebACL"]["Id"],
+        LockToken=acl["LockToken"],
+        DefaultAction={"Allow": {}},
+        VisibilityConfig=VISIBLE,
+        Rules=acl["WebACL"]["Rules"][:1],
+    )
+    clock = 1.0
+    assert not passes(admin)
+    clock = 3.0
+    assert passes(admin)
+    clock = 10.0
+    assert not passes(play)
 
 
 def test_a_web_acl_that_does_not_exist_is_no_error_and_a_silent_moto_is_one(running: Emulators) -> None:
