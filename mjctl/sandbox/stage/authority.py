@@ -6,6 +6,7 @@ system. No program outside the stage trusts it.
 
 from __future__ import annotations
 
+import hashlib
 import json
 import ssl
 import threading
@@ -63,7 +64,9 @@ class Authority:
         """Return a certificate for `names`; a certificate for the same names is issued once."""
         from ministack.core.x509_utils import sign_leaf_certificate
 
-        folder = self._folder / "issued" / names[0].replace("*", "_")
+        # Certificates of two load balancers can begin with the same name and differ in the other names.
+        digest = hashlib.sha256("\n".join(names).encode()).hexdigest()[:12]
+        folder = self._folder / "issued" / f"{names[0].replace('*', '_')}-{digest}"
         files = CertificateFiles(folder / "certificate.pem", folder / "key.pem")
         with self._lock:
             if read_json(folder / "names.json").get("names") != list(names):

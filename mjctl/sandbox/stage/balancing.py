@@ -88,6 +88,12 @@ class Balancing:
         """Return the TLS settings for connections to the targets of a pool."""
         return self._secure if pool.protocol == "HTTPS" else None
 
+    def release(self, key: MemberKey) -> None:
+        """Note that a target serves a request or a WebSocket no longer."""
+        self.outstanding[key] -= 1
+        if self.outstanding[key] <= 0:
+            del self.outstanding[key]
+
     def take_idle(self, key: MemberKey) -> TargetSide | None:
         """Return an open connection to a target that serves no request."""
         idle = self._idle.get(key)

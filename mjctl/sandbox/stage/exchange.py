@@ -400,7 +400,7 @@ class PlayerSide(asyncio.Protocol):
     def _release(self) -> None:
         """Note that the target serves the request no longer."""
         if self._key is not None:
-            self._balancing.outstanding[self._key] -= 1
+            self._balancing.release(self._key)
             self._key = None
 
     def _end(self) -> None:

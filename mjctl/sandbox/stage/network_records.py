@@ -49,7 +49,11 @@ def at_address(address: str) -> NetworkEnd:
     for task in list(ecs._tasks.values()):
         if ecs._task_ip(task) == address and task.get("lastStatus") != "STOPPED":
             return task_end(task)
-    return NetworkEnd(address, None, (IPv4Network(address),))
+    try:
+        return NetworkEnd(address, None, (IPv4Network(address),))
+    except ValueError:
+        # The target is an instance or a function, which no process of the stage emulates.
+        return NetworkEnd(address, None, (SOMEWHERE,))
 
 
 def task_end(task: Json) -> NetworkEnd:

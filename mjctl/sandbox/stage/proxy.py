@@ -101,6 +101,7 @@ class ProxyProcess:
         self._balancing = Balancing()
         self._entrances: dict[PoolMember, ListeningEntrance] = {}
         self._failed: dict[str, str] = {}
+        self._following = asyncio.Lock()
 
     async def run(self, control: socket.socket) -> None:
         """Serve until the other end of `control` is closed."""
@@ -121,7 +122,8 @@ class ProxyProcess:
 
     async def _follow_routes(self, reader: asyncio.StreamReader) -> None:
         while line := await reader.readline():
-            await self._follow(Routes.from_line(line))
+            async with self._following:
+                await self._follow(Routes.from_line(line))
 
     async def _follow(self, routes: Routes) -> None:
         self._balancing.update(routes)
@@ -150,6 +152,10 @@ class ProxyProcess:
             writer.write(self._balancing.report(sorted(self._entrances), self._failed).to_line().encode() + b"\n")
             await writer.drain()
             await asyncio.sleep(_REPORT_SECONDS)
+            if self._failed:
+                # The port can be free by now, e.g. because an earlier listener needed a moment to close it.
+                async with self._following:
+                    await self._follow(self._balancing.routes)
 
 
 def _socket_settings(route: ListenerRoute) -> tuple[object, ...]:

@@ -149,7 +149,9 @@ class Targets:
         keys = {TargetKey(arn, address, port) for address, port in balancer_records.registered(group)}
         for key in keys:
             self._draining.pop(key, None)
-            if not balancers or not group["HealthCheckEnabled"]:
+            # AWS does not check functions unless their target group asks for it. The stage never checks them.
+            checked = group["HealthCheckEnabled"] and group.get("TargetType") != "lambda"
+            if not balancers or not checked:
                 self._forget(key)
                 self._table.set(key, _NOT_IN_USE if not balancers else _NOT_CHECKED)
             else:

@@ -50,6 +50,8 @@ def test_an_authority_is_kept_and_certificates_are_issued_again_for_other_names(
     assert second.pair == first.pair
     assert second.issue(["api.example.com"]).certificate.read_bytes() == before
     assert second.issue(["api.example.com", "play.example.com"]).certificate.read_bytes() != before
+    # The longer list does not replace the certificate for the shorter list.
+    assert second.issue(["api.example.com"]).certificate.read_bytes() == before
 
 
 def test_no_other_user_can_read_a_key(tmp_path: Path) -> None:

@@ -150,7 +150,7 @@ def test_the_proxy_is_restarted_and_ends_with_ministack_even_if_it_is_killed(tmp
         balancer = LoadBalancer(emulators, tmp_path, "restart")
         balancer.register(backend)
         balancer.wait_until_healthy(backend)
-        [first] = proxies(tmp_path)
+        [first] = wait_for(lambda: proxies(tmp_path))
         assert "AWS_SECRET_ACCESS_KEY" not in first.environ()
         first.kill()
         [second] = wait_for(lambda: [p for p in proxies(tmp_path) if p.pid != first.pid])
