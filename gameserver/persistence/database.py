@@ -72,8 +72,15 @@ class Database:
         """
         try:
             pool = await self._open()
-            async with pool.acquire(timeout=_CONNECT_SECONDS) as connection:
-                yield connection
+            try:
+                async with pool.acquire(timeout=_CONNECT_SECONDS) as connection:
+                    yield connection
+            except asyncpg.ReadOnlySQLTransactionError:
+                # After a failover, open connections lead to a server that is a reader now, and only new connections
+                # find the new writer:
+                # https://docs.aws.amazon.com/AmazonRDS/latest/AuroraUserGuide/AuroraPostgreSQL.BestPractices.FastFailover.html
+                await pool.expire_connections()
+                raise
         except _AWAY as error:
             raise DatabaseUnavailable(f"PostgreSQL: {type(error).__name__}") from error
 

@@ -99,6 +99,21 @@ async def test_the_database_reconnects_automatically(database: Database) -> None
     await database.ping()
 
 
+async def test_connections_to_a_server_that_became_a_reader_are_replaced(database: Database) -> None:
+    async def create_on_a_reader() -> None:
+        async with database.connection() as connection:
+            # Like an Aurora instance after a failover, the server behind the connection refuses writes.
+            await connection.execute("SET SESSION CHARACTERISTICS AS TRANSACTION READ ONLY")
+            await connection.execute("CREATE TABLE of_a_reader (n int)")
+
+    async with database.connection() as connection:
+        before = connection.get_server_pid()
+    with pytest.raises(DatabaseUnavailable, match="ReadOnlySQLTransactionError"):
+        await create_on_a_reader()
+    async with database.connection() as connection:
+        assert connection.get_server_pid() != before
+
+
 async def test_a_failed_transaction_writes_nothing(database: Database) -> None:
     async def fail_midway() -> None:
         async with database.transaction() as connection:
