@@ -1,9 +1,10 @@
-"""Compares the CPU time per player of this checkout's game server with that of another revision (`make
-bench-revisions REVISION=v0.1.0`).
+"""Compares the CPU time per player of two game servers: the server of this checkout and the server of another revision
+(`make bench-revisions REVISION=v0.1.0`).
 
 Both servers run at the same time on the same core, compiled, with the same number of players. A change of the machine's
-speed therefore affects both alike. Each server has its own Redis, emulated AWS and load generator, which share another
-core. The result is the median of the ratios of windows of 10 s. In half of the rounds the other server starts first.
+speed therefore affects both servers alike. Each server has its own Redis, emulated AWS and load generator, and all
+these processes share another core. In each window of 10 s, the benchmark computes the ratio of the two CPU times. The
+result is the median of the ratios. In half of the rounds, the server of the other revision starts first.
 
 The other revision must understand the settings and the Redis keys of this checkout's benchmark. A run with five rounds
 of three windows takes about five minutes. The last line of the output is a JSON object.
@@ -46,7 +47,7 @@ def compile_tree(tree: Path, folder: Path) -> None:
 
 
 class Contender:
-    """Runs the server of one revision with its services, until the end of the block."""
+    """Runs the game server of one revision and the server's services."""
 
     def __init__(self, folder: Path, binary: Path, players: int, cores: tuple[int, int], stack: ExitStack) -> None:
         """Start the services of the server.
@@ -55,8 +56,8 @@ class Contender:
             folder: folder of the compiled server and of its logs.
             binary: path of the compiled load generator.
             players: number of players.
-            cores: the core of the servers, and the core of everything else.
-            stack: ends the services.
+            cores: the CPU core of the game servers, and the CPU core of all other processes.
+            stack: the exit stack that ends the services.
         """
         self._folder, self._binary, self._cores = folder, binary, cores
         self._plan = Plan(players, 10.0, 0.04, ROOM_SIZE)
@@ -65,7 +66,7 @@ class Contender:
         make_tokens(self._services, folder / "tokens")
 
     def start(self, stack: ExitStack) -> Search:
-        """Start the server and let the players join. `stack` ends the server."""
+        """Start the server and let the players join. The exit stack `stack` ends the server."""
         server_core, other_core = self._cores
         server = OurServer(self._services, self._folder, ROOM_SIZE, server_core)
         stack.callback(server.close)

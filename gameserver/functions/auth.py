@@ -1,9 +1,9 @@
-"""Signs players up, confirms their addresses, logs them in and refreshes their tokens, by the user pool in Cognito.
+"""Signs players up, confirms their addresses, logs them in and refreshes their tokens, with a user pool of Cognito.
 
 No answer of these functions shows whether an e-mail address has an account. A failed login or confirmation has the same
-error for each cause. A sign-up with a known address has the same answer as with a new address. With the setting
-`auto_confirm_sign_up` for development, a sign-up does report that the account exists, because a login right after the
-sign-up would show this fact anyway.
+error for every cause. A sign-up with the address of an existing account has the same answer as a sign-up with a new
+address. The setting `auto_confirm_sign_up` is for development. With this setting, a sign-up reports that the account
+exists, because a login after the sign-up would show this fact anyway.
 """
 
 from __future__ import annotations
@@ -28,8 +28,8 @@ _REFUSED = frozenset(
     {"NotAuthorizedException", "UserNotFoundException", "UserNotConfirmedException", "PasswordResetRequiredException"}
 )
 _THROTTLED = frozenset({"TooManyRequestsException", "LimitExceededException", "ThrottlingException"})
-# Errors of Cognito that depend on the account. Some of them exist only for accounts that exist, so all of them have the
-# same answer.
+# Errors of Cognito that depend on the account. Cognito reports some of these errors only for existing accounts. The
+# functions therefore give the same answer for all these errors.
 # https://docs.aws.amazon.com/cognito-user-identity-pools/latest/APIReference/API_ConfirmSignUp.html
 # https://docs.aws.amazon.com/cognito-user-identity-pools/latest/APIReference/API_ResendConfirmationCode.html
 _UNCONFIRMED = frozenset(
@@ -172,7 +172,7 @@ async def confirm(request: Request, services: Services) -> Response:
 async def resend_code(request: Request, services: Services) -> Response:
     """Answer `POST /v1/confirm/resend` with a body `ResendCode`: 202 {}.
 
-    If the address has an account that is not confirmed, Cognito sends a new code to it.
+    If the address has an account that is not confirmed, Cognito sends a new code to the address.
 
     Raises:
         HttpError: the answer to a request that fails.

@@ -4,8 +4,8 @@ API Gateway calls `api` and `auth`, and SQS calls `persistence`. Operators invok
 `migrate`.
 
 An execution environment of Lambda serves one event at a time, and Lambda freezes it between events. Each execution
-environment keeps one event loop, so that later events reuse its connections, the user pool's public keys and the data
-keys.
+environment keeps one event loop, so that later events reuse open connections, the public keys of the user pool and
+the data keys.
 """
 
 from __future__ import annotations
@@ -37,10 +37,10 @@ log = structlog.get_logger()
 T = TypeVar("T")
 
 _ROUTES = {f"{route.method} {route.path}": route for route in ROUTES}
-# Servers may close connections of this process while Lambda freezes it. After a pause of 10 s or more, the event loop
-# gets 5 ms to notice closed connections before a call uses them.
+# Servers may close connections of this process while Lambda freezes the process. After a pause of 10 s or more, the
+# event loop gets 5 ms to notice closed connections before a call uses them.
 _THAW_SECONDS = 10.0
-# Seconds that `migrate` keeps for the end of a statement that has reached its time limit, and for its answer.
+# Seconds that `migrate` reserves for its answer, and for the end of an SQL statement that has reached its time limit.
 _ANSWER_SECONDS = 5.0
 _INTERNAL = HttpError(500, "internal", "the request failed, its id is in the x-request-id header")
 
@@ -51,9 +51,9 @@ def api(event: Mapping[str, Any], _context: Any) -> dict[str, Any]:
 
 
 def auth(event: Mapping[str, Any], _context: Any) -> dict[str, Any]:
-    """Answer an event of API Gateway's HTTP API, on the routes with passwords.
+    """Answer an event of API Gateway's HTTP API, on the routes that receive passwords.
 
-    The routes with passwords have a separate Lambda function, which can reach neither PostgreSQL nor Redis.
+    The routes that receive passwords have a separate Lambda function, which can reach neither PostgreSQL nor Redis.
     """
     return _host("auth").run(lambda services: respond(event, services))
 
@@ -80,7 +80,7 @@ def ops(event: Any, context: Any) -> dict[str, Any]:
 
 
 def migrate(_event: Any, context: Any) -> dict[str, Any]:
-    """Run the migrations that the database lacks.
+    """Run the migrations that have not run on the database.
 
     Returns:
         {heads, applied}: the newest migrations of the database before the run, and the migrations that have run. If the
@@ -91,7 +91,7 @@ def migrate(_event: Any, context: Any) -> dict[str, Any]:
     aws = AwsClients(settings.region, settings.aws_endpoint_url)
     remaining = context.get_remaining_time_in_millis() / 1000
     patience = min(PATIENCE_SECONDS, remaining / 4)
-    # The rest of the time is for the migrations and the answer.
+    # The remaining time after the longest wait for the database is for the migrations and the answer.
     seconds = max(1.0, remaining - patience - _ANSWER_SECONDS)
     with structlog.contextvars.bound_contextvars(request_id=context.aws_request_id):
         try:

@@ -1,4 +1,4 @@
-"""Reads the state of the Aurora global database: the region of its writer, and its copies in other regions."""
+"""Reads the state of the Aurora global database: the region of the writer, and the copies in the other regions."""
 
 from __future__ import annotations
 
@@ -21,8 +21,8 @@ class Copy:
         arn: The ARN of the cluster.
         writes: True if the cluster is the writer.
         in_sync: True if the cluster receives the changes of the writer.
-        lag_ms: The lag of the cluster behind the writer in milliseconds, or None if it was not read or CloudWatch has
-            no value.
+        lag_ms: The lag of the cluster behind the writer in milliseconds. None if the lag was not read, or if
+            CloudWatch has no value.
     """
 
     region: str
@@ -39,7 +39,7 @@ class GlobalDatabase:
     Attributes:
         name: The identifier of the global cluster.
         status: The status that RDS reports, e.g. `available`.
-        copies: The clusters of all regions, including the writer.
+        copies: The clusters of all regions of the database, including the writer.
         moving_to: The region to which AWS is moving the writer now, or None if AWS is not moving the writer.
     """
 
@@ -59,7 +59,7 @@ class GlobalDatabase:
 
 
 def parse(answer: Mapping[str, Any]) -> GlobalDatabase:
-    """Return the global database that an item in the answer of DescribeGlobalClusters describes, without lags."""
+    """Parse a global cluster from the answer of DescribeGlobalClusters. The lags of the copies are None."""
     copies = tuple(
         Copy(
             _region(item["DBClusterArn"]),
@@ -76,10 +76,10 @@ def parse(answer: Mapping[str, Any]) -> GlobalDatabase:
 
 
 async def read_database(contract: Contract) -> GlobalDatabase | None:
-    """Read the global database, without lags, from the RDS API in the region of `contract`.
+    """Read the global database from the RDS API in the region of `contract`. The lags of the copies are None.
 
     Returns:
-        The global database, or None if the database has one region only.
+        The global database, or None if the database exists in one region only.
 
     Raises:
         UnreachableError: RDS does not answer, or refuses the request.
@@ -94,7 +94,7 @@ async def read_database(contract: Contract) -> GlobalDatabase | None:
 
 
 async def read(clients: RegionClients, name: str) -> GlobalDatabase:
-    """Read the global database `name`, without lags.
+    """Read the global database `name`. The lags of the copies are None.
 
     Raises:
         UnreachableError: RDS does not answer, or refuses the request.

@@ -1,7 +1,7 @@
-"""Creates, marks and removes the accounts of probes and load tests, which statistics and leaderboards do not contain.
+"""Creates, marks and removes internal accounts, which statistics and leaderboards do not contain.
 
-A local region confirms every sign-up, so these accounts sign up there as players do. On AWS a sign-up needs a code from
-a mail, so an operator with AWS credentials creates the accounts in the user pool.
+A local region confirms every sign-up, so mjctl signs internal accounts up like players. On AWS, a sign-up needs a code
+from a mail, so mjctl creates internal accounts in the user pool with the operator's AWS credentials.
 """
 
 from __future__ import annotations
@@ -19,7 +19,7 @@ from mjctl.models.errors import NotFoundError, UnreachableError
 if TYPE_CHECKING:
     from gameserver.client import GameClient
 
-# Cognito allows 25 to 50 calls of these operations a second for all accounts of an AWS account together.
+# Cognito allows an AWS account 25 to 50 calls of these operations a second, for all players together.
 # https://docs.aws.amazon.com/cognito/latest/developerguide/quotas.html
 _ATTEMPTS = 20
 _PAUSE_SECONDS = 1.0
@@ -77,7 +77,7 @@ async def remove_account(contract: Contract, clients: RegionClients, username: s
 
 
 async def mark_internal(contract: Contract, clients: RegionClients, player_id: str) -> None:
-    """Add a player to the group of internal accounts, which takes effect at the player's next log-in.
+    """Add a player to the group of internal accounts. The change takes effect at the player's next log-in.
 
     Only a caller with AWS credentials can mark an account as internal. The user pool's app client cannot change groups,
     and the game servers read the group from the access token that the pool has signed.

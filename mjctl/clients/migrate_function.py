@@ -1,4 +1,4 @@
-"""A client of the function `migrate`, a Lambda function that updates the schema of a database inside of the VPC."""
+"""Calls the Lambda function `migrate`, which updates the schema of a database inside a VPC."""
 
 from __future__ import annotations
 
@@ -15,9 +15,9 @@ from mjctl.models.deployment import SchemaUpdate
 from mjctl.models.errors import NotFoundError, UnreachableError, VerificationError
 
 PURPOSE = "migrate"
-"""The function's purpose, its key in `managed.functions` of the contract."""
+"""The key of the function `migrate` in `managed.functions` of the contract."""
 
-# Lambda ends the function after 300 seconds.
+# Lambda ends the function after 300 seconds, so a later answer is impossible.
 _ANSWER_SECONDS = 330.0
 _READY_SECONDS = 180.0
 _PAUSE_SECONDS = 0.5
@@ -46,10 +46,10 @@ class MigrateFunction:
         return f"{self._contract.environment}, {self._contract.region}, function {self._name}"
 
     async def run(self, archive: bytes, sha256: str) -> SchemaUpdate:
-        """Run the migrations in `archive` that the database lacks.
+        """Run the migrations in `archive` that have not run on the database.
 
-        The function's code then differs from Terraform's state until the next apply of its region. That apply sends the
-        same archive.
+        After the call, the code of the function differs from Terraform's state until the next apply of the region. That
+        apply sends the same archive.
 
         Args:
             archive: The archive of the functions.
@@ -82,7 +82,7 @@ class MigrateFunction:
             await asyncio.sleep(_PAUSE_SECONDS)
 
     async def _again(self, call: Callable[[], Awaitable[dict[str, Any]]]) -> dict[str, Any]:
-        """Repeat a call while Lambda throttles it, or changes the function. Lambda has executed no such call."""
+        """Repeat a call while Lambda refuses it because of throttling or a change of the function."""
         deadline = time.monotonic() + _READY_SECONDS
         while True:
             try:

@@ -1,8 +1,9 @@
-"""Resolves the names of a stage in this process, because no name server knows them.
+"""Resolves the DNS names of a stage in this process, because no name server knows these names.
 
 Processes of a stage resolve these names by a private /etc/hosts (mjctl.sandbox.stage.names). mjctl runs outside of the
 stage, so it replaces `socket.getaddrinfo`. That function resolves names for asyncio, aiohttp, urllib and the clients of
-Redis and PostgreSQL. The event loop of uvloop does not use it, so a program that uses a stage needs asyncio's own loop.
+Redis and PostgreSQL. The event loop of uvloop does not use `socket.getaddrinfo`, so a program that uses a stage needs
+asyncio's own loop.
 """
 
 from __future__ import annotations
@@ -17,14 +18,15 @@ from mjctl.models.contract import Contract
 
 _lock = threading.Lock()
 _original = socket.getaddrinfo
-# The names and addresses in each file, with the time of the file's last change in nanoseconds.
+# For each file: the time of the file's last change in nanoseconds, and the addresses by DNS name.
 _files: dict[Path, tuple[int, dict[str, str]]] = {}
 
 
 def resolve_names_of(contract: Contract) -> None:
     """Make this process resolve the names in the contract's `names_file`. Other names resolve as before.
 
-    An unreadable file has no names. The file is read again after each change, because names appear during a deploy.
+    If the file is unreadable, the function adds no names. mjctl reads a changed file again, because a deploy adds
+    names.
     """
     if contract.names_file is None:
         return
@@ -34,7 +36,7 @@ def resolve_names_of(contract: Contract) -> None:
 
 
 def address_of(name: str) -> str | None:
-    """Return the address of a stage's name, or None if no known file has the name."""
+    """Return the IP address of a stage's DNS name, or None if no file of `resolve_names_of` contains the name."""
     wanted = name.rstrip(".").lower()
     with _lock:
         for file, (changed, _) in _files.items():

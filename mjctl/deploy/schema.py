@@ -1,7 +1,8 @@
-"""Updates the schema of a production database to a release, once for each deploy.
+"""Updates the schema of a production database to the schema of a release, once in each deploy.
 
-A region that runs already gets the new schema before its new code, because migrations keep the old code working and new
-code may need the new schema. The database of a new environment gets its schema after the apply that creates it.
+In an existing environment, the migrations run before the apply of the new code, because new code may need the new
+schema. The old code works with the new schema, too. In a new environment, the migrations run after the apply that
+creates the database.
 """
 
 from __future__ import annotations
@@ -39,8 +40,8 @@ class SchemaUpdater:
     async def run(self, desired: DesiredState) -> None:
         """Run the migrations of the release that `desired` deploys to a region.
 
-        The call does nothing if the migrations of this deploy have run, or if the writer's region has no function
-        `migrate` yet.
+        The call does nothing if the migrations of this deploy have run already, or if the writer's region has no
+        Lambda function `migrate` yet.
 
         Raises:
             VerificationError: a migration failed, and the schema is unchanged.
@@ -75,7 +76,7 @@ class SchemaUpdater:
         return writer if has_function else None
 
     async def _writer_region(self, contracts: Mapping[str, Contract]) -> str:
-        """Ask RDS in one region after another for the region of the writer, because one region may be lost."""
+        """Ask RDS in one region after another for the region of the writer, because a lost region does not answer."""
         lost: UnreachableError | None = None
         for contract in contracts.values():
             try:
@@ -98,7 +99,7 @@ class SchemaUpdater:
         raise lost
 
     def _contracts(self) -> dict[str, Contract]:
-        """Return the contracts of the deployed regions, the primary region first."""
+        """Return the contracts of the deployed regions. The primary region is the first."""
         contracts = {}
         primary = self._environment.primary_region
         for region in sorted(self._environment.regions, key=lambda name: name != primary):

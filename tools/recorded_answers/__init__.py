@@ -1,4 +1,4 @@
-"""Compares the emulated AWS with answers of the real AWS that LocalStack's tests recorded.
+"""Compares answers of the emulated AWS with answers of the real AWS, which LocalStack's tests recorded.
 
 Usage: python -m tools.recorded_answers FOLDER [--service NAME] [--stage] [--output json]
 

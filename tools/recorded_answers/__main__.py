@@ -1,6 +1,6 @@
-"""Compares the emulated AWS with the recorded answers of AWS. The docstring of the package has the usage.
+"""Compares the emulated AWS with the recorded answers of AWS. The docstring of the package shows the usage.
 
-The exit code is 1 if a difference is not in known_differences.yaml, or if a listed difference has vanished.
+The exit code is 1 if a difference is not in known_differences.yaml, or if a listed difference no longer exists.
 """
 
 from __future__ import annotations

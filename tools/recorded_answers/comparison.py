@@ -1,7 +1,8 @@
-"""Compares an answer with its recording.
+"""Compares an answer of the emulated AWS with the recorded answer of AWS.
 
-LocalStack's recordings have placeholders instead of random values. `<key-id:1>` stands for the same value everywhere in
-a test, and `<key-id:2>` for another value. `<region>` and words like `datetime` stand for any value.
+LocalStack's recordings contain placeholders in place of random values. In a test, every `<key-id:1>` stands for one
+value, and every `<key-id:2>` stands for a second, different value. `<region>` and words like `datetime` stand for any
+value.
 """
 
 from __future__ import annotations
@@ -39,7 +40,7 @@ class Difference:
     Attributes:
         kind: A word of `KINDS`.
         path: The place in the answer, e.g. `$.KeyMetadata.KeyId`.
-        detail: The difference in words. It has no recorded text.
+        detail: The difference in words, without text from the recording.
     """
 
     kind: str
@@ -63,9 +64,10 @@ class Bindings:
     values: dict[str, str] = field(default_factory=dict)
 
     def bind(self, name: str, value: str) -> bool:
-        """Map a placeholder to a value. Return False if it has another value, or if its neighbour has this value.
+        """Map a placeholder to a value. Return False if `value` contradicts an earlier mapping.
 
-        `<id:1>` and `<id:2>` are neighbours. A placeholder without a number stands for any value.
+        A placeholder has only one value, and placeholders that differ only in their number, like `<id:1>` and `<id:2>`,
+        have different values. A placeholder without a number stands for any value.
         """
         if not _NUMBERED.search(name):
             return bool(value)
@@ -78,7 +80,7 @@ class Bindings:
         return True
 
     def copy(self) -> Bindings:
-        """Return a copy that can change without changing this object."""
+        """Return a copy. Changes of the copy do not change this object."""
         return Bindings(self.account, dict(self.values))
 
 
@@ -97,7 +99,7 @@ def compare(recorded: Any, answer: Any, bindings: Bindings, *, unordered: bool =
 
 
 def _bind_whole_values(recorded: Any, answer: Any, bindings: Bindings) -> None:
-    """Bind the placeholders that are a whole value, so that a value like `<name:1><suffix:1>` has one solution."""
+    """Bind each placeholder that is a whole value. Then a value like `<name:1><suffix:1>` has only one solution."""
     if isinstance(recorded, Mapping) and isinstance(answer, Mapping):
         for key in recorded.keys() & answer.keys():
             _bind_whole_values(recorded[key], answer[key], bindings)
@@ -112,7 +114,7 @@ def _bind_whole_values(recorded: Any, answer: Any, bindings: Bindings) -> None:
 
 def _compare(recorded: Any, answer: Any, bindings: Bindings, path: str, unordered: bool) -> list[Difference]:
     if isinstance(recorded, dict | list) and isinstance(answer, str):
-        # The recording has a JSON document, e.g. a policy, as an object.
+        # In a recording, a JSON document, e.g. a policy, is already parsed.
         try:
             answer = json.loads(answer)
         except ValueError:

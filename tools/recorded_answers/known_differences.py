@@ -1,8 +1,9 @@
 """Reads the list of known differences between the emulated AWS and AWS.
 
-The file is a list of entries. An entry has a `reason` and `differences`: the differences by their place. A place is
-`<service> <test> <answer>`, or `<service>.<operation>` for a violation of botocore's model. A difference is its kind
-and its path, e.g. `missing $.KeyMetadata.CurrentKeyMaterialId`.
+The file known_differences.yaml is a list of entries. An entry has the keys `reason` and `differences`. `differences`
+maps a place to a list of differences. A place is `<service> <test> <answer>`, or `<service>.<operation>` for a
+violation of botocore's model. A difference is written as its kind and its path, e.g.
+`missing $.KeyMetadata.CurrentKeyMaterialId`.
 """
 
 from __future__ import annotations
@@ -23,7 +24,7 @@ class KnownDifference:
     Attributes:
         place: The place of the difference.
         difference: The kind and the path of the difference.
-        reason: The reason why the difference is left.
+        reason: The reason why the difference is acceptable.
     """
 
     place: str
@@ -60,12 +61,13 @@ def unlisted(differences: Mapping[str, Collection[str]], known: Collection[tuple
 def vanished(
     differences: Mapping[str, Collection[str]], known: Collection[tuple[str, str]], measured: Collection[str]
 ) -> list[tuple[str, str]]:
-    """Return the listed differences that do not exist any more.
+    """Return the listed differences that no longer exist.
 
     Args:
         differences: The differences by place.
         known: The listed differences.
-        measured: The services that were measured. The function ignores the differences of other services.
+        measured: The services that were measured. The function ignores listed differences of services that
+            were not measured.
     """
     return [
         (place, text)

@@ -1,4 +1,4 @@
-"""Plays the scenarios against the emulators and compares the answers with the recordings."""
+"""Makes the calls of the scenarios to the emulators, and compares the answers with the recordings."""
 
 from __future__ import annotations
 
@@ -22,7 +22,7 @@ from tools.recorded_answers.scenario import Scenario
 
 _REPEATED = ("message", "Message")
 
-# Some recordings have only the text of an error, and the text has the error's code.
+# Some recordings contain only the text of an error. This text contains the error's code.
 _TEXT_OF_ERROR = re.compile(r"An error occurred \(([\w.]+)\)")
 
 
@@ -39,12 +39,12 @@ def measure(
 
     Args:
         recordings: The recorded answers of AWS.
-        scenarios: The calls.
+        scenarios: The scenarios with the calls.
         known: The known differences.
         stage: True to run real processes behind the resources of ministack.
 
     Raises:
-        RecordingError: The recordings do not have an answer that a scenario names.
+        RecordingError: The recordings do not contain an answer that a scenario names.
     """
     begin = time.monotonic()
     report = Report(recordings.commit, recordings.license, known=known, stage=stage)
@@ -53,7 +53,7 @@ def measure(
 
             @cache
             def client_of(service: str, region: str) -> Any:
-                # boto3 must send the wrong parameters of a scenario too.
+                # Some scenarios send wrong parameters on purpose, so boto3 must not check the parameters.
                 return emulators.client(service, region, parameter_validation=False, retries={"max_attempts": 0})
 
             for played in scenarios:
@@ -67,10 +67,10 @@ def measure(
 
 
 def compare_scenario(recordings: Recordings, played: Scenario, client_of: ClientOf) -> list[Compared]:
-    """Play a scenario, and return its answers compared with the recordings.
+    """Make the calls of a scenario, and return the comparisons of their answers with the recordings.
 
     Raises:
-        RecordingError: A call names a recorded answer that the recordings do not have.
+        RecordingError: A call names an answer that the recordings do not contain.
     """
     recorded = recordings.answers(played.file, played.test)
     bindings = Bindings(ACCOUNT_ID)
@@ -86,7 +86,7 @@ def compare_scenario(recordings: Recordings, played: Scenario, client_of: Client
 
 
 def differences_of(recorded: Any, answer: Answer, bindings: Bindings) -> list[Difference]:
-    """Return the differences between an answer and its recording, which may be the text of an error."""
+    """Return the differences between an answer and its recording. The recording may be the text of an error."""
     if answer.reason:
         return [Difference("unreached", "$", answer.reason)]
     text_code = _TEXT_OF_ERROR.match(recorded) if isinstance(recorded, str) else None
@@ -101,7 +101,7 @@ def differences_of(recorded: Any, answer: Answer, bindings: Bindings) -> list[Di
         return [Difference("message" if same_code else "value", "$", difference.detail) for difference in differences]
     content = answer.content
     if is_error:
-        # botocore returns the text of some errors a second time.
+        # botocore returns the text of some errors twice, under different keys.
         recorded = {key: value for key, value in recorded.items() if key not in _REPEATED}
         content = {key: value for key, value in content.items() if key not in _REPEATED}
     return compare(recorded, content, bindings, unordered=answer.call.unordered)

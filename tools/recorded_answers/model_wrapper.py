@@ -94,7 +94,7 @@ def _write(file: Path, request: RawRequest, answer: RawAnswer) -> None:
     if operation is None:
         return
     model, protocol = operation
-    # An emulator that refuses a wrong request is right.
+    # Check only accepted requests, because an emulator must refuse a wrong request.
     accepted = answer.status < 300
     texts = [f"request {text}" for text in check_request(model, protocol, request.body)] if accepted else []
     if request.method != "HEAD":

@@ -12,7 +12,7 @@ from urllib.parse import parse_qs, unquote
 from botocore.loaders import Loader, UnknownServiceError
 from botocore.model import OperationModel, OperationNotFoundError, ServiceModel
 
-# The services whose requests are signed with another service's name, in the order of their likelihood.
+# The services by the name in a request's signature. Several services use the same name, and the likeliest is first.
 _SIGNED_AS = {
     "apigateway": ("apigatewayv2", "apigateway"),
     "dynamodb": ("dynamodb", "dynamodbstreams"),

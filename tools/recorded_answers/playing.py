@@ -1,4 +1,4 @@
-"""Plays a scenario against an AWS endpoint and collects the answers."""
+"""Plays a scenario: makes the scenario's calls to an AWS endpoint, and collects the answers."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ from botocore.exceptions import BotoCoreError, ClientError
 
 from tools.recorded_answers.scenario import Call, Scenario, UnknownVariableError, resolve
 
-# A boto3 client by the name of its service and the region.
+# Function that returns a boto3 client for the name of a service and a region.
 ClientOf = Callable[[str, str], Any]
 
 _UNTIL_SECONDS = 20.0
@@ -28,11 +28,11 @@ class Moment(str):
 
 @dataclass(frozen=True)
 class Answer:
-    """Describes the answer to a call that has a recorded answer.
+    """Describes the answer to a call whose answer on AWS is in the recordings.
 
     Attributes:
         call: The call.
-        content: The part of the response that the recording has. The response of an error is the parsed error.
+        content: The part of the response that the recording contains. The response of an error is the parsed error.
         error: The text of the error, or an empty string if the call succeeded.
         reason: The reason why there is no answer, or an empty string.
     """
@@ -44,9 +44,10 @@ class Answer:
 
 
 def play(scenario: Scenario, client_of: ClientOf) -> list[Answer]:
-    """Return an answer for each call of the scenario that has a recorded answer.
+    """Return an answer for each call of the scenario whose answer on AWS is in the recordings.
 
-    A call whose variables are unknown, because an earlier call failed, has an answer with a reason.
+    If an earlier call failed, the value of a variable may be missing. A call that needs the value then gets an answer
+    with only a reason.
     """
     variables = dict(scenario.variables)
     answers = []

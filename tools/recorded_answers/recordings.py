@@ -1,7 +1,7 @@
 """Reads the recorded answers of the real AWS from a checkout or a git directory of LocalStack's repository.
 
-A file `<test>.snapshot.json` has the answers of each test. A file `<test>.validation.json` has the day on which each
-test last passed against AWS.
+A file `<test>.snapshot.json` contains the recorded answers of each test. A file `<test>.validation.json` contains the
+day on which each test last passed against AWS.
 """
 
 from __future__ import annotations
@@ -17,7 +17,7 @@ LICENSE = "Apache License, Version 2.0"
 
 
 class RecordingError(Exception):
-    """Reports a folder that has no recorded answers, or whose licence is unknown."""
+    """Reports a folder that contains no recorded answers, or whose licence is unknown."""
 
 
 @dataclass(frozen=True)
@@ -56,7 +56,7 @@ class Recordings:
             test: The name of the test with its class and parameters.
 
         Raises:
-            RecordingError: The repository has no recorded answers of the test.
+            RecordingError: The repository contains no recorded answers of the test.
         """
         recorded = self._document(file, "snapshot").get(f"{file}::{test}")
         if recorded is None:
@@ -85,7 +85,7 @@ class Recordings:
             raise RecordingError(f"{self.folder}: {error}") from error
 
     def _git(self, directory: Path, *arguments: str) -> str:
-        # The directory may belong to another user.
+        # git refuses a directory that belongs to another user, unless `safe.directory` allows the directory.
         command = ["git", "-c", "safe.directory=*", f"--git-dir={directory}", *arguments]
         ended = subprocess.run(command, capture_output=True, text=True, check=False)
         if ended.returncode:

@@ -17,7 +17,7 @@ class Compared:
 
     Attributes:
         service: The boto3 name of the service.
-        test: The test with the recorded answer.
+        test: The test of LocalStack in which the answer was recorded.
         name: The name of the recorded answer in the test.
         operation: The operation, e.g. `kms.describe_key`.
         differences: The differences between the answer and the recording.
@@ -37,7 +37,7 @@ class Compared:
 
 @dataclass
 class Report:
-    """Describes the results of a run.
+    """Describes the results of a comparison.
 
     Attributes:
         commit: The commit of LocalStack's repository.
@@ -47,7 +47,7 @@ class Report:
         checked: The number of requests and answers that were checked against botocore's service models.
         known: The known differences.
         seconds: The duration of the run.
-        oldest: The day of the oldest validation against AWS.
+        oldest: The earliest of the days on which the tests last passed against AWS.
         stage: True for a run with the stage. The stage is stricter than the emulators, so listed differences may be
             absent.
     """
@@ -77,14 +77,14 @@ class Report:
 
     @property
     def vanished(self) -> list[tuple[str, str]]:
-        """Return the listed differences that do not exist any more."""
+        """Return the listed differences that no longer exist."""
         if self.stage:
             return []
         return known_differences.vanished(self.differences, self.known, {answer.service for answer in self.compared})
 
     @property
     def failed(self) -> bool:
-        """Return True if the list of known differences does not fit the run."""
+        """Return True if a difference is not listed, or if a listed difference no longer exists."""
         return bool(self.unlisted or self.vanished)
 
     def counts(self) -> dict[str, dict[str, int]]:

@@ -1,20 +1,20 @@
-"""Loads scenarios: the calls that produce the answers that a test of LocalStack recorded.
+"""Loads scenarios. A scenario is the list of AWS calls that repeats a test of LocalStack.
 
 A file of scenarios has these keys:
 
-- `service`: the boto3 name of the service. A call of another service is written `service.operation`.
-- `file`: the test file in LocalStack's repository. A scenario can have another `file`.
+- `service`: the boto3 name of the service. For a call of a different service, write `service.operation`.
+- `file`: the test file in LocalStack's repository. A scenario can name a different `file`.
 - `shared`: values for YAML anchors. The loader ignores this key.
 - `scenarios`: the list of scenarios, each with `test`, `calls`, and optionally `each`: a list of variables. The
   scenario runs once for each entry of `each`.
 
 A call has these keys:
 
-- `call`: the operation.
+- `call`: the name of the operation.
 - `with`: the parameters.
 - `region`: the region, if it is not us-east-1.
 - `save`: variables for later calls, with their places in the response as JMESPath.
-- `record`: the name of the recorded answer.
+- `record`: the name of the recorded answer with which the answer is compared.
 - `of`: the place of the recorded part in the response, as JMESPath.
 - `unordered`: true if the order of lists does not matter.
 - `until`: repeat the call until the value at `path` is the value `is`.
@@ -27,7 +27,7 @@ A call has these keys:
 - `$now` and `$minute_ago`: times in seconds.
 - `$now_ms` and `$two_days_ago_ms`: times in milliseconds.
 
-The tags `!json`, `!repeat`, `!numbered`, `!without_end` and `!zip` compute a value.
+The YAML tags `!json`, `!repeat`, `!numbered`, `!without_end` and `!zip` compute values.
 """
 
 from __future__ import annotations
@@ -56,7 +56,7 @@ class UnknownVariableError(Exception):
 
 @dataclass(frozen=True)
 class Call:
-    """Describes a call of an operation of AWS. The module's docstring explains the attributes."""
+    """Describes a call of an operation of AWS. The docstring of this module explains the attributes."""
 
     service: str
     operation: str
@@ -72,14 +72,14 @@ class Call:
 
 @dataclass(frozen=True)
 class Scenario:
-    """Describes the calls of a test.
+    """Describes the calls that repeat a test of LocalStack.
 
     Attributes:
         service: The boto3 name of the service that the scenario measures.
         file: The test's file in LocalStack's repository.
         test: The test's name with its class and parameters.
         calls: The calls, in their order.
-        variables: The variables that the calls use from the beginning.
+        variables: The values of the variables that are known before the first call.
     """
 
     service: str
@@ -115,7 +115,7 @@ def load(folder: Path = FOLDER, *, service: str | None = None, account: str) -> 
 
     Args:
         folder: The folder of the YAML files.
-        service: Only load the scenarios of this service.
+        service: Only load the scenarios of this service; None for all services.
         account: The id of the emulated AWS account.
     """
     scenarios = [scenario for file in sorted(folder.glob("*.yaml")) for scenario in _scenarios(file, account)]
@@ -126,7 +126,7 @@ def resolve(value: Any, variables: Mapping[str, Any]) -> Any:
     """Return `value` with its variables and computed values filled in.
 
     Raises:
-        UnknownVariableError: `value` names a variable that `variables` does not have.
+        UnknownVariableError: `value` names a variable that `variables` does not contain.
     """
     if isinstance(value, str):
         return _resolve_text(value, variables)

@@ -1,14 +1,14 @@
 """Checks raw requests and answers against botocore's models of the AWS services.
 
 boto3 ignores unknown members of an answer and repairs some wrong types. Other SDKs, e.g. the SDK of the Terraform
-provider, are stricter. So the checks read the raw body. A violation is its kind and its path, e.g.
+provider, are stricter. Therefore the checks read the raw body. A violation is written as its kind and its path, e.g.
 `unknown $.Keys[].Name`. The kinds are:
 
 
 - `unknown`: the model has no such member.
 - `missing`: the model requires the member.
-- `type`: the value has another type.
-- `enum`: the model does not have the value.
+- `type`: the value has a different type than in the model.
+- `enum`: the model's list of values does not contain the value.
 - `body`: the body cannot be parsed, or an error has no code.
 """
 
@@ -183,7 +183,8 @@ def _check_scalar(shape: Any, value: Any, path: str, protocol: str) -> Iterator[
     elif kind == "boolean":
         right = isinstance(value, bool)
     elif kind == "timestamp":
-        # https://smithy.io/2.0/aws/protocols/aws-json-1_1-protocol.html: a number, unless the model has another format
+        # A time is a number, unless the model sets a different format:
+        # https://smithy.io/2.0/aws/protocols/aws-json-1_1-protocol.html
         has_text = shape.serialization.get("timestampFormat", "unixTimestamp") != "unixTimestamp"
         right = isinstance(value, datetime) or (isinstance(value, str) and _is_time(value) if has_text else is_number)
     elif kind == "blob":
@@ -234,7 +235,7 @@ def _check_structure_element(
             yield f"unknown {path}.{tag}"
     for name in shape.required_members:
         member = shape.members[name]
-        # An empty flattened list has no element.
+        # An empty flattened list has no XML element.
         is_attribute = member.serialization.get("xmlAttribute") or member.serialization.get("flattened")
         if name not in present and _in_body(member) and not is_attribute:
             yield f"missing {path}.{name}"

@@ -1,1 +1,1 @@
-"""Brings production up on the stage, plays a match on it, and tests which check finds a planted fault."""
+"""Deploys the production stacks to a sandbox with a stage, plays a match, and tests which check finds a fault."""

@@ -1,10 +1,10 @@
-"""Brings production up on this machine and plays a match on it: `make stage`.
+"""Deploys the production stacks to a sandbox on this machine, and plays a match: `make stage`.
 
 Usage: python -m tools.stage [--region REGION]... [--home FOLDER] [--down]
 
-Each step prints its number, its duration and an estimate of the time left. The commands of the steps are the commands
-that an operator would type. The stage stays up at the end; `--down` destroys everything and checks that no process and
-no address is left.
+Each step prints its number, its duration and an estimate of the remaining time. The steps run the same commands that an
+operator would type. At the end, the stage keeps running. With `--down`, the last step destroys everything, and checks
+that no process and no address is left.
 """
 
 from __future__ import annotations

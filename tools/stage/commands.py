@@ -22,10 +22,10 @@ class Ran:
     """Holds the result of a command.
 
     Attributes:
-        command: the command without `mjctl`, for people.
+        command: the command without `mjctl`, for messages.
         code: the exit code.
         document: the JSON document that the command printed, or {} if it printed none.
-        errors: what the command wrote to standard error; "" if it went to the terminal.
+        errors: the text that the command wrote to standard error; "" if standard error was the terminal.
         seconds: duration of the command in seconds.
     """
 
@@ -41,7 +41,7 @@ class Commands:
     """Runs commands on the environment `sandbox` of a project.
 
     Attributes:
-        project: the checkout, or a copy of it.
+        project: the folder of the checkout, or of a copy of the checkout.
         home: mjctl's home folder, with the state of the sandbox.
         progress: True to show the commands' progress on this terminal.
     """

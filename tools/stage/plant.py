@@ -1,9 +1,9 @@
-"""Plants a fault into a copy of the project, plays, and says which check found the fault: `make stage-plant`.
+"""Plants a fault into a copy of the project, plays a match, and reports which check found it: `make stage-plant`.
 
 Usage: python -m tools.stage.plant PATCH [--output json]
 
 PATCH is a patch for `git apply`, relative to the root of the repository. The copy has its own state and processes,
-which are removed at the end. The exit code is 0 if a check found the fault, and 1 if everything passed.
+which the program removes at the end. The exit code is 0 if a check found the fault, and 1 if all checks passed.
 """
 
 from __future__ import annotations
@@ -28,12 +28,12 @@ _PARTS = ("configs/", "gameserver/", "terraform/", "web/")
 
 @dataclass(frozen=True)
 class Finding:
-    """Says what found a planted fault.
+    """Describes the check that found a planted fault.
 
     Attributes:
         patch: the name of the patch.
-        found_by: the command or the step that found the fault, or None if everything passed.
-        message: what it said.
+        found_by: the command or the step that found the fault, or None if all steps passed.
+        message: the error message of the command or the step.
         seconds: time in seconds until the fault was found.
     """
 
@@ -47,7 +47,7 @@ def copy_with(patch: Path, folder: Path) -> None:
     """Copy the parts of the project that a deploy reads into `folder`, and apply the patch.
 
     Raises:
-        Failure: the patch does not fit.
+        Failure: git cannot apply the patch.
     """
     for name in tracked_files(""):
         if name.startswith(_PARTS):
@@ -67,7 +67,7 @@ def copy_with(patch: Path, folder: Path) -> None:
 
 
 def found(patch: Path, folder: Path, regions: list[str]) -> Finding:
-    """Deploy a copy with the patch in `folder`, check its health, play a match, and return what found the fault."""
+    """Deploy a patched copy in `folder`, check its health and play a match. Returns: the step that found the fault."""
     started = time.monotonic()
     copy_with(patch, folder / "project")
     commands = Commands(folder / "project", folder / "home")

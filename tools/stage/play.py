@@ -1,4 +1,4 @@
-"""Plays one match on a deployed region, as two players do who have no part in the deployment.
+"""Plays one match in a deployed region as two players, who have no access to the deployment.
 
 The players use only the names of the environment, and the code from their confirmation mail. Their calls go through API
 Gateway, Cognito, the firewall, the load balancer and the game servers.
@@ -30,15 +30,15 @@ _STORED_SECONDS = 30.0
 
 @dataclass(frozen=True)
 class PlayedMatch:
-    """Describes a match that was played, and what is stored of it.
+    """Describes a match that two players have played, and the data that the region has stored about the match.
 
     Attributes:
         match_id: the id of the match.
         server: the id of the game server.
-        reports: what each player saw.
-        profile_matches: the matches that the first player's profile counts.
+        reports: the report of each player about the match.
+        profile_matches: the number of matches in the first player's profile.
         item: the match's item in DynamoDB.
-        seconds: the duration of each part, by its name.
+        seconds: the duration of each part of the match in seconds, by the name of the part.
         web: the address of the web client.
     """
 
@@ -51,7 +51,7 @@ class PlayedMatch:
     web: str
 
     def lines(self) -> list[str]:
-        """Return lines for people."""
+        """Return a summary of the match as lines of text."""
         latency = sorted(sample for report in self.reports for sample in report.latency_ms)
         parts = ", ".join(f"{name} {value:.2f} s" for name, value in self.seconds.items())
         return [
@@ -70,7 +70,7 @@ def played_match(commands: Commands, region: str) -> PlayedMatch:
     """Sign two players up, confirm them by their mail, and play a match in `region` that ends and is stored.
 
     Raises:
-        Failure: a step failed. The failure names the step of the player.
+        Failure: a step of a player failed. The error names the step.
     """
     ran = commands.run("outputs", "--region", region)
     if ran.code != 0:

@@ -1,4 +1,4 @@
-"""The steps from nothing to a healthy production on this machine, with counted progress."""
+"""Runs the steps that deploy the production stacks on this machine, and prints the progress."""
 
 from __future__ import annotations
 
@@ -14,16 +14,16 @@ from tools.stage.commands import ENVIRONMENT, Commands, Ran
 
 T = TypeVar("T")
 
-# Seconds on two quiet cores, for the estimate of the time left.
+# Duration of each step in seconds on a machine with two idle cores, for the estimate of the remaining time.
 _EMULATORS, _BOOTSTRAP, _SHARED_STACKS, _REGION, _HEALTH, _DESTROY = 5, 30, 140, 190, 20, 300
 
 
 class Failure(Exception):
-    """Reports that a step failed, and what the command said.
+    """Reports that a step failed.
 
     Attributes:
         step: the name of the step.
-        finding: what found the fault, and what it said.
+        finding: the failed checks or the error of the command.
     """
 
     def __init__(self, step: str, finding: str) -> None:
@@ -33,7 +33,7 @@ class Failure(Exception):
 
 
 class Steps:
-    """Runs the steps in order, and prints each step's number, duration and an estimate of the time left."""
+    """Runs the steps in order, and prints each step's number, duration and an estimate of the remaining time."""
 
     def __init__(self, commands: Commands, regions: Sequence[str], *, down: bool = False) -> None:
         self._commands = commands
@@ -63,7 +63,7 @@ class Steps:
         self.step("health", _HEALTH, lambda: self._mjctl("health", *selected))
 
     def tear_down(self) -> None:
-        """Destroy everything.
+        """Destroy all stacks of the sandbox.
 
         Raises:
             Failure: `destroy` failed.

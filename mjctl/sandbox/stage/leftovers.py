@@ -1,7 +1,8 @@
-"""Recognises the processes of a stage by an environment variable, so that they can be ended after a crash.
+"""Recognises the processes of a stage by an environment variable, so that mjctl can end these processes after a crash.
 
-The containers of a stage outlive ministack if ministack is killed. A recorded pid alone does not identify a container,
-because the pid may belong to another process by now.
+The stage runs in the process of ministack, an emulator of AWS. If ministack is killed, the processes that the stage has
+started keep running. A recorded pid does not identify such a process, because the operating system may have given the
+pid to another process since then.
 """
 
 from __future__ import annotations
@@ -41,9 +42,9 @@ def processes(folder: Path) -> list[psutil.Process]:
 
 
 def kill(folder: Path) -> None:
-    """Kill the processes that an earlier run of the stage in `folder` has left, and wait for their ends.
+    """Kill the processes that an earlier run of the stage in `folder` has left, and wait until they have ended.
 
-    Two servers that use the same files would damage the files.
+    Two database servers that use the same data files at the same time would damage the files.
     """
     import psutil
 

@@ -28,9 +28,9 @@ class RoutedRequest:
         protocol: `http` or `https`.
         port: The port of the listener.
         method: The HTTP method.
-        host: The host name without the port, or an empty text.
-        path: The path of the URL, not decoded.
-        query: The query string, not decoded.
+        host: The host name of the header Host, without the port. Empty if the request has no header Host.
+        path: The path of the URL, with the client's percent-encoding.
+        query: The query string, with the client's percent-encoding.
         headers: The headers by lower-case name. The values of a repeated header are joined by commas.
     """
 
@@ -45,9 +45,10 @@ class RoutedRequest:
 
 
 def action(rules: Sequence[Rule], request: RoutedRequest) -> Rule | None:
-    """Return the action of the first rule that applies to a request, or None without such a rule.
+    """Return the action of the first rule that applies to a request, or None if no rule applies.
 
-    Actions that authenticate users are not evaluated, so their rule ends with None.
+    The function does not evaluate actions that authenticate users. For a rule whose first action authenticates users,
+    the function returns None.
     """
     for rule in rules:
         if rule.get("IsDefault") or all(_applies(condition, request) for condition in rule["Conditions"]):
@@ -57,7 +58,7 @@ def action(rules: Sequence[Rule], request: RoutedRequest) -> Rule | None:
 
 
 def location(redirect: Mapping[str, str], request: RoutedRequest) -> str:
-    """Return the address of a redirect. The port is always a part of it, as AWS sends it."""
+    """Return the URL to which a redirect leads. The URL always contains the port, like the URLs of AWS's redirects."""
     values = {
         "protocol": request.protocol,
         "host": request.host,
@@ -81,7 +82,10 @@ def _applies(condition: Rule, request: RoutedRequest) -> bool:
 
 
 def _values(condition: Rule) -> Sequence[str]:
-    """Return the values of a condition. A value for a header contains the name of the header and a line break."""
+    """Return the values of a condition.
+
+    A value of a header condition begins with the name of the header and a line break.
+    """
     config = condition.get("HttpHeaderConfig")
     if not config:
         return condition.get("Values") or []
@@ -95,7 +99,10 @@ def _has_header(value: str, request: RoutedRequest) -> bool:
 
 
 def _names_argument(value: str, query: str) -> bool:
-    """Return whether a query string has an argument `key=value`, or an argument with any key and the value."""
+    """Return whether a query string has an argument that matches `value`.
+
+    `value` is `KEY=VALUE`. Without `KEY=`, an argument with any key can match.
+    """
     key, equals, wanted = value.rpartition("=")
     pattern = _pattern(wanted, exact_case=False)
     return any(
@@ -106,7 +113,7 @@ def _names_argument(value: str, query: str) -> bool:
 
 @lru_cache(maxsize=1024)
 def _pattern(value: str, *, exact_case: bool) -> re.Pattern[str]:
-    """Return an expression for a pattern with the wildcards * (any characters) and ? (one character)."""
+    """Return a regular expression for a pattern with the wildcards * (any characters) and ? (one character)."""
     expression = re.escape(value).replace(r"\*", ".*").replace(r"\?", ".")
     return re.compile(expression, re.DOTALL if exact_case else re.DOTALL | re.IGNORECASE)
 
@@ -122,7 +129,7 @@ _CONDITIONS: Mapping[str, Callable[[str, RoutedRequest], bool]] = {
 
 
 def routed(head: RequestHead, route: ListenerRoute, address: str) -> RoutedRequest:
-    """Return the parts of a request that the rules inspect."""
+    """Return the parts of a request that the rules of a listener inspect."""
     target = head.target.decode("latin-1")
     if "://" in target and not target.startswith("/"):
         target = "/" + target.partition("://")[2].partition("/")[2]
@@ -146,7 +153,7 @@ def routed(head: RequestHead, route: ListenerRoute, address: str) -> RoutedReque
 
 
 def forward_groups(actions: Sequence[Rule]) -> dict[str, int]:
-    """Return the weights of the target groups to which actions forward, by their ARNs."""
+    """Return the weight of each target group to which `actions` forward requests, by the ARN of the target group."""
     groups: dict[str, int] = {}
     for entry in actions:
         if entry.get("Type") != "forward":

@@ -1,7 +1,7 @@
-"""Serves the load balancers of ministack's records by a separate process, which carries the players' bytes.
+"""Runs a proxy process for the load balancers in the records of ministack, an emulator of AWS.
 
-ministack itself answers requests to load balancers on its own port, without WebSockets, TLS, target health and idle
-timeouts.
+The players' connections lead through the proxy. ministack itself answers requests to load balancers on ministack's own
+port. It supports no WebSockets, no TLS, no health of targets and no idle timeouts.
 """
 
 from __future__ import annotations
@@ -36,7 +36,8 @@ _FIREWALL_SECONDS = 2.0
 _STOP_SECONDS = 5.0
 _SEND_SECONDS = 5
 _SECURE = "HTTPS"
-# The proxy gets no other variable of ministack's process, which contains the account's access key.
+# The proxy inherits only these environment variables, because ministack's process also has the account's access key in
+# its environment.
 _INHERITED = ("HOME", "LANG", "LC_ALL", "PATH", "PYTHONPATH", "TMPDIR", "TZ", "VIRTUAL_ENV")
 
 logger = logging.getLogger("mjctl.sandbox.stage.load_balancers")
@@ -46,10 +47,10 @@ class LoadBalancers:
     """Keeps the proxy running, and sends it the routes."""
 
     def __init__(self, context: StageContext) -> None:
-        """Create the part.
+        """Create this part of the stage.
 
         Args:
-            context: What the parts of the stage share.
+            context: The objects that all parts of the stage share.
         """
         self._context = context
         self._acls = WebAcls(context.moto, context.access_key_id) if context.moto else None
@@ -63,7 +64,7 @@ class LoadBalancers:
         self._failed: dict[str, str] = {}
 
     def install(self) -> None:
-        """Change ministack's operations, and publish the names of the load balancers."""
+        """Replace ministack's operations on load balancers, and publish the DNS names of the load balancers."""
         from ministack.services import alb
 
         wrap(alb, "_delete_lb", self._delete_balancer)
@@ -74,7 +75,7 @@ class LoadBalancers:
         self._context.names.append(self._names)
 
     def look(self) -> None:
-        """Start the proxy if it does not run, and send it the routes if they changed."""
+        """Start the proxy if the proxy does not run. Send the routes to the proxy if the routes have changed."""
         process = self._process
         if process is None or process.poll() is not None:
             process = self._start()
@@ -84,14 +85,14 @@ class LoadBalancers:
             try:
                 self._control.sendall(line.encode() + b"\n")
             except OSError as error:
-                # A half-sent line would make all later lines unreadable, so the proxy starts again.
+                # A half-sent line would make all later lines unreadable, so kill the proxy. The next `look` starts it.
                 logger.warning("the proxy of the load balancers does not read its routes: %s", error)
                 process.kill()
             else:
                 self._sent = line
 
     def close(self) -> None:
-        """End the proxy, and with it all connections of the load balancers."""
+        """End the proxy, which closes all connections of the load balancers."""
         self._disconnect()
         if self._process is not None:
             with suppress(subprocess.TimeoutExpired):
@@ -107,7 +108,7 @@ class LoadBalancers:
             logger.error("the proxy of the load balancers ended with %s and starts again", self._process.returncode)
         self._disconnect()
         own, inherited = socket.socketpair()
-        # A proxy that hangs must not stop the other parts of the stage. The option limits only the time of `sendall`.
+        # A proxy that hangs must not stop the other parts of the stage. SO_SNDTIMEO limits the time of `sendall`.
         own.setsockopt(socket.SOL_SOCKET, socket.SO_SNDTIMEO, struct.pack("@ll", _SEND_SECONDS, 0))
         command = [sys.executable, "-m", "mjctl.sandbox.stage.proxy", str(inherited.fileno())]
         with inherited, append_private(self._context.folder / "proxy.log") as log:
@@ -125,7 +126,7 @@ class LoadBalancers:
         return self._process
 
     def _disconnect(self) -> None:
-        """Close the socket, whereupon the proxy ends. The thread that reads from it ends too."""
+        """Close the socket, so that the proxy and the thread that reads the proxy's reports end."""
         if self._control is not None:
             with suppress(OSError):
                 self._control.shutdown(socket.SHUT_RDWR)
@@ -147,7 +148,7 @@ class LoadBalancers:
     # Routes
 
     def _names(self) -> dict[str, str]:
-        """Return the addresses of the load balancers' own names, and of the names that Route 53 leads to them."""
+        """Return the IP address of each DNS name of a load balancer, including Route 53's names for load balancers."""
         balancers = [record for _, _, record in balancer_records.load_balancers() if _is_application(record)]
         own = {record["DNSName"].lower(): self._context.addresses.of(record["DNSName"]) for record in balancers}
         self._domains.refresh()
@@ -227,7 +228,7 @@ class LoadBalancers:
         return TargetPool(arn, group["Protocol"], algorithm, usable, kept, unreachable)
 
     def _read_firewalls(self) -> None:
-        """Read the web ACLs of the load balancers from moto, every two seconds."""
+        """Read the web ACLs of the load balancers every two seconds from moto, another emulator of AWS."""
         if self._acls is None or time.monotonic() - self._read_at < _FIREWALL_SECONDS:
             return
         self._read_at = time.monotonic()
@@ -245,11 +246,11 @@ class LoadBalancers:
                 documents[protected[arn]] = acl
         self._protected, self._documents = protected, documents
 
-    # What AWS refuses
+    # Operations that AWS refuses
 
     @staticmethod
     def _delete_balancer(original: Callable[..., Any]) -> Callable[..., Any]:
-        """Refuse to delete a protected load balancer, and delete its listeners with it.
+        """Refuse to delete a load balancer with deletion protection. Delete other load balancers with their listeners.
 
         https://docs.aws.amazon.com/elasticloadbalancing/latest/APIReference/API_DeleteLoadBalancer.html
         """
@@ -269,7 +270,7 @@ class LoadBalancers:
 
     @staticmethod
     def _delete_group(original: Callable[..., Any]) -> Callable[..., Any]:
-        """Refuse to delete a target group that a rule uses.
+        """Refuse to delete a target group that a listener or a rule uses.
 
         https://docs.aws.amazon.com/elasticloadbalancing/latest/APIReference/API_DeleteTargetGroup.html
         """
@@ -287,7 +288,7 @@ class LoadBalancers:
 
     @staticmethod
     def _describe_group(original: Callable[..., Any]) -> Callable[..., Any]:
-        """Answer with the load balancers whose rules use a target group now."""
+        """Describe a target group with the load balancers whose rules currently use the target group."""
 
         def describe(group: dict[str, Any]) -> Any:
             balancers = [record["LoadBalancerArn"] for record in balancer_records.users(group["TargetGroupArn"])]

@@ -1,4 +1,4 @@
-"""Collects the mails and text messages that AWS would send: of Cognito, SES and SNS."""
+"""Collects the mails and text messages that Cognito, SES and SNS of the emulated AWS send."""
 
 from __future__ import annotations
 
@@ -19,7 +19,7 @@ class Mail:
         self._outbox = MessageLog(mail_file(context.folder))
 
     def install(self) -> None:
-        """Collect the mails that ministack sends for Cognito and SNS at once, and all others at the next look."""
+        """Collect each mail of Cognito and SNS when it is sent. The method `look` collects all other messages."""
         from ministack.services import ses
 
         def make(original: Callable[..., Any]) -> Callable[..., Any]:
@@ -33,7 +33,7 @@ class Mail:
         wrap(ses, "_record_send", make)
 
     def look(self) -> None:
-        """Collect the mails and text messages since the last look."""
+        """Collect the mails and text messages that were sent since the last call of `look`."""
         from ministack.services import ses, sns
 
         for records in list(ses._sent_emails._data.values()):

@@ -1,8 +1,8 @@
-"""The rules of AWS's managed rule groups whose behaviour AWS documents.
+"""Defines those rules of AWS WAF's managed rule groups whose behaviour AWS documents.
 
-AWS publishes for each rule the component that it inspects, and an example of its patterns. The stage evaluates these
-examples and nothing else, so AWS blocks more requests than the stage. The rules about SQL injection and the list of
-addresses with a bad reputation have no documented behaviour.
+For each rule, AWS publishes which component of a request the rule inspects, and some of the rule's patterns. The stage
+looks only for the published patterns, so AWS blocks more requests than the stage. AWS does not document the rules about
+SQL injection and the list of IP addresses with a bad reputation. The stage does not evaluate these rules and this list.
 
 https://docs.aws.amazon.com/waf/latest/developerguide/aws-managed-rule-groups-baseline.html
 https://docs.aws.amazon.com/waf/latest/developerguide/aws-managed-rule-groups-ip-rep.html
@@ -38,7 +38,9 @@ _Texts = Callable[[WebRequest], Iterator[str]]
 
 @dataclass(frozen=True)
 class ManagedRule:
-    """Describes a rule of a managed rule group. Its action is to block, unless the web ACL overrides the action.
+    """Describes a rule of a managed rule group.
+
+    The rule blocks requests that match, unless the web ACL overrides the rule's action.
 
     Attributes:
         name: The name of the rule.
@@ -85,7 +87,7 @@ def _found(pattern: re.Pattern[str], texts: _Texts) -> Condition:
 def _family(
     namespace: str, name: str, pattern: re.Pattern[str], places: Mapping[str, tuple[str, _Texts]]
 ) -> tuple[ManagedRule, ...]:
-    """Return the rules `<name>_<place>` that look for the same pattern in several components."""
+    """Return a rule `<name>_<place>` for each component in `places`. Each of these rules looks for `pattern`."""
     return tuple(
         ManagedRule(f"{name}_{place}", f"{namespace}:{name}_{label}", _found(pattern, texts))
         for place, (label, texts) in places.items()
@@ -153,4 +155,4 @@ MANAGED_GROUPS: Mapping[str, Sequence[ManagedRule]] = {
     "AWSManagedRulesCommonRuleSet": _COMMON,
     "AWSManagedRulesKnownBadInputsRuleSet": _KNOWN_BAD_INPUTS,
 }
-"""The rules of each managed rule group, in the order of the evaluation, by the name of the group."""
+"""The rules by the name of their managed rule group, in the order in which WAF evaluates the rules."""

@@ -1,9 +1,9 @@
-"""Names of the stage for its own processes only: a private /etc/hosts in a mount namespace (Linux).
+"""Makes the DNS names of a stage resolve only in the stage's own processes, by a private /etc/hosts.
 
-The C library reads /etc/hosts anew for each look-up, so a name that an apply creates resolves at once, in every
-language and event loop. Processes outside the stage never see the private file.
+Linux shows the private file only to processes in the mount namespace of the stage. The C library reads /etc/hosts again
+for each look-up. A name that an apply creates therefore resolves immediately, in every language and event loop.
 
-The namespace needs root, or user namespaces for ordinary users:
+Only root can create a mount namespace, or an ordinary user on a system that allows user namespaces:
 https://man7.org/linux/man-pages/man7/user_namespaces.7.html
 """
 
@@ -27,9 +27,9 @@ _LOWEST_PORT = 80
 
 
 def obstacle() -> str | None:
-    """Return why this machine cannot run a stage, with a remedy, or None if it can.
+    """Return why this machine cannot run a stage, with a remedy, or None if the machine can run a stage.
 
-    A child process tries to enter a namespace, because this process would stay in it.
+    A child process tries to enter a mount namespace, because this process could not leave the namespace again.
     """
     if sys.platform != "linux":
         return "the stage needs Linux: only Linux has mount namespaces and all addresses of 127.0.0.0/8"
@@ -53,26 +53,26 @@ def obstacle() -> str | None:
 def enter(hosts: Path) -> None:
     """Move this process into a mount namespace in which /etc/hosts is the file `hosts`.
 
-    The process must have a single thread. Child processes are in the same namespace.
+    The process must have a single thread. The child processes of this process are in the same namespace.
 
     Raises:
-        OSError: the system does not allow the namespace.
+        OSError: the system does not allow this user to create a mount namespace.
     """
     if not hosts.exists():
         hosts.write_text(_HOSTS.read_text(encoding="utf-8"), encoding="utf-8")
-    # PostgreSQL runs as another user if the stage runs as root, and resolves names too.
+    # If the stage runs as root, PostgreSQL runs as another user, who must be able to read this file.
     hosts.chmod(0o644)
     _enter_namespace()
     _mount(bytes(hosts), bytes(_HOSTS), _MS_BIND)
 
 
 def publish(hosts: Path, names: Mapping[str, str]) -> None:
-    """Write the addresses of all names of the stage.
+    """Write the IP addresses of all DNS names of the stage into two files.
 
     Args:
-        hosts: The file that `enter` mounted. It is changed in place, because a new file would not be the mounted one.
-            A file `names.json` beside it has the same names, for mjctl's own clients.
-        names: The address of each name.
+        hosts: The file that `enter` mounted. The function overwrites the file in place, because a new file would not be
+            mounted. The function also writes the names to `names.json` in the same folder, for mjctl's own clients.
+        names: The IP address of each DNS name.
     """
     text = "127.0.0.1 localhost\n" + "".join(f"{address} {name}\n" for name, address in sorted(names.items()))
     if hosts.read_text(encoding="utf-8") == text:
@@ -84,7 +84,7 @@ def publish(hosts: Path, names: Mapping[str, str]) -> None:
 
 
 def published(hosts: Path) -> dict[str, str]:
-    """Return the address of each name that `publish` has written."""
+    """Return the IP address of each DNS name that `publish` has written."""
     return {name: str(address) for name, address in read_json(names_file(hosts.parent)).items()}
 
 

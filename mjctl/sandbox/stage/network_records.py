@@ -1,7 +1,7 @@
 """Reads from ministack's records which security groups and subnets a resource has.
 
 The functions run in ministack's process, inside `ministack.core.responses.request_scope` of the resource's account and
-region. A name that ministack does not know gives a resource without security groups.
+region. For a name that ministack does not know, a function returns a resource without security groups.
 """
 
 from __future__ import annotations
@@ -23,26 +23,26 @@ def security_groups() -> SecurityGroups:
 
 
 def network_end(name: str, groups: Iterable[str], subnets: Iterable[str]) -> NetworkEnd:
-    """Return the end of a connection for a resource in a VPC.
+    """Return a resource in a VPC as an end of a connection.
 
     Args:
         name: The name of the resource, for messages.
-        groups: The ids of its security groups.
-        subnets: The ids of its subnets.
+        groups: The ids of the resource's security groups.
+        subnets: The ids of the resource's subnets.
     """
     return NetworkEnd(name, frozenset(groups), _networks(subnets))
 
 
 def load_balancer(record: Json) -> NetworkEnd:
-    """Return the end of a connection for a load balancer, as `DescribeLoadBalancers` describes it."""
+    """Return a load balancer, in the form of `DescribeLoadBalancers`, as an end of a connection."""
     groups = frozenset(record.get("SecurityGroups") or []) or None
     return NetworkEnd(f"load balancer {record['LoadBalancerName']}", groups, _networks(record.get("Subnets") or []))
 
 
 def at_address(address: str) -> NetworkEnd:
-    """Return the end of a connection for the ECS task with an address.
+    """Return the ECS task that has an IP address as an end of a connection.
 
-    An address that belongs to no task gives a resource without security groups, as a server outside the VPC.
+    If no task has the address, the function returns a resource without security groups, like a server outside the VPC.
     """
     from ministack.services import ecs
 
@@ -52,12 +52,12 @@ def at_address(address: str) -> NetworkEnd:
     try:
         return NetworkEnd(address, None, (IPv4Network(address),))
     except ValueError:
-        # The target is an instance or a function, which no process of the stage emulates.
+        # The text is the id of an EC2 instance or of a Lambda function. The stage does not emulate these targets.
         return NetworkEnd(address, None, (SOMEWHERE,))
 
 
 def task_end(task: Json) -> NetworkEnd:
-    """Return the end of a connection for an ECS task, as `DescribeTasks` describes it."""
+    """Return an ECS task, in the form of `DescribeTasks`, as an end of a connection."""
     from ministack.services import ecs
 
     configuration = task.get("networkConfiguration") or {}
@@ -74,7 +74,7 @@ def task_end(task: Json) -> NetworkEnd:
 
 
 def function_end(name: str) -> NetworkEnd:
-    """Return the end of a connection for a Lambda function. A function without a VPC is outside of every VPC.
+    """Return a Lambda function as an end of a connection. A function without a VPC runs outside of all VPCs.
 
     https://docs.aws.amazon.com/lambda/latest/dg/configuration-vpc.html
     """
@@ -87,7 +87,7 @@ def function_end(name: str) -> NetworkEnd:
 
 
 def cache_end(replication_group: str) -> NetworkEnd:
-    """Return the end of a connection for the nodes of a replication group of ElastiCache."""
+    """Return the nodes of an ElastiCache replication group as an end of a connection."""
     from ministack.services import elasticache
 
     record = elasticache._replication_groups.get(replication_group) or {}
@@ -97,7 +97,7 @@ def cache_end(replication_group: str) -> NetworkEnd:
 
 
 def database_end(cluster: str) -> NetworkEnd:
-    """Return the end of a connection for the instances of an Aurora cluster."""
+    """Return the instances of an Aurora cluster as an end of a connection."""
     from ministack.services import rds
 
     record = rds._clusters.get(cluster) or {}

@@ -1,6 +1,6 @@
 """Finds the user whose process is at the other end of a loopback connection.
 
-The entrances of the stage admit connections of the stage's own user only.
+The stage's servers use this module to accept only connections from the user who runs the stage.
 """
 
 from __future__ import annotations
@@ -13,7 +13,7 @@ from contextlib import suppress
 from pathlib import Path
 
 _CONNECTIONS = Path("/proc/net/tcp")
-# The question for one socket: https://man7.org/linux/man-pages/man7/sock_diag.7.html. The structures are nlmsghdr,
+# The query for one socket: https://man7.org/linux/man-pages/man7/sock_diag.7.html. The structures are nlmsghdr,
 # inet_diag_sockid, inet_diag_req_v2 and the beginning of inet_diag_msg of <linux/inet_diag.h>.
 _NETLINK_SOCK_DIAG = 4
 _SOCK_DIAG_BY_FAMILY = 20
@@ -36,17 +36,18 @@ def user_of_peer(peer: tuple[str, int], own: tuple[str, int]) -> int | None:
         own: The address and the port of this end.
 
     Returns:
-        None if no process has the other end open. Linux reports user 0 for a socket that its process has closed, so
-        another user could otherwise pass for root by closing early.
+        None if no process has the other end open. Linux reports user 0 for a socket that a process has closed.
+        Without this check, a process of another user could appear to be root after it has closed its socket.
     """
     with suppress(OSError):
         return _ask_kernel(peer, own)
-    # This kernel has no answers for one socket. The table of all sockets takes longer to read.
+    # This kernel cannot answer for one socket. The function prefers the kernel's answer, because the table of all
+    # sockets takes longer to read.
     return _read_table(peer, own)
 
 
 def is_own_user(peer: tuple[str, int], own: tuple[str, int]) -> bool:
-    """Return whether a process of this user has the other end of a connection open."""
+    """Return whether a process of the current user has the other end of a connection open."""
     return user_of_peer(peer, own) == os.geteuid()
 
 
@@ -60,7 +61,7 @@ def _ask_kernel(peer: tuple[str, int], own: tuple[str, int]) -> int | None:
         kernel.sendto(header + request, (0, 0))
         answer = kernel.recv(_ANSWER_BYTES)
     if _HEADER.unpack_from(answer)[1] != _SOCK_DIAG_BY_FAMILY:
-        # An answer of another type has a negative error number.
+        # An answer that is not of the type SOCK_DIAG_BY_FAMILY contains a negative error number.
         number = -struct.unpack_from("=i", answer, _HEADER.size)[0]
         if number == errno.ENOENT:
             return None
@@ -72,7 +73,7 @@ def _ask_kernel(peer: tuple[str, int], own: tuple[str, int]) -> int | None:
 
 def _read_table(peer: tuple[str, int], own: tuple[str, int]) -> int | None:
     wanted = [_hexadecimal(*peer), _hexadecimal(*own)]
-    # The columns: https://www.kernel.org/doc/html/latest/networking/proc_net_tcp.html
+    # The columns of the table: https://www.kernel.org/doc/html/latest/networking/proc_net_tcp.html
     for line in _CONNECTIONS.read_text(encoding="ascii").splitlines()[1:]:
         fields = line.split()
         if fields[1:3] == wanted and fields[9] != "0":

@@ -1,7 +1,8 @@
-"""Lets IAM decide on every signed call of the stage by the evaluator of mjctl.sandbox.policies.
+"""Makes the emulated IAM decide on every signed call in a stage with the evaluator of mjctl.sandbox.policies.
 
-ministack resolves credentials, checks signatures and finds the policies. This module replaces ministack's decision and
-its names of actions and resources. It adds checks for PassRole and for the use of KMS keys by services.
+ministack, an emulator of AWS, resolves credentials, checks signatures and finds the policies. This module replaces
+ministack's decision, and corrects the names of actions and resources. The module also adds checks for iam:PassRole and
+for the use of KMS keys by AWS services.
 """
 
 from __future__ import annotations
@@ -48,7 +49,7 @@ Handler = Callable[..., Any]
 _VERSION = "1.5.33"
 _EVERYTHING = Policy.parse({"Statement": {"Effect": "Allow", "Action": "*", "Resource": "*"}}, "everything")
 
-# The call that this context decides on. ministack passes only a part of the call to its decision.
+# The signed call of the current request. ministack passes only a part of the call to the functions that decide.
 _call: ContextVar[SignedCall | None] = ContextVar("call", default=None)
 
 
@@ -57,7 +58,7 @@ _observers: list[Observer] = []
 
 
 def observe(observer: Observer) -> None:
-    """Report all later decisions on the calls of services and of their roles to `observer`.
+    """Call `observer` after each later decision of `role_decision` and `service_decision`.
 
     Args:
         observer: Gets the caller, the action, the resource, whether the call is allowed, and the reason.
@@ -72,7 +73,7 @@ def _reported(call: Call, decision: AccessDecision) -> AccessDecision:
 
 
 def role_decision(role_arn: str, action: str, resource: str, keys: Mapping[str, Any]) -> AccessDecision:
-    """Decide on a call that a service makes with a role, e.g. Lambda that reads a queue with a function's role."""
+    """Decide whether an AWS service may make a call with a role, e.g. whether Lambda may read a function's queue."""
     account, name = role_arn.split(":")[4], role_arn.rsplit("/", 1)[-1]
     policy, owner = resource_policy(resource)
     limits = iam_evaluator._permissions_boundary(iam._roles, name, account)
@@ -92,14 +93,14 @@ def role_decision(role_arn: str, action: str, resource: str, keys: Mapping[str, 
 def service_decision(
     service: str, action: str, resource: str, source: str, keys: Mapping[str, Any] | None = None
 ) -> AccessDecision:
-    """Decide on a call that an AWS service makes as itself, by the policy of the resource.
+    """Decide by the policy of a resource whether an AWS service may make a call without a role.
 
     Args:
         service: The name of the service, e.g. `sns.amazonaws.com`.
         action: The action of IAM.
         resource: The ARN of the resource.
-        source: The ARN of the service's resource that causes the call.
-        keys: More condition keys.
+        source: The ARN of the resource that causes the call, e.g. of an SNS topic.
+        keys: The condition keys besides `aws:SourceArn`, `aws:SourceAccount` and `aws:SecureTransport`.
     """
     policy, _ = resource_policy(resource)
     known = {"aws:SourceArn": source, "aws:SourceAccount": get_account_id(), "aws:SecureTransport": "true"}
@@ -133,7 +134,8 @@ def _decisions() -> None:
 
     def make_evaluate(_: Handler) -> Handler:
         def evaluate(context: Any, policies: Any, *limits: Any) -> Any:
-            # The decision with the policy of the resource follows in combine_resource_policy.
+            # ministack does not pass the policies to combine_resource_policy, which decides again with the policy of
+            # the resource.
             context.applicable = (policies, limits)
             call = _call_of(context)
             layers = [merged(layer) for layer in limits]
@@ -153,7 +155,8 @@ def _decisions() -> None:
                 return identity
             policies, layers = context.applicable
             call = _call_of(context)
-            # ministack lists the permissions boundary before the session policies, and marks neither of the two.
+            # ministack passes the permissions boundary and the session policies in one list, the boundary first, and
+            # does not say which policy is the boundary.
             boundary, session = _split(call.caller, layers)
             resource = parsed(policy) if policy else None
             decision = decide(
@@ -180,7 +183,7 @@ def _decisions() -> None:
             caller = Caller.of(service) if service else _principal(context)
             call = _call_of(context, caller)
             if service:
-                # Services call each other over TLS.
+                # AWS services call each other over TLS.
                 call = Call(caller, call.action, call.resource, {**call.keys, "aws:SecureTransport": "true"})
             policies = ApplicablePolicies(
                 [_EVERYTHING], resource=parsed(document) if document else None, resource_decides=True
@@ -237,7 +240,8 @@ def _names() -> None:
         def action(service: str, method: str, path: str, headers: Any, body: bytes, query: Any) -> str | None:
             name = original(service, method, path, headers, body, query)
             if service == "lambda":
-                # ministack checks nothing for an event source mapping, and the wrong action for a concurrency.
+                # ministack finds no action for calls on event source mappings, and a wrong action for calls on the
+                # concurrency of a function.
                 operation = iam_actions._match_rest_action(service, method, path, query)
                 name = f"lambda:{operation}" if operation else name
             return iam_action(name) if name else None
@@ -265,7 +269,7 @@ def _names() -> None:
 
 
 def _further_checks() -> None:
-    """Check PassRole and the use of keys after a call is allowed, and add condition keys."""
+    """Check iam:PassRole and the use of KMS keys after IAM has allowed a call, and add condition keys to each call."""
 
     def make(original: Handler) -> Handler:
         def enforce(
@@ -282,7 +286,7 @@ def _further_checks() -> None:
             if denied:
                 return denied
             for check in further_checks(action, resource_arn, call, customer_key):
-                # The wrapped function is called again, so that the record of calls has this check too.
+                # Call the wrapped function instead of `original`, so that the log of calls contains this check too.
                 denied = iam_evaluator.enforce(
                     access_key, check.action, check.action.partition(":")[0], region, check.resource, dict(check.keys)
                 )
@@ -298,7 +302,7 @@ def _further_checks() -> None:
 
 
 def denial_message(denied: Any, action: str, resource: str) -> str:
-    """Return AWS's message about a refused action."""
+    """Return the error message of AWS for an action that IAM refuses."""
     return str(iam_actions.identity_denial_message(action, denied.principal_arn, resource, denied.decision == "Deny"))
 
 
@@ -325,4 +329,4 @@ CORRECTIONS = (
         _further_checks,
     ),
 )
-"""Corrections that need AUTH=true, so only the stage applies them."""
+"""Corrections that work only with ministack's setting AUTH=true, which only the stage sets."""

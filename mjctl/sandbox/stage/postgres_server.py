@@ -1,4 +1,4 @@
-"""Runs a PostgreSQL as an instance of an emulated Aurora cluster."""
+"""Runs a PostgreSQL server as an instance of an emulated Aurora cluster."""
 
 from __future__ import annotations
 
@@ -26,30 +26,31 @@ _PORT = 5432
 _STOP_SECONDS = 20.0
 _READY_SECONDS = 60.0
 _SQL_SECONDS = 20.0
-# Small buffers, because all servers of all regions run on one machine.
+# The buffers are small, because all servers of all regions run on one machine.
 _SETTINGS = {
     "shared_buffers": "24MB",
     "max_wal_size": "256MB",
-    # A reader that was away for a short time continues without a new copy.
+    # A reader that was disconnected from the writer for a short time continues without a new copy of the data.
     "wal_keep_size": "256MB",
     "hot_standby_feedback": "on",
-    # The data survives the end of every process. Only a power failure of the machine can damage it.
+    # Without fsync, the data survives the end of every process. Only a crash of the machine can damage the data.
     "fsync": "off",
     "jit": "off",
     "logging_collector": "off",
 }
-# These libraries of Aurora are not part of PostgreSQL, which would not start without them.
+# Aurora's setting names libraries that are not part of PostgreSQL. PostgreSQL does not start if such a library is
+# missing.
 _NOT_APPLIED = frozenset({"shared_preload_libraries"})
 
 
 class PostgresServer:
-    """Runs the process of one instance.
+    """Runs the PostgreSQL process of one instance.
 
     Attributes:
         address: The loopback address of the instance.
         data: The data folder on which the process runs, or None before the first start.
-        configured: The parameters that the running process has, or None after a start.
-        certified: The names of the certificate that the process presents.
+        configured: The parameters that the stage has set in the running process, or None after a start of the process.
+        certified: The DNS names in the TLS certificate that the process presents.
     """
 
     def __init__(self, engine: ContainerEngine, name: str, sockets: Path) -> None:
@@ -58,11 +59,11 @@ class PostgresServer:
         Args:
             engine: The engine of the stage.
             name: The name of the container, unique in the stage.
-            sockets: A private folder with a short path.
+            sockets: A private folder for the server's Unix socket. The path of the folder is short.
         """
         self._container: Container = engine.containers.create(IMAGE, name=name)
         self.address = self._container.address
-        # The path of a socket has at most 107 bytes, so it cannot contain the instance's name.
+        # The path of a Unix socket has at most 107 bytes, so this path cannot contain the instance's name.
         self._sockets = sockets / f"pg-{self.address.partition('.')[2]}"
         self.data: Path | None = None
         self.configured: object = None
@@ -73,7 +74,7 @@ class PostgresServer:
 
     @property
     def container_name(self) -> str:
-        """Return the name of the server's container, to which its address belongs."""
+        """Return the name of the server's container. The stage reserves the server's address for this name."""
         return self._container.name
 
     @property
@@ -101,9 +102,9 @@ class PostgresServer:
         Args:
             data: The data folder.
             password_file: The file with the password of the administrator.
-            shared_sockets: An additional folder for the server's socket, by which standbys find the writer.
-            source: The server that a standby follows.
-            certificate: The certificate of the instance's names.
+            shared_sockets: A second folder for the writer's Unix socket, in which standbys look for the writer.
+            source: The server from which a standby replicates; None for a writer.
+            certificate: The TLS certificate for the instance's DNS names.
             tls_required: Refuse connections without TLS.
 
         Raises:
@@ -113,7 +114,8 @@ class PostgresServer:
         self._passwords = password_file
         folders = [folder for folder in (self._sockets, shared_sockets) if folder is not None]
         end_processes_in(data)
-        # A killed server leaves its lock files. After a restart of the machine, the files can name a foreign process.
+        # A killed server leaves its lock files. After a restart of the machine, the pid in a lock file can belong to a
+        # process that is not PostgreSQL.
         (data / "postmaster.pid").unlink(missing_ok=True)
         for folder in folders:
             if not folder.exists():
@@ -146,7 +148,7 @@ class PostgresServer:
         self._wait_until_ready()
 
     def use_new_certificate(self) -> None:
-        """Present the certificate that now is in the files of `start`. A server behind a terminator stops for it."""
+        """Read the certificate files again. A server without TLS stops, and reads the files at its next start."""
         if has_tls(self._binaries / "postgres"):
             self.sql("SELECT pg_reload_conf()")
         else:
@@ -167,7 +169,7 @@ class PostgresServer:
         shutil.rmtree(self._sockets, ignore_errors=True)
 
     def sql(self, statements: str) -> str:
-        """Run SQL statements as administrator, each in a separate transaction. Returns: the rows, without headers.
+        """Run SQL statements as administrator, each in a separate transaction. Returns: the rows, without column names.
 
         Raises:
             UnreachableError: the server does not answer, or a statement failed.
@@ -183,7 +185,7 @@ class PostgresServer:
             check=False,
         )
         if result.returncode != 0:
-            # The statement itself may contain a password's verifier.
+            # Later lines of the error quote the statement, which may contain the verifier of a password.
             raise UnreachableError(f"{self.container_name}: {result.stderr.strip().splitlines()[:1]}")
         return result.stdout.strip()
 
@@ -203,7 +205,7 @@ class PostgresServer:
         return [name for name in pending if name in parameters]
 
     def promote(self) -> None:
-        """End the recovery of a standby after it has applied everything that it has received.
+        """Turn a standby into a writer after the standby has applied all data that it has received.
 
         Raises:
             UnreachableError: the promotion failed or took longer than a minute.
@@ -226,7 +228,7 @@ class PostgresServer:
         raise UnreachableError(f"{self.container_name} does not accept connections", where=str(self._container.log))
 
     def _terminator(self, certificate: CertificateFiles) -> Sequence[str]:
-        """Return the command that ends TLS before a PostgreSQL without TLS, such as the PostgreSQL of a wheel."""
+        """Return the command of a proxy that adds TLS to a PostgreSQL server without TLS."""
         options: dict[str, Any] = {
             "address": self.address,
             "port": _PORT,
@@ -239,18 +241,19 @@ class PostgresServer:
 
 
 def recipe(container: Container) -> ContainerCommand:
-    """Return the command of a server, which `PostgresServer.start` has written."""
+    """Read the command of a server from the file that `PostgresServer.start` has written, and return the command."""
     import signal
 
     names = ("PATH", "PYTHONPATH", "LANG", "TMPDIR", "VIRTUAL_ENV")
     environment = {name: os.environ[name] for name in names if name in os.environ}
     stored = read_json(container.folder / "command.json")
-    # After SIGTERM, PostgreSQL waits until every client has left. SIGINT is PostgreSQL's fast, clean shutdown.
+    # After SIGTERM, PostgreSQL waits until all clients have disconnected. After SIGINT, PostgreSQL disconnects all
+    # clients and shuts down cleanly.
     return ContainerCommand(stored["command"], environment, Path(stored["folder"]), signal.SIGINT)
 
 
 def _access(*, tls_required: bool, with_tls: bool) -> str:
-    """Return the access rules. Only the stage can reach the sockets, and logs in by password nevertheless."""
+    """Return the rules for pg_hba.conf. The stage also logs in with a password, over its private Unix sockets."""
     stage = f"local all {ADMINISTRATOR} scram-sha-256\nlocal replication {ADMINISTRATOR} scram-sha-256\n"
     if not with_tls:
         return f"{stage}local all all scram-sha-256\n"

@@ -13,7 +13,7 @@ from mjctl.local import postgres
 from mjctl.local.tls import has_tls
 
 ADMINISTRATOR = "rdsadmin"
-"""The superuser of each database, as on Aurora. Only the stage knows its password."""
+"""The name of the superuser of each database server, as on Aurora. Only the stage knows the superuser's password."""
 
 # https://docs.aws.amazon.com/AmazonRDS/latest/AuroraUserGuide/Appendix.PostgreSQL.CommonDBATasks.Roles.rds_superuser.html
 _SUPERUSER = "rds_superuser"
@@ -22,7 +22,7 @@ _STANDBY = "standby.signal"
 
 @dataclass(frozen=True)
 class Source:
-    """Names the server from which a standby copies.
+    """Names the server from which a standby copies its data.
 
     Attributes:
         cluster: The ARN of the cluster to which the server belongs.
@@ -41,11 +41,11 @@ class Volume:
     """Holds the storage of an Aurora cluster: the data folder of its writer, and a copy for each reader.
 
     On AWS, all instances of a cluster share the volume. Here, only the writer works on the folder `volume`, and each
-    reader follows it with its own copy. A failover within the cluster exchanges the instances' folders, so that no
-    committed transaction is lost, as on AWS.
+    reader replicates the writer's data into its own copy. A failover within the cluster exchanges the data folders of
+    the two instances, so that no committed transaction is lost, as on AWS.
 
     Attributes:
-        folder: The folder of all folders and files of the volume.
+        folder: The folder that contains all files of the volume.
         data: The data folder of the writer.
     """
 
@@ -74,7 +74,7 @@ class Volume:
 
     @property
     def is_copy(self) -> bool:
-        """Return whether the volume follows the volume of another region."""
+        """Return whether the volume is a replica of another region's volume."""
         return (self.data / _STANDBY).exists()
 
     @property
@@ -83,7 +83,7 @@ class Volume:
         return self.folder / "passwords"
 
     def follows(self, source: Source | None) -> bool:
-        """Return whether the volume is a copy of `source`, or with None, whether the volume is no copy."""
+        """Return whether the volume is a replica of `source`. With None, return whether the volume is no replica."""
         if source is None:
             return not self.is_copy
         return self.is_copy and self._follows == source.cluster
@@ -104,7 +104,7 @@ class Volume:
             postgres.run_program([str(binaries / "initdb"), "-D", str(unfinished), *options, *more])
         finally:
             secret.unlink()
-        # The settings of the server are on its command line. Settings of initdb would differ from them.
+        # The command line of the server contains all settings. The settings file of initdb would add other settings.
         (unfinished / "postgresql.conf").write_text("", encoding="ascii")
         master, verifier = quoted(user), postgres.scram_verifier(password)
         statements = [
@@ -131,7 +131,7 @@ class Volume:
         self._begin(source.cluster)
 
     def mark_promoted(self) -> None:
-        """Remember that the volume follows no other volume any more."""
+        """Record that the volume is no longer a replica of another volume."""
         self._follows = None
         self._save()
 
@@ -169,7 +169,7 @@ class Volume:
         self._save()
 
     def remove(self) -> None:
-        """Delete everything."""
+        """Delete all files of the volume."""
         shutil.rmtree(self.folder, ignore_errors=True)
 
     def _copy(self, source: Source, target: Path) -> None:
@@ -182,7 +182,7 @@ class Volume:
         unfinished.rename(target)
 
     def _discard(self) -> None:
-        """Keep the data folder as `volume.former`: AWS keeps a snapshot of a volume that a failover has replaced."""
+        """Rename the data folder to `volume.former`, because AWS keeps a snapshot of a volume after a failover."""
         if self.data.exists():
             former = self.folder / "volume.former"
             shutil.rmtree(former, ignore_errors=True)
@@ -205,7 +205,10 @@ class Volume:
 
 
 def _unfinished(folder: Path) -> Path:
-    """Create the folder that is renamed to `folder` when it is complete, so that no incomplete data is used."""
+    """Create and return an empty folder.
+
+    The caller renames it to `folder` when all data is in it, so that no server uses incomplete data.
+    """
     unfinished = folder.with_name(f"{folder.name}.unfinished")
     shutil.rmtree(unfinished, ignore_errors=True)
     postgres.make_folder(unfinished)
@@ -213,10 +216,10 @@ def _unfinished(folder: Path) -> Path:
 
 
 def preferred_binaries(version: str | None = None) -> Path:
-    """Return the folder with PostgreSQL's programs, preferably of a PostgreSQL with TLS.
+    """Return the folder with PostgreSQL's programs, preferably programs that support TLS.
 
     Args:
-        version: The major version of existing data.
+        version: The major version of PostgreSQL that has written existing data; None for any version.
 
     Raises:
         DependencyError: PostgreSQL is not installed, or not in this version.
@@ -228,5 +231,5 @@ def preferred_binaries(version: str | None = None) -> Path:
 
 
 def quoted(identifier: str) -> str:
-    """Return an identifier for SQL."""
+    """Return an SQL identifier in double quotes."""
     return '"' + identifier.replace('"', '""') + '"'

@@ -1,7 +1,8 @@
 """Runs the stage's load balancers: `python -m mjctl.sandbox.stage.proxy DESCRIPTOR`.
 
-The process gets its routes from ministack's process by a socket that it inherits, and reports by the same socket. No
-other process can open the socket. The socket ends with ministack's process, also after SIGKILL, and the proxy with it.
+The proxy inherits a socket from ministack's process. The proxy reads its routes from this socket, and writes its
+reports to it. No other process can open the socket. When ministack's process ends, even by SIGKILL, Linux closes the
+socket, and then the proxy ends.
 """
 
 from __future__ import annotations
@@ -32,13 +33,13 @@ class SilentSide(asyncio.Protocol):
     """Accept connections and send nothing, like a load balancer whose security group drops the packets of a client."""
 
     def connection_made(self, transport: asyncio.BaseTransport) -> None:
-        """Read nothing. asyncio calls this method."""
+        """Stop reading from the connection. asyncio calls this method."""
         if isinstance(transport, asyncio.ReadTransport):
             transport.pause_reading()
 
 
 class ListeningEntrance:
-    """Listens for one listener of a load balancer.
+    """Accepts the connections to one listener of a load balancer.
 
     Attributes:
         route: The current route of the listener.
@@ -51,7 +52,7 @@ class ListeningEntrance:
         self._context: ssl.SSLContext | None = None
 
     def needs_restart(self, route: ListenerRoute) -> bool:
-        """Return whether a new route cannot be used without listening anew."""
+        """Return whether the proxy must open the listening socket again to use a new route."""
         return _socket_settings(route) != _socket_settings(self.route)
 
     async def listen(self) -> None:
@@ -89,13 +90,13 @@ class ListeningEntrance:
         return PlayerSide(self, self._balancing, self._admits)
 
     def _admits(self, transport: asyncio.BaseTransport) -> bool:
-        """Return whether a process of this user opened the connection."""
+        """Return whether a process of the user who runs the stage opened the connection."""
         client, server = transport.get_extra_info("peername"), transport.get_extra_info("sockname")
         return is_own_user(client[:2], server[:2])
 
 
 class ProxyProcess:
-    """Follows the routes that ministack's process sends."""
+    """Forwards requests by the routes that ministack's process sends."""
 
     def __init__(self) -> None:
         self._balancing = Balancing()
@@ -153,7 +154,7 @@ class ProxyProcess:
             await writer.drain()
             await asyncio.sleep(_REPORT_SECONDS)
             if self._failed:
-                # The port can be free by now, e.g. because an earlier listener needed a moment to close it.
+                # A port that was in use can be free now, e.g. because a removed listener closes its port with a delay.
                 async with self._following:
                     await self._follow(self._balancing.routes)
 
@@ -176,7 +177,7 @@ def _tls(route: ListenerRoute) -> ssl.SSLContext:
 def main(descriptor: int) -> None:
     """Run the proxy until ministack's process ends."""
     logging.basicConfig(level=logging.WARNING, format="%(asctime)s %(name)s %(message)s")
-    # Ctrl-C reaches all processes of a terminal. ministack decides when the proxy ends.
+    # Ctrl-C sends SIGINT to all processes of a terminal. The proxy must end only when ministack ends.
     signal.signal(signal.SIGINT, signal.SIG_IGN)
     control = socket.socket(fileno=descriptor)
     control.setblocking(False)

@@ -1,7 +1,7 @@
 """Answers requests to the environment's public domains with ministack's API Gateway and CloudFront.
 
-The requests never reach ministack's router, because the router would take some paths of an API, e.g. `/v2/...`, for
-requests to other services.
+This module calls ministack's API Gateway and CloudFront directly, not through ministack's router. The router would
+treat some paths of an API, e.g. `/v2/...`, as requests to AWS services other than API Gateway.
 """
 
 from __future__ import annotations
@@ -28,7 +28,7 @@ _JSON = {"Content-Type": "application/json"}
 
 
 async def answer(domain: PublicDomain, scope: Scope, receive: Receive, send: Send) -> None:
-    """Answer one request to a domain."""
+    """Answer one request to a public domain of the environment."""
     secure = scope["scheme"] == "https"
     client = str(scope["client"][0])
     headers = joined_headers(scope)
@@ -96,7 +96,7 @@ async def _from_api(domain: PublicDomain, scope: Scope, headers: dict[str, str],
 
 
 def _pin(scope: Scope, domain: PublicDomain, client: str, body: bytes, *, secure: bool) -> None:
-    """Set the variables of a request in ministack, as ministack's own entry point does."""
+    """Set ministack's context variables for a request, as ministack's own entry point does."""
     from ministack import app
     from ministack.core import iam_evaluator, responses
 

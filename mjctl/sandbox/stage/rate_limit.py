@@ -1,8 +1,8 @@
 """Counts requests for a rate-based rule of AWS WAF.
 
-AWS counts the requests of the window and compares the rate about every ten seconds, so a limit takes effect with a
-delay, usually below 30 seconds. The stage compares every ten seconds. AWS gives more weight to recent requests, and the
-stage gives all requests of the window the same weight.
+A rate-based rule limits the number of requests in a time window. AWS compares this number with the limit about every
+ten seconds, so the limit takes effect with a delay, usually of less than 30 seconds. The stage compares every ten
+seconds. AWS gives more weight to recent requests, but the stage gives the same weight to all requests in the window.
 
 https://docs.aws.amazon.com/waf/latest/developerguide/waf-rule-statement-type-rate-based-caveats.html
 """
@@ -18,11 +18,11 @@ class RequestRate:
     """Counts requests by a key, e.g. the address of the client."""
 
     def __init__(self, limit: int, window_seconds: int) -> None:
-        """Create a limit without requests.
+        """Create a counter that has counted no request.
 
         Args:
-            limit: The number of requests of a key that pass in each window.
-            window_seconds: The length of the window.
+            limit: The largest number of requests with the same key that pass in a time window.
+            window_seconds: The length of the time window.
         """
         self._limit = limit
         self._periods = max(1, window_seconds // CHECK_SECONDS)
@@ -31,7 +31,7 @@ class RequestRate:
         self._checked = -1
 
     def exceeded(self, key: tuple[str, ...], now: float) -> bool:
-        """Count a request, and return whether the last comparison found the requests of `key` above the limit."""
+        """Count a request with `key`, and return whether `key` was above the limit at the last comparison."""
         period = int(now // CHECK_SECONDS)
         if period != self._checked:
             self._compare(period)

@@ -1,8 +1,8 @@
-"""Decides by security groups whether one resource may open a connection to another. The module needs no stage.
+"""Decides by security groups whether one resource may open a connection to another resource.
 
 A connection needs a rule of the source for outbound traffic and a rule of the destination for inbound traffic. The
-answers of an allowed connection need no rule, because security groups are stateful. Without a rule, AWS drops the
-packets, so that the source's attempt to connect ends by its time limit.
+answers within an allowed connection need no rule, because security groups are stateful. If no rule allows a connection,
+AWS drops the packets, and the source's attempt to connect times out.
 
 https://docs.aws.amazon.com/vpc/latest/userguide/vpc-security-groups.html
 https://docs.aws.amazon.com/AWSEC2/latest/UserGuide/security-group-connection-tracking.html
@@ -20,8 +20,8 @@ Json = Mapping[str, Any]
 _PROTOCOLS = {"6": "tcp", "17": "udp", "1": "icmp"}
 _ALL = "-1"
 
-# An address of the internet for a player or for a public endpoint of AWS. No security group names this address, because
-# it is reserved for documentation: https://www.rfc-editor.org/rfc/rfc5737
+# This IP address stands for every player and for every public endpoint of AWS. No security group names this address,
+# because it is reserved for documentation: https://www.rfc-editor.org/rfc/rfc5737
 SOMEWHERE = IPv4Network("198.51.100.1/32")
 
 
@@ -32,8 +32,8 @@ class NetworkEnd:
     Attributes:
         name: The name of the resource, for messages.
         groups: The ids of the security groups; None if no security group protects the resource.
-        networks: The networks that contain the resource's address: one subnet, or all subnets if the resource can be in
-            each of them. A rule for a CIDR block applies if the block contains all these networks.
+        networks: The networks that contain the resource's address: one subnet, or several subnets if the subnet of
+            the resource is not known. A rule for a CIDR block applies if the block contains all these networks.
     """
 
     name: str
@@ -42,7 +42,7 @@ class NetworkEnd:
 
 
 INTERNET = NetworkEnd("the internet", None, (SOMEWHERE,))
-"""A player, or a public endpoint of AWS."""
+"""Stands for a player or for a public endpoint of AWS."""
 
 
 class SecurityGroups:
@@ -58,7 +58,7 @@ class SecurityGroups:
         self._outbound = {group["GroupId"]: group.get("IpPermissionsEgress", []) for group in groups}
 
     def obstacle(self, source: NetworkEnd, destination: NetworkEnd, port: int, protocol: str = "tcp") -> str | None:
-        """Return why a connection is not possible, or None if it is possible.
+        """Return why security groups prevent a connection, or None if they allow the connection.
 
         Args:
             source: The resource that opens the connection.
@@ -89,7 +89,7 @@ class SecurityGroups:
 
 
 def _covers(rule: Json, port: int, protocol: str) -> bool:
-    """Return whether a rule is about the protocol and the port."""
+    """Return whether a rule applies to the protocol and the port."""
     given = str(rule.get("IpProtocol", _ALL)).lower()
     if given == _ALL:
         return True
@@ -99,7 +99,7 @@ def _covers(rule: Json, port: int, protocol: str) -> bool:
 
 
 def _names(rule: Json, peer: NetworkEnd) -> bool:
-    """Return whether a rule is about the resource at the other end of the connection."""
+    """Return whether a rule names a security group or a network of the resource at the other end of the connection."""
     named = {pair["GroupId"] for pair in rule.get("UserIdGroupPairs", []) if "GroupId" in pair}
     if peer.groups is not None and named & peer.groups:
         return True

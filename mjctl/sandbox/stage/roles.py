@@ -1,7 +1,8 @@
-"""Credentials of IAM roles for the services of the stage, as AWS's services get them from STS.
+"""Issues credentials of IAM roles to the services of the stage, as STS issues them to AWS services.
 
-A service of AWS assumes a role only if the role's trust policy names the service. ministack evaluates the policies. Its
-evaluator knows IAM's principals only, so this module finds the statements of a trust policy that name the service.
+An AWS service can assume a role only if the role's trust policy names the service. ministack's evaluator of trust
+policies does not know services as principals. This module therefore passes to the evaluator only those statements of a
+trust policy that name the service.
 https://docs.aws.amazon.com/IAM/latest/UserGuide/reference_policies_elements_principal.html#principal-services
 """
 
@@ -29,9 +30,9 @@ class RoleCredentials(NamedTuple):
 
     Attributes:
         role_arn: The ARN of the role.
-        access_key_id: The id of the session's key.
+        access_key_id: The id of the session's access key.
         secret_access_key: The key that signs requests.
-        session_token: The token that belongs to the key.
+        session_token: The token that each signed request contains besides the access key's id.
         expires: The end of the session, in seconds since 1970.
     """
 
@@ -43,7 +44,7 @@ class RoleCredentials(NamedTuple):
 
     @property
     def document(self) -> dict[str, str]:
-        """Return the answer of a credentials endpoint.
+        """Return the JSON document with which a credentials endpoint answers.
 
         https://docs.aws.amazon.com/sdkref/latest/guide/feature-container-credentials.html
         """
@@ -69,7 +70,7 @@ def assume_for_service(
         role_arn: The ARN of the role.
         service: The service's name in trust policies, e.g. `ecs-tasks.amazonaws.com`.
         session_name: The name of the session, which is the last part of the caller's ARN.
-        source_arn: The ARN of the resource for which the service acts, the condition key `aws:SourceArn`.
+        source_arn: The ARN of the resource for which the service acts: the value of the condition key `aws:SourceArn`.
         seconds: The validity of the credentials.
 
     Raises:
@@ -119,11 +120,11 @@ def assume_for_service(
 
 
 def denial(credentials: RoleCredentials, action: str, resource: str, region: str) -> str | None:
-    """Return AWS's message if IAM does not allow a call to the session of a role, or None if IAM allows the call.
+    """Return AWS's error message if IAM does not allow a role's session to make a call, or None if IAM allows the call.
 
     Args:
         credentials: The session of the role.
-        action: The action in policies, e.g. `ecs:UpdateTaskProtection`.
+        action: The action as policies name it, e.g. `ecs:UpdateTaskProtection`.
         resource: The ARN of the resource, or `*`.
         region: The region of the call.
     """
@@ -142,7 +143,7 @@ def denial(credentials: RoleCredentials, action: str, resource: str, region: str
 
 
 def _statements_for(service: str, document: str | dict[str, Any]) -> Iterator[dict[str, Any]]:
-    """Yield the statements of a trust policy whose principal is the service, in a form that matches every caller."""
+    """Yield the statements of a trust policy that name a service, with `*` as principal, which matches every caller."""
     policy = json.loads(document) if isinstance(document, str) else document
     for statement in _listed(policy.get("Statement")):
         principal = statement.get("Principal")

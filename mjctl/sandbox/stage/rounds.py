@@ -1,4 +1,4 @@
-"""Runs the slow work of a part of the stage in the background, and ends processes of an earlier stage."""
+"""Runs slow work of the stage in background threads, and ends processes that an earlier run of the stage has left."""
 
 from __future__ import annotations
 
@@ -20,9 +20,9 @@ logger = logging.getLogger("mjctl.sandbox.stage")
 
 
 class Rounds:
-    """Runs a function in a thread, at most once at the same time.
+    """Runs a function in a thread. The function never runs in two threads at the same time.
 
-    A part of the stage that starts servers must not do so in `look`, because the looks of all parts share one thread.
+    A part of the stage must not start servers in its method `look`, because one thread calls `look` of all parts.
     """
 
     def __init__(self, name: str, function: Callable[[], None]) -> None:
@@ -33,12 +33,12 @@ class Rounds:
         self._closed = False
 
     def request(self) -> None:
-        """Run the function in a new thread, unless it runs already or `close` was called."""
+        """Run the function in a new thread, unless the function runs already or `close` was called."""
         if not self._closed and self._busy.acquire(blocking=False):
             threading.Thread(target=self._run, daemon=True, name=self._name).start()
 
     def close(self) -> None:
-        """Wait for the end of the running function, and run it no more."""
+        """Wait until the running function has ended, and ignore later requests."""
         self._closed = True
         with self._busy:
             return
@@ -54,16 +54,17 @@ class Rounds:
 
 
 def socket_folder(addresses: Addresses) -> Path:
-    """Return the private folder for the Unix sockets of a stage, whose short path no other running stage has."""
+    """Return the private folder for a stage's Unix sockets. The path is short, and no other running stage uses it."""
     folder = private_runtime_dir() / f"stage-{addresses.network}"
     folder.mkdir(mode=0o700, exist_ok=True)
     return folder
 
 
 def end_processes_in(folder: Path) -> None:
-    """Kill the processes whose working folder is `folder`, and wait for their end.
+    """Kill the processes whose working folder is `folder`, and wait until these processes have ended.
 
-    A killed ministack leaves its servers running. A second server on the same files would damage them.
+    If ministack is killed, the servers that it has started keep running. A second server that uses the same files would
+    damage the files.
     """
     deadline = time.monotonic() + _END_SECONDS
     while (remaining := _processes_in(folder)) and time.monotonic() < deadline:

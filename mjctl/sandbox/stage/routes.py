@@ -1,4 +1,4 @@
-"""The messages between ministack's process and the load balancers' proxy. Each message is one line of JSON."""
+"""Defines the messages between ministack's process and the load balancers' proxy. Each message is one line of JSON."""
 
 from __future__ import annotations
 
@@ -19,20 +19,20 @@ class ListenerRoute:
         address: The address of the load balancer.
         port: The port of the listener.
         balancer: The name of the load balancer in CloudWatch's metrics, e.g. `app/game/50dc6c495c0c9188`.
-        secure: Whether the listener speaks TLS.
+        secure: Whether the listener uses TLS.
         certificate: The file of the certificate; None if the listener has no valid certificate.
         key: The file of the private key.
         only_tls_1_3: Whether the security policy excludes TLS 1.2.
-        obstacle: Why no player can connect, e.g. a security group; None if players can.
+        obstacle: The reason why no player can connect, e.g. a security group; None if players can connect.
         rules: The rules in the order of their evaluation, as `DescribeRules` describes them.
-        firewall: The ARN of the web ACL; None without a web ACL.
+        firewall: The ARN of the web ACL that protects the load balancer; None without a web ACL.
         idle_seconds: Time after which a connection without data is closed.
-        keep_alive_seconds: Time for which a connection stays open for further requests.
-        drop_invalid_headers: Whether headers with invalid names are removed.
-        forwarded_for: What happens to the header X-Forwarded-For: `append`, `preserve` or `remove`.
+        keep_alive_seconds: Time for which an idle connection of a client stays open for the client's next request.
+        drop_invalid_headers: Whether the load balancer removes headers with invalid names from requests.
+        forwarded_for: The treatment of the header X-Forwarded-For: `append`, `preserve` or `remove`.
         forwarded_port: Whether X-Forwarded-For contains the port of the client.
-        preserve_host: Whether the header Host passes unchanged.
-        server_header: Whether answers of the load balancer itself name it in the header Server.
+        preserve_host: Whether the load balancer forwards the header Host without a change.
+        server_header: Whether the load balancer adds the header Server to the answers that it creates itself.
     """
 
     address: str
@@ -63,8 +63,8 @@ class TargetPool:
         protocol: `HTTP` or `HTTPS`.
         algorithm: `round_robin`, `least_outstanding_requests` or `weighted_random`.
         usable: The targets that get new requests.
-        kept: All targets whose connections stay open, also those that are draining.
-        unreachable: Why a security group blocks connections to a target, by `address:port`.
+        kept: All targets whose connections stay open, including draining targets.
+        unreachable: The reason why a security group blocks connections to a target, by the target's `address:port`.
     """
 
     group: str
@@ -82,7 +82,7 @@ class Routes:
     Attributes:
         listeners: The listeners of all load balancers.
         pools: The targets, by the ARN of the target group.
-        firewalls: The documents of the web ACLs (firewall.Firewall), by ARN.
+        firewalls: The documents of the web ACLs (firewall.Firewall), by the ARN of the web ACL.
     """
 
     listeners: Sequence[ListenerRoute] = ()
@@ -108,12 +108,12 @@ class Routes:
 
 @dataclass(frozen=True)
 class ProxyReport:
-    """Describes what the proxy did. The proxy sends it to ministack's process as one line of JSON.
+    """Describes the state and the traffic of the proxy. The proxy sends a report to ministack's process twice a second.
 
     Attributes:
         listening: The addresses and ports on which the proxy listens.
-        failed: Why the proxy cannot listen, by `address:port`.
-        connections: The number of requests and WebSockets of each target: its group, address, port, and the number.
+        failed: The reason why the proxy cannot listen on an address, by `address:port`.
+        connections: For each target, its group, address, port, and the number of its requests and WebSockets.
         balancers: Counts of each load balancer since the start of the proxy, by the names of CloudWatch's metrics.
         pools: Counts of each target group.
         firewalls: Counts of each web ACL by rule.

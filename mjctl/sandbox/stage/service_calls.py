@@ -1,4 +1,4 @@
-"""Lets policies decide on the calls that AWS services make for each other, which ministack makes without a check."""
+"""Checks by policies whether one AWS service may call another. ministack itself makes these calls without a check."""
 
 from __future__ import annotations
 
@@ -45,7 +45,7 @@ def _gateway_invokes() -> None:
                 source = f"arn:aws:execute-api:{region}:{account}:{api_id}/{stage}/{method}{path}"
                 decision = service_decision("apigateway.amazonaws.com", _INVOKE, function, source)
             if not decision.allowed:
-                # API Gateway does not tell a client about the missing permission:
+                # API Gateway hides from the client that a permission is missing:
                 # https://repost.aws/knowledge-center/api-gateway-http-lambda-integrations
                 logger.warning("API Gateway may not invoke %s for %s: %s", function, source, decision.reason)
                 return 500, {"Content-Type": "application/json"}, b'{"message":"Internal Server Error"}'
@@ -90,7 +90,7 @@ def _encrypted_queues() -> None:
 
 
 def _queue_refusal(role: str, queue: str) -> str:
-    """Return the action that a function's role lacks to read a queue, or an empty text."""
+    """Return an action that a function needs to read a queue but that its role does not allow, or an empty string."""
     for action in _QUEUE_ACTIONS:
         if not role_decision(role, action, queue, {}).allowed:
             return action.partition(":")[2]
@@ -150,7 +150,7 @@ def _function_roles() -> None:
 
 
 def _not_assumable(role_arn: str) -> Any:
-    """Return an error if Lambda may not assume an existing role, or None.
+    """Return AWS's error if a role exists but Lambda may not assume the role, or else None.
 
     https://docs.aws.amazon.com/lambda/latest/dg/lambda-intro-execution-role.html
     """
@@ -205,4 +205,4 @@ CORRECTIONS = (
     _of("logs-key-policy", "CloudWatch Logs uses KMS keys whose policy does not allow it", _log_keys),
     _of("sns-encrypted-queue", "SNS sends to encrypted queues whose key does not allow it", _encrypted_queues),
 )
-"""Corrections that need AUTH=true, so only the stage applies them."""
+"""Corrections that work only with ministack's setting AUTH=true, which only the stage sets."""

@@ -14,7 +14,7 @@ from dataclasses import dataclass
 
 
 class TaskHealth(enum.Enum):
-    """Says whether a task serves players: `PENDING` means that ECS does not know it yet."""
+    """Names the health of a task. `PENDING` means that ECS does not know the task's health yet."""
 
     PENDING = "pending"
     HEALTHY = "healthy"
@@ -23,15 +23,15 @@ class TaskHealth(enum.Enum):
 
 @dataclass(frozen=True)
 class ServiceTask:
-    """Describes a task of a service that is not being stopped.
+    """Describes a task that belongs to a service and is not being stopped.
 
     Attributes:
         arn: The ARN of the task.
         is_current: True if the task belongs to the newest deployment.
         health: The health of the task.
-        is_protected: True if the task must not be stopped by a scale-in or a deployment.
+        is_protected: True if neither a scale-in nor a deployment may stop the task.
         zone: The availability zone of the task.
-        created: The time of the task's creation, as text that sorts by time.
+        created: The time of the task's creation, as text. The order of the texts is the order of the times.
     """
 
     arn: str
@@ -44,14 +44,14 @@ class ServiceTask:
 
 @dataclass(frozen=True)
 class ServiceGoal:
-    """Describes what a service must run.
+    """Describes the number of tasks that a service must run, and the limits of its deployment.
 
     Attributes:
-        desired: The number of tasks.
+        desired: The number of tasks that the service must run.
         minimum_percent: `minimumHealthyPercent` of the deployment configuration.
         maximum_percent: `maximumPercent` of the deployment configuration.
         is_rolling_out: True until the newest deployment is complete.
-        may_start: The number of tasks that may be started now.
+        may_start: The largest number of tasks that ECS may start now.
     """
 
     desired: int
@@ -63,7 +63,7 @@ class ServiceGoal:
 
 @dataclass(frozen=True)
 class ServicePlan:
-    """Describes the next steps of a service.
+    """Describes which tasks ECS must start and stop next for a service.
 
     Attributes:
         start: The number of tasks to start.
@@ -77,17 +77,17 @@ class ServicePlan:
 
     @property
     def is_settled(self) -> bool:
-        """Return whether the service needs no step."""
+        """Return whether ECS needs to start and stop no task."""
         return self.start == 0 and not self.scale_in and not self.unhealthy
 
 
 def plan(goal: ServiceGoal, tasks: Sequence[ServiceTask]) -> ServicePlan:
-    """Return the next steps of a service.
+    """Return which tasks ECS must start and stop next for a service.
 
     The protection of a task prevents a scale-in, but not the replacement of an unhealthy task.
 
     Args:
-        goal: The number of tasks and the limits of the deployment.
+        goal: The wanted number of tasks and the limits of the deployment.
         tasks: All tasks of the service that are not being stopped.
     """
     working = [task for task in tasks if task.health is not TaskHealth.UNHEALTHY]
@@ -109,8 +109,8 @@ def _replaceable(
     """Return the unhealthy tasks that can be stopped now.
 
     ECS starts the replacement of an unhealthy task before it stops the task. If `maximumPercent` leaves no room for a
-    replacement, ECS stops the unhealthy tasks one after another. A task of an unfinished deployment has no players yet,
-    and an old task is replaced by the deployment, so both are stopped at once.
+    replacement, ECS stops the unhealthy tasks one after another. During a deployment, ECS stops all
+    unhealthy tasks immediately. A new task has no players yet, and the deployment replaces an old task anyway.
     """
     if not failed:
         return ()
@@ -127,13 +127,13 @@ def _superfluous(
 ) -> tuple[str, ...]:
     """Return the tasks that a scale-in or the newest deployment stops now.
 
-    Old tasks are stopped when new tasks are healthy, so that the service keeps its capacity. Earlier, old tasks are
-    stopped only to make room for new tasks, and only as many as `minimumHealthyPercent` allows.
+    ECS stops an old task when a new task is healthy, so that the service keeps its capacity. Before a new task is
+    healthy, ECS stops old tasks only to make room for new tasks, within the limit of `minimumHealthyPercent`.
 
     Args:
-        goal: The number of tasks and the limits of the deployment.
-        current: The working tasks of the newest deployment.
-        stale: The working tasks of older deployments.
+        goal: The wanted number of tasks and the limits of the deployment.
+        current: The tasks of the newest deployment, without unhealthy tasks.
+        stale: The tasks of older deployments, without unhealthy tasks.
         short_of: The number of new tasks for which `maximumPercent` leaves no room.
     """
     healthy = _count_healthy(current)
@@ -150,8 +150,8 @@ def _superfluous(
 def _stoppable(tasks: Iterable[ServiceTask]) -> list[ServiceTask]:
     """Return the unprotected tasks in the order in which ECS stops them.
 
-    Tasks that do not serve yet are first. ECS keeps the availability zones balanced, so the next task is the newest in
-    the zone with the most tasks.
+    Pending tasks are first. After the pending tasks, ECS stops the newest task in the zone with the most tasks, because
+    ECS keeps the availability zones balanced.
     """
     left = list(tasks)
     ordered: list[ServiceTask] = []

@@ -1,7 +1,7 @@
-"""The scheduler of ECS services: replaces ministack's reconciliation by AWS's rules.
+"""Schedules the tasks of ECS services by AWS's rules, in place of ministack's own scheduler.
 
-ministack's own reconciliation counts a task as healthy after one second, keeps all old tasks until a deployment is
-complete, and knows no protection of tasks. It also reports the first deployment of a service as complete at once.
+ministack's scheduler counts a task as healthy after one second, keeps all old tasks until a deployment is complete, and
+ignores the protection of tasks. It also reports the first deployment of a service as complete immediately.
 """
 
 from __future__ import annotations
@@ -21,11 +21,12 @@ from mjctl.sandbox.stage.task_stops import SCHEDULER, TaskStops
 Record = dict[str, Any]
 Handler = Callable[..., Any]
 
-# AWS counts a task without health checks as healthy 40 s after its start. The stage only waits for a process that ends
-# at once. https://docs.aws.amazon.com/AmazonECS/latest/APIReference/API_DeploymentConfiguration.html
+# AWS counts a task without health checks as healthy 40 s after its start. The stage waits for
+# 1 s, which is enough to notice a process that ends immediately.
+# https://docs.aws.amazon.com/AmazonECS/latest/APIReference/API_DeploymentConfiguration.html
 _STARTED_SECONDS = 1.0
-# After a task that never was healthy, a service waits, and doubles the pause with each further failure. AWS waits only
-# after tasks that could not start, but a start on Fargate takes much longer.
+# If a task ends before it was healthy, the scheduler waits before it starts the next task of the service. Each further
+# failure doubles the pause. AWS waits only after tasks that could not start, because a start on Fargate takes long.
 # https://docs.aws.amazon.com/AmazonECS/latest/developerguide/service-throttle-logic.html
 _FIRST_PAUSE_SECONDS, _LONGEST_PAUSE_SECONDS = 1.0, 60.0
 
@@ -44,7 +45,7 @@ class ServiceScheduler:
         self.is_open = False
 
     def reconcile(self, cluster: str, key: str) -> None:
-        """Take the next steps of a service of the current account and region.
+        """Start and stop tasks of a service by its plan. The service is in the current account and region.
 
         Args:
             cluster: The name of the cluster.
@@ -78,7 +79,7 @@ class ServiceScheduler:
         _remove_failed_deployments(service)
 
     def look(self) -> None:
-        """Take the next steps of every service."""
+        """Start and stop tasks of every service by its plan."""
         with self._lock:
             for (account, region, key), service in _everything("_services"):
                 with _scope(account, region):
@@ -88,7 +89,7 @@ class ServiceScheduler:
                         service["status"] = "INACTIVE"
 
     def note_stop(self, task: Record) -> None:
-        """Note a task that has stopped, and replace it."""
+        """Handle the end of a task: start a replacement if the task's service needs a replacement."""
         from ministack.services import ecs
 
         self._running_since.pop(task["taskArn"], None)
@@ -99,7 +100,7 @@ class ServiceScheduler:
         self.reconcile(cluster, f"{cluster}/{group.removeprefix('service:')}")
 
     def with_pause(self, original: Handler) -> Handler:
-        """Wrap `ecs._record_service_task_failure`: a service waits before it replaces a task that never was healthy."""
+        """Wrap `ecs._record_service_task_failure`: delay the replacement of a task that was never healthy."""
 
         def record(task: Record, **options: Any) -> Any:
             self._note_failed_start(task)
@@ -116,7 +117,7 @@ class ServiceScheduler:
             self._pauses[task["_deployment_id"]] = (time.monotonic() + pause, pause)
 
     def blocks_deployment(self, task: Record) -> bool:
-        """Return whether only protected tasks of older deployments keep the newest deployment from its end."""
+        """Return whether `task` is of an older deployment, and the newest deployment waits only for protected tasks."""
         from ministack.services import ecs
 
         service = _service_of(task)
@@ -129,7 +130,7 @@ class ServiceScheduler:
         return len(healthy) >= service["desiredCount"] and any(task_protection.is_protected(other) for other in stale)
 
     def after_stability(self, original: Handler) -> Handler:
-        """Wrap `ecs._record_service_task_healthy`, which ministack calls one second after a task's start."""
+        """Replace `ecs._record_service_task_healthy`, which ministack calls too early, 1 s after a task's start."""
         self._mark_healthy = original
         return lambda *_: None
 
@@ -192,7 +193,7 @@ class ServiceScheduler:
         if definition is None or time.monotonic() < until or (primary and primary["rolloutState"] == "FAILED"):
             may_start = 0
         elif primary and ecs._deployment_needs_first_task(primary, definition, service):
-            # The first task of a deployment turns the tags of the images into digests, for all its tasks.
+            # Start a single task first: with it, ECS resolves image tags to digests for all tasks of the deployment.
             may_start = 0 if any(view.is_current for view in views) else 1
         return ServiceGoal(
             desired=int(service["desiredCount"]),
@@ -265,7 +266,7 @@ class ServiceScheduler:
 
 
 def active_tasks(service: Record) -> list[Record]:
-    """Return the tasks of a service of the current account and region that start or run and are not being stopped."""
+    """Return the starting and running tasks of a service. The service is in the current account and region."""
     from ministack.services import ecs
 
     group = f"service:{service['serviceName']}"
@@ -309,7 +310,8 @@ def _start(cluster: str, service: Record, primary: Record | None, count: int) ->
             "taskDefinition": service["taskDefinition"],
             "count": count,
             "group": f"service:{service['serviceName']}",
-            # ministack finds the tasks of a service by this name. AWS writes the id of the deployment here.
+            # ministack finds the tasks of a service by the service's name in this field. AWS stores the id of the
+            # deployment in this field.
             "startedBy": service["serviceName"],
             "launchType": service.get("launchType"),
             "capacityProviderStrategy": service.get("capacityProviderStrategy"),

@@ -43,14 +43,14 @@ logger = logging.getLogger("mjctl.sandbox.stage")
 
 
 def prepare(folder: Path, key: AwsKey) -> None:
-    """Enter the namespace of the stage, and set ministack's settings: IAM decides on every signed request.
+    """Enter a mount namespace, and set ministack's settings so that IAM decides on every signed request.
 
     Args:
         folder: The folder of the stage's files.
         key: The access key of the operator, who is the root user of the account.
 
     Raises:
-        OSError: the system does not allow the namespace (names.obstacle).
+        OSError: the system does not allow this user to create a mount namespace (names.obstacle).
     """
     folder.mkdir(mode=0o700, parents=True, exist_ok=True)
     names.enter(hosts_file(folder))
@@ -58,17 +58,17 @@ def prepare(folder: Path, key: AwsKey) -> None:
 
 
 class Stage:
-    """Runs the parts of the stage beside ministack."""
+    """Runs the parts of the stage in ministack's process."""
 
     def __init__(
         self, folder: Path, account_id: str, port: int, access_key_id: str, releases: Path, moto: str | None = None
     ) -> None:
-        """Claim the addresses and load the authority of the stage in `folder`.
+        """Reserve the IP addresses of the stage, and load its certificate authority from `folder`.
 
         The arguments are those of `StageContext`; `port` is the port of ministack.
 
         Raises:
-            ConflictError: no network of addresses is free.
+            ConflictError: other stages use all networks of loopback addresses.
         """
         leftovers.kill(folder)
         addresses = Addresses(folder)
@@ -89,13 +89,13 @@ class Stage:
         self._thread = threading.Thread(target=self._look_until_closed, daemon=True, name="stage")
 
     def install(self) -> None:
-        """Change ministack, and begin to look after the processes."""
+        """Replace functions of ministack, and start the thread that calls `look` of each part."""
         for part in self.parts:
             part.install()
         self._thread.start()
 
     def wrap(self, application: Application) -> Application:
-        """Return ministack's application, which ends the stage's processes before ministack saves its state."""
+        """Wrap ministack's ASGI application, so that the stage's processes end before ministack saves its state."""
 
         async def serve(scope: Scope, receive: Receive, send: Send) -> None:
             if scope["type"] != "lifespan":
@@ -113,7 +113,7 @@ class Stage:
         return serve
 
     def end_tasks(self) -> None:
-        """End the game servers, which still reach the emulated AWS, e.g. to publish the events of their matches."""
+        """End the game servers while they still reach the emulated AWS, e.g. to publish the events of their matches."""
         self._closing.set()
         self._thread.join()
         self.context.engine.end_tasks()

@@ -1,7 +1,7 @@
-"""Checks before the start of an ECS task: the roles, the registry, the secrets and the log group, as on Fargate.
+"""Checks roles, image access, secrets and the log group before an ECS task starts, as on Fargate.
 
-On Fargate, ECS fetches the image, the secrets and the log stream with the credentials of the execution role. ministack
-asks no role.
+On Fargate, ECS reads the image and the secrets and creates the log stream with the credentials of the execution role.
+ministack itself does not check any role.
 
 https://docs.aws.amazon.com/AmazonECS/latest/developerguide/task_execution_IAM_role.html
 """
@@ -19,7 +19,7 @@ _RETRIED = "service call has been retried 1 time(s): AccessDeniedException"
 
 
 class TaskStartError(Exception):
-    """Means that a task cannot start. The text is the task's `stoppedReason`."""
+    """Means that a task cannot start. The text of the error becomes the task's `stoppedReason`."""
 
 
 def check(task: Mapping[str, Any], definition: Mapping[str, Any]) -> None:
@@ -30,7 +30,7 @@ def check(task: Mapping[str, Any], definition: Mapping[str, Any]) -> None:
         definition: The task definition.
 
     Raises:
-        TaskStartError: a role cannot be assumed, lacks a right, or the log group is missing.
+        TaskStartError: ECS cannot assume a role, a role does not allow a call, or the log group does not exist.
     """
     _assumed(definition.get("taskRoleArn"), task)
     execution = _assumed(definition.get("executionRoleArn"), task)
@@ -58,7 +58,7 @@ def _assumed(role_arn: str | None, task: Mapping[str, Any]) -> roles.RoleCredent
 
 
 def _calls(container: Mapping[str, Any], task_arn: str) -> Iterator[tuple[str, str, str]]:
-    """Yield the calls with the execution role: the beginning of the message of a refusal, the action, the resource."""
+    """Yield each call that ECS makes with the execution role: start of the error message, action and resource."""
     _, _, _, region, account, _ = task_arn.split(":", 5)
     image = str(container["image"])
     if IMAGE.match(image):

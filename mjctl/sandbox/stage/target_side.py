@@ -1,4 +1,4 @@
-"""The connections of the proxy to targets, and the two directions of a WebSocket."""
+"""Handles the proxy's connections to targets, and forwards the bytes of WebSockets in both directions."""
 
 from __future__ import annotations
 
@@ -22,7 +22,7 @@ class ServedPlayer(Protocol):
     active: float
 
     def from_target(self, data: bytes) -> None:
-        """Pass a part of the response on."""
+        """Send a part of the target's response to the client."""
 
     def target_lost(self, target: TargetSide) -> None:
         """Note that the target has closed its connection."""
@@ -35,7 +35,7 @@ class TargetSide(asyncio.Protocol):
     """Holds a connection to a target.
 
     Attributes:
-        key: The target.
+        key: The key of the target.
         player: The client whose request the target serves; None while the connection waits for a request.
         transport: The connection.
     """
@@ -46,19 +46,19 @@ class TargetSide(asyncio.Protocol):
         """Create the protocol of a connection.
 
         Args:
-            key: The target.
-            forget: Called if the target closes the connection while it waits for a request.
+            key: The key of the target.
+            forget: Function that is called if the target closes the connection between two requests.
         """
         self.key = key
         self.player: ServedPlayer | None = None
         self._forget = forget
 
     def connection_made(self, transport: asyncio.BaseTransport) -> None:
-        """Note the transport. asyncio calls this method."""
+        """Store the transport. asyncio calls this method."""
         self.transport = cast("asyncio.Transport", transport)
 
     def data_received(self, data: bytes) -> None:
-        """Pass bytes of a response on. asyncio calls this method."""
+        """Forward bytes of a response to the client. asyncio calls this method."""
         if self.player is None:
             # A target that sends bytes without a request is broken.
             self.transport.abort()
@@ -84,14 +84,14 @@ class TargetSide(asyncio.Protocol):
             self.player.transport.resume_reading()
 
     def cut(self) -> None:
-        """Close the connection at once, and the connection of the client that it serves."""
+        """Close the connection immediately, and also the connection of the client whose request the target serves."""
         if self.player is not None:
             self.player.transport.abort()
         self.transport.abort()
 
 
 class TunnelSide(asyncio.Protocol):
-    """Passes the bytes of one direction of a WebSocket on. It does nothing else, so that a frame costs little."""
+    """Forwards the bytes of one direction of a WebSocket. It does not parse the bytes, which saves CPU time."""
 
     def __init__(self, player: ServedPlayer, other: asyncio.Transport, now: Callable[[], float]) -> None:
         """Create the protocol of one side.
@@ -107,7 +107,7 @@ class TunnelSide(asyncio.Protocol):
         self._now = now
 
     def data_received(self, data: bytes) -> None:
-        """Pass bytes on. asyncio calls this method."""
+        """Forward bytes to the other side. asyncio calls this method."""
         self._player.active = self._now()
         self._write(data)
 

@@ -1,4 +1,4 @@
-"""The states of the load balancers' targets, which the checks write and the load balancers read."""
+"""Stores the health of the load balancers' targets. Health checks write this table, and load balancers read it."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ _WORST_FIRST = (DRAINING, UNHEALTHY, INITIAL, UNAVAILABLE, HEALTHY, UNUSED)
 
 @dataclass(frozen=True)
 class TargetKey:
-    """Names a registration of a target.
+    """Identifies the registration of a target in a target group.
 
     Attributes:
         group: The ARN of the target group.
@@ -47,10 +47,10 @@ class HealthState:
 
 
 class TargetTable:
-    """Holds the state of each registered or draining target. All methods are safe in several threads.
+    """Holds the state of each registered or draining target. Several threads may call the methods at the same time.
 
     Attributes:
-        refresh: A function that compares the table with ministack's records at once.
+        refresh: A function that updates the table from ministack's records immediately.
     """
 
     def __init__(self) -> None:
@@ -70,12 +70,12 @@ class TargetTable:
             return self._states.get(key)
 
     def remove(self, key: TargetKey) -> None:
-        """Forget a target."""
+        """Remove a target from the table."""
         with self._lock:
             self._states.pop(key, None)
 
     def of_group(self, group: str) -> dict[TargetKey, HealthState]:
-        """Return the targets of a target group, also those that are draining."""
+        """Return the states of the targets of a target group, including draining targets."""
         with self._lock:
             return {key: state for key, state in self._states.items() if key.group == group}
 
@@ -89,13 +89,13 @@ class TargetTable:
         return sorted(healthy or registered, key=lambda key: (key.address, key.port))
 
     def draining(self, group: str) -> list[TargetKey]:
-        """Return the targets whose deregistration delay is not over."""
+        """Return the deregistered targets of a target group whose deregistration delay has not ended."""
         return [key for key, state in self.of_group(group).items() if state.state == DRAINING]
 
     def state_of(self, address: str) -> str:
-        """Return the worst state of a target in any target group, or `unused` if no group has the target.
+        """Return the worst of a target's states in all target groups, or `unused` if no group contains the target.
 
-        A deregistration that ministack has just recorded counts already.
+        The method first updates the table, so that the result includes a deregistration from a moment ago.
         """
         self.refresh()
         with self._lock:

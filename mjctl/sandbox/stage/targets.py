@@ -1,6 +1,6 @@
-"""Checks the health of the load balancers' targets, as the target groups define it.
+"""Checks the health of the load balancers' targets with the settings of the target groups.
 
-ministack itself answers that every registered target is healthy, and forgets a deregistered target at once.
+ministack itself answers that every registered target is healthy, and forgets a deregistered target immediately.
 
 https://docs.aws.amazon.com/elasticloadbalancing/latest/application/target-group-health-checks.html
 https://docs.aws.amazon.com/elasticloadbalancing/latest/application/edit-target-group-attributes.html#deregistration-delay
@@ -31,8 +31,8 @@ from mjctl.sandbox.stage.target_table import (
     draining_state,
 )
 
-# A target without connections is deregistered before the end of its delay. The number of connections is this old at
-# most when it arrives.
+# The draining of a target ends early if the target has no connections. The proxy reports the number of connections, and
+# a report is at most this old.
 _REPORT_SECONDS = 1.5
 _DEFAULT_DELAY_SECONDS = "300"
 
@@ -49,7 +49,7 @@ logger = logging.getLogger("mjctl.sandbox.stage.targets")
 
 @dataclass
 class _Watched:
-    """Holds what the checks know of a registered target."""
+    """Holds the health check of a registered target."""
 
     key: TargetKey
     health: TargetHealth
@@ -61,22 +61,23 @@ class Targets:
     """Checks the registered targets, and answers `DescribeTargetHealth`."""
 
     def __init__(self, context: StageContext) -> None:
-        """Create the part.
+        """Create this part of the stage.
 
         Args:
-            context: What the parts of the stage share.
+            context: The objects that all parts of the stage share.
         """
         self._context = context
         self._table = context.targets
         self._lock = threading.RLock()
         self._watched: dict[TargetKey, _Watched] = {}
-        # Draining targets, with the times at which they began to drain and at which their delay is over.
+        # For each draining target: the time at which the draining began, and the time at which the deregistration delay
+        # ends.
         self._draining: dict[TargetKey, tuple[float, float]] = {}
         self._loop = asyncio.new_event_loop()
         self._thread = threading.Thread(target=self._loop.run_forever, daemon=True, name="stage-targets")
 
     def install(self) -> None:
-        """Change ministack's answers about targets, and begin the checks."""
+        """Replace ministack's answers about targets, and start the health checks."""
         from ministack.services import alb
 
         wrap(alb, "_describe_target_health", self._describe)
@@ -87,11 +88,11 @@ class Targets:
         self._thread.start()
 
     def look(self) -> None:
-        """Begin and end checks after changes of ministack's records."""
+        """Start and end health checks after changes of the targets in ministack's records."""
         self._compare()
 
     def close(self) -> None:
-        """End the checks."""
+        """End the health checks."""
         with self._lock:
             for watched in self._watched.values():
                 self._end(watched)
@@ -127,7 +128,7 @@ class Targets:
         return handle
 
     def _compare(self) -> None:
-        """Bring the checks and the table into line with ministack's records."""
+        """Update the health checks and the table of targets from ministack's records."""
         from ministack.core.responses import request_scope
 
         with self._lock:
@@ -143,13 +144,14 @@ class Targets:
         return [key for group in self._table.groups() for key in self._table.of_group(group)]
 
     def _compare_group(self, group: Record, now: float) -> set[TargetKey]:
-        """Compare the targets of a group. Returns the keys that stay in the table."""
+        """Update the targets of a target group. Returns: the keys of the targets that stay in the table."""
         arn = group["TargetGroupArn"]
         balancers = balancer_records.users(arn)
         keys = {TargetKey(arn, address, port) for address, port in balancer_records.registered(group)}
         for key in keys:
             self._draining.pop(key, None)
-            # AWS does not check functions unless their target group asks for it. The stage never checks them.
+            # AWS checks a Lambda function only if the target group enables health checks. The stage never checks
+            # functions.
             checked = group["HealthCheckEnabled"] and group.get("TargetType") != "lambda"
             if not balancers or not checked:
                 self._forget(key)
@@ -167,7 +169,7 @@ class Targets:
     def _drains(self, key: TargetKey, state: HealthState, now: float, delay: float) -> bool:
         """Return whether a deregistered target still drains.
 
-        A target without requests and connections is deregistered without the delay:
+        AWS deregisters a target without requests and connections before the delay has ended:
         https://docs.aws.amazon.com/elasticloadbalancing/latest/application/edit-target-group-attributes.html
         """
         if state.state in {UNUSED, UNAVAILABLE}:
@@ -211,7 +213,7 @@ class Targets:
             await asyncio.sleep(max(0.0, began + health.settings.interval - self._loop.time()))
 
     def _publish(self, watched: _Watched, change: Callable[[], None]) -> None:
-        """Change the state of a target, unless the target has been deregistered meanwhile."""
+        """Change the state of a target, unless the target was deregistered in the meantime."""
         with self._lock:
             if self._watched.get(watched.key) is watched:
                 change()

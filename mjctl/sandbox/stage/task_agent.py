@@ -1,8 +1,8 @@
-"""The agent of ECS for the tasks: metadata, credentials of the task's role, and the protection of the task.
+"""Serves the endpoints of the ECS agent to tasks: metadata, credentials of the task's role, and the task's protection.
 
 On Fargate the agent answers at 169.254.170.2, an address of the task's own network. Tasks of the stage share this
-machine's network, so the agent answers at an address of the stage. Each task gets paths with random secrets, and no
-request without a known secret is answered.
+machine's network, so the agent answers at a loopback address of the stage. The agent gives each task URLs with random
+secrets, and refuses requests without a known secret.
 
 - https://docs.aws.amazon.com/AmazonECS/latest/developerguide/task-metadata-endpoint-v4-fargate.html
 - https://docs.aws.amazon.com/AmazonECS/latest/developerguide/task-iam-roles.html
@@ -39,13 +39,13 @@ logger = logging.getLogger("mjctl.sandbox.stage.task_agent")
 
 @dataclass
 class AgentAccess:
-    """Holds the secrets of one container for the agent.
+    """Holds the secrets that one container sends to the agent.
 
     Attributes:
         task_arn: The task of the container.
         role_arn: The task's role, or an empty text.
-        container: The token of ministack's metadata for the container, which is also the secret of the paths.
-        credentials_path: The secret of the path of the credentials.
+        container: The token of the container in ministack's metadata. The token is also the secret in the agent's URLs.
+        credentials_path: The secret in the URL of the credentials.
         authorization: The secret in the header `Authorization` of requests for the credentials.
     """
 
@@ -96,21 +96,22 @@ class TaskAgent:
             self._server.server_close()
 
     def admit(self, access: AgentAccess) -> dict[str, str]:
-        """Admit a container. Returns the environment variables by which its process finds the agent."""
+        """Admit a container. Returns: the environment variables with which the container's process finds the agent."""
         self._accesses[access.container] = access
         variables = {
             "ECS_AGENT_URI": f"{self.url}/api/{access.container}",
             "ECS_CONTAINER_METADATA_URI_V4": f"{self.url}/v4/{access.container}",
         }
         if access.role_arn:
-            # Fargate gives AWS_CONTAINER_CREDENTIALS_RELATIVE_URI, which SDKs combine with 169.254.170.2. SDKs accept
-            # every loopback address in this variable, and send the token in the header Authorization.
+            # Fargate sets AWS_CONTAINER_CREDENTIALS_RELATIVE_URI, which SDKs combine with 169.254.170.2. SDKs accept
+            # every loopback address in AWS_CONTAINER_CREDENTIALS_FULL_URI, and send the token in the header
+            # Authorization.
             variables["AWS_CONTAINER_CREDENTIALS_FULL_URI"] = f"{self.url}/v2/credentials/{access.credentials_path}"
             variables["AWS_CONTAINER_AUTHORIZATION_TOKEN"] = access.authorization
         return variables
 
     def dismiss_stopped(self) -> None:
-        """Answer no more requests of tasks that have stopped."""
+        """Refuse further requests of tasks that have stopped."""
         from ministack.services import ecs
 
         for token, access in list(self._accesses.items()):
@@ -121,7 +122,7 @@ class TaskAgent:
                 self._sessions.pop(access.task_arn, None)
 
     def credentials(self, task_arn: str, role_arn: str) -> roles.RoleCredentials:
-        """Return credentials of the task's role that are valid for some time.
+        """Return credentials of the task's role that are valid for at least 15 minutes.
 
         Raises:
             RoleRefusedError: the role does not trust ECS.
@@ -144,7 +145,8 @@ class TaskAgent:
             headers: The headers by lower-case name.
             body: The body of the request.
         """
-        # A web page can reach a loopback address: by its own requests, and by DNS rebinding.
+        # A web page in a browser on this machine can send requests to a loopback address, also by DNS rebinding. The
+        # request of a web page contains another Host or the header Origin.
         if headers.get("host") not in (self._address, f"{self._address}:{PORT}") or "origin" in headers:
             return 403, {"message": "the request is not of a task"}
         parts = _PATH.fullmatch(path)
@@ -161,7 +163,7 @@ class TaskAgent:
         return 404, {"message": "not found"}
 
     def _access(self, kind: str, token: str) -> AgentAccess | None:
-        """Return the container with a token. The comparison takes the same time for each wrong token."""
+        """Return the access of the container with a token. The comparison takes the same time for each wrong token."""
         matching = None
         for access in list(self._accesses.values()):
             known = access.credentials_path if kind == "v2/credentials" else access.container

@@ -29,14 +29,14 @@ class _Check:
 
 
 class ContainerHealth:
-    """Knows the health of each running container that has a health check."""
+    """Stores the health of each running container that has a health check."""
 
     def __init__(self) -> None:
         self._pool = ThreadPoolExecutor(_PARALLEL_CHECKS, thread_name_prefix="stage-container-health")
         self._checks: dict[str, _Check] = {}
 
     def look(self, containers: Sequence[tuple[Container, Mapping[str, Any]]]) -> None:
-        """Start the checks that are due, and take the results of the others.
+        """Start the health checks that are due, and read the results of the finished health checks.
 
         Args:
             containers: All running containers, each with its definition in the task definition.
@@ -69,7 +69,7 @@ class ContainerHealth:
             passed = check.running.exception() is None and check.running.result()
             check.running = None
             check.next_at = now + float(definition.get("interval", 30))
-            # A failure within the start period does not count, but a success makes the container healthy at once.
+            # A failed check within the start period does not count, but a passed check makes the container healthy.
             if passed:
                 check.status, check.failures = "HEALTHY", 0
             elif check.status == "HEALTHY" or now - check.started >= float(definition.get("startPeriod") or 0):

@@ -26,7 +26,7 @@ def is_protected(task: Mapping[str, Any]) -> bool:
 
 
 def described(task: Mapping[str, Any]) -> dict[str, Any]:
-    """Return the protection of a task as the API describes it."""
+    """Return the protection of a task in the form of ECS's API."""
     if not is_protected(task):
         return {"protectionEnabled": False, "taskArn": task["taskArn"]}
     return {"expirationDate": int(task[_UNTIL]), "protectionEnabled": True, "taskArn": task["taskArn"]}
@@ -38,11 +38,11 @@ def change(task: Task, *, is_enabled: bool, minutes: int | None, blocks_deployme
     Args:
         task: ministack's record of the task.
         is_enabled: True to protect the task.
-        minutes: The length of the protection, or None for two hours.
-        blocks_deployment: True if only protected tasks of older deployments keep the newest deployment from its end.
+        minutes: The length of the protection in minutes, or None for two hours.
+        blocks_deployment: True if the newest deployment waits only for protected tasks of older deployments.
 
     Returns:
-        A failure as the API describes it, or None.
+        A failure in the form of ECS's API, or None.
 
     Raises:
         ProtectionError: `minutes` is out of range.
@@ -68,7 +68,7 @@ def answer_update(data: Mapping[str, Any], blocks_deployment: Callable[[Task], b
 
     Args:
         data: The parameters of the call.
-        blocks_deployment: Returns the argument of `change` with this name.
+        blocks_deployment: Returns the argument `blocks_deployment` of `change` for a task.
     """
     from ministack.services import ecs
 

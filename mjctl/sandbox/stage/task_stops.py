@@ -1,6 +1,6 @@
-"""Stops ECS tasks in AWS's order: leave the target groups, drain, SIGTERM, wait, SIGKILL.
+"""Stops ECS tasks in AWS's order: deregister the targets, drain the connections, send SIGTERM, wait, send SIGKILL.
 
-ministack stops a task at once, with SIGTERM and five seconds.
+ministack itself sends SIGTERM immediately, and SIGKILL after five seconds.
 
 - https://docs.aws.amazon.com/AmazonECS/latest/developerguide/task-lifecycle-explanation.html
 - https://docs.aws.amazon.com/AmazonECS/latest/APIReference/API_StopTask.html
@@ -33,7 +33,8 @@ class TaskStops:
     """Stops tasks in threads, so that the callers do not wait.
 
     Attributes:
-        after_stop: Called in the scope of the task's account and region after the task has stopped.
+        after_stop: Function that is called after a task has stopped, in the request scope of the task's account and
+            region.
     """
 
     def __init__(self, context: StageContext) -> None:
@@ -41,7 +42,7 @@ class TaskStops:
         self.after_stop: Callable[[Task], None] = lambda _: None
 
     def stop(self, task: Task, reason: str, code: str, *, counts_as_failure: bool = False) -> None:
-        """Begin to stop a task of the current account and region. A task that is being stopped is not changed.
+        """Begin to stop a task of the current account and region. A task that is already stopping does not change.
 
         Args:
             task: ministack's record of the task.
@@ -54,7 +55,7 @@ class TaskStops:
         from ministack.services import ecs
 
         if task["lastStatus"] != "RUNNING":
-            # The worker that starts the task sees the mark, and removes the containers that it has started.
+            # The thread that is starting the task reads this change, and removes the containers that it has started.
             if ecs._mark_task_stopped(task["taskArn"], task, reason, code):
                 ecs._cleanup_task_resources(task, self._context.engine)
                 self.after_stop(task)
@@ -75,7 +76,7 @@ class TaskStops:
         threading.Thread(target=self._finish, args=arguments, daemon=True, name="stage-task-stop").start()
 
     def look(self, task: Task) -> None:
-        """Note the ends of a running task's containers, and stop the task if an essential container has ended."""
+        """Record which containers of a running task have ended. Stop the task if one of them is essential."""
         from ministack.core.concurrency import resource_lock
         from ministack.services import ecs
 
@@ -133,7 +134,8 @@ class TaskStops:
         for thread in stops:
             thread.join()
         if self._context.engine.closing:
-            # The sandbox ends. ministack saves the task as running, so that the next start replaces it.
+            # The sandbox is stopping. ministack saves the task as running, so that the next start of the sandbox
+            # replaces the task.
             return
         with resource_lock("ecs-task", task["taskArn"]):
             for index, container in enumerate(containers):

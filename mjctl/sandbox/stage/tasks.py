@@ -1,7 +1,8 @@
-"""The ECS tasks of the stage: processes behind the tasks of ministack, which start, live and stop as on Fargate.
+"""Runs real processes for the ECS tasks in ministack's records. The processes start, run and stop as on Fargate.
 
-ministack keeps the records of ECS, starts the containers of a task, and runs the circuit breaker. This part decides
-when a task starts, stops and is healthy (service_scheduler.py, task_stops.py), and gives each process its environment.
+ministack keeps the records of ECS, starts the containers of a task, and runs the circuit breaker. This module
+decides when a task starts, stops and is healthy (service_scheduler.py, task_stops.py). It also sets the environment
+variables of each process.
 """
 
 from __future__ import annotations
@@ -33,7 +34,7 @@ Handler = Callable[..., Any]
 # https://docs.aws.amazon.com/AmazonECS/latest/APIReference/API_DescribeTasks.html
 _KEPT_SECONDS = 3600.0
 _PRUNE_SECONDS = 60.0
-# ministack's own calls of `_stop_task`, in the words of their reasons.
+# The reasons with which ministack's own functions call `_stop_task`.
 _SCHEDULER_REASONS = ("Deployment completed", "Service deleted", "Service scaling down", "Task definition updated")
 _ADDRESS_PREFIX = "arn:aws:ecs:"
 
@@ -41,7 +42,7 @@ logger = logging.getLogger("mjctl.sandbox.stage.tasks")
 
 
 class Tasks:
-    """Runs the tasks of ECS. Part of the stage."""
+    """Runs the ECS tasks, as a part of the stage."""
 
     def __init__(self, context: StageContext) -> None:
         self._context = context
@@ -57,7 +58,7 @@ class Tasks:
         from ministack.services import ecs
 
         context = self._context
-        # No task of an earlier run of the sandbox is alive.
+        # No task of an earlier run of the sandbox still runs, so the addresses of those tasks are free.
         context.addresses.forget_below(_ADDRESS_PREFIX)
         game = GameImage(context.releases, context.authority)
         context.engine.recipes.append((IMAGE, game.recipe))
@@ -85,7 +86,7 @@ class Tasks:
         self._agent.start()
 
     def look(self) -> None:
-        """Check the health of all tasks, and take the next steps of all services."""
+        """Check the health of all tasks, and start and stop tasks of all services."""
         from ministack.core.responses import request_scope
         from ministack.services import ecs
 
@@ -116,7 +117,7 @@ class Tasks:
         self._health.close()
 
     def _place(self, original: Handler) -> Handler:
-        """Choose the task's subnet: the requested subnet with the fewest tasks of the same service.
+        """Choose the task's subnet: the requested subnet with the fewest tasks of the task's service.
 
         https://docs.aws.amazon.com/AmazonECS/latest/developerguide/task-placement.html
         """
@@ -157,7 +158,7 @@ class Tasks:
         return run
 
     def _with_own_environment(self, original: Handler) -> Handler:
-        """Give a container the variables that Fargate gives, and not ministack's address."""
+        """Set a container's environment variables as Fargate does, without the variable for ministack's address."""
 
         def register(
             task_arn: str, cluster_arn: str, td: Record, cdef: Record, launch_type: str, env: dict[str, str], *rest: Any
@@ -188,7 +189,7 @@ class Tasks:
         return register
 
     def _stop(self, data: Record) -> Any:
-        """Answer StopTask, and stop the tasks that ministack's other functions stop."""
+        """Answer the call StopTask. Other functions of ministack also call this method to stop a task."""
         from ministack.services import ecs
 
         cluster = ecs._resolve_cluster_name(data.get("cluster", "default"))
@@ -213,7 +214,7 @@ class Tasks:
                 record["healthStatus"] = self._health.status(container.id) or "UNKNOWN"
 
     def _mark_lost_tasks(self) -> None:
-        """Complete the records of tasks that ended with an earlier run of the sandbox."""
+        """Record a reason and a time for tasks that stopped because the sandbox stopped."""
         from ministack.services import ecs
 
         for task in list(ecs._tasks._data.values()):
@@ -227,7 +228,7 @@ class Tasks:
                 )
 
     def _prune(self) -> None:
-        """Forget the tasks that stopped more than an hour ago, with the folders of their containers."""
+        """Delete the records and the containers' folders of tasks that stopped more than an hour ago."""
         from ministack.services import ecs
 
         if time.monotonic() < self._prune_at:
@@ -244,7 +245,7 @@ class Tasks:
 
 
 def _all_subnets(_original: Handler) -> Handler:
-    """Keep all requested subnets in the record of a new task, until the task is placed."""
+    """Keep all requested subnets in the record of a new task, until `_place` chooses a subnet for the task."""
 
     def requested(data: Record) -> list[str]:
         configuration = (data.get("networkConfiguration") or {}).get("awsvpcConfiguration") or {}
@@ -254,13 +255,13 @@ def _all_subnets(_original: Handler) -> Handler:
 
 
 def _pulled_each_time(original: Handler) -> Handler:
-    """Pull the image for each task, as Fargate does, which keeps no images of earlier tasks.
+    """Pull the image for each task, because Fargate keeps no images of earlier tasks.
 
     https://docs.aws.amazon.com/AmazonECS/latest/developerguide/fargate-tasks-services.html
     """
 
     def run(docker: Any, cdef: Record, run_kwargs: Record, **options: Any) -> Any:
-        # The processes run with this machine's Python on all platforms that a task definition can name.
+        # Ignore the platform, because the processes run with this machine's Python for every platform.
         run_kwargs.pop("platform", None)
         return original(docker, cdef, run_kwargs, **{**options, "refresh_image": True, "allow_cached": False})
 

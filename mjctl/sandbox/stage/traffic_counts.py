@@ -1,4 +1,4 @@
-"""The counts of the load balancers and firewalls, from which CloudWatch's metrics can be published."""
+"""Stores the counts of the load balancers and firewalls, from which a module can publish CloudWatch's metrics."""
 
 from __future__ import annotations
 
@@ -8,7 +8,7 @@ from mjctl.sandbox.stage.routes import ProxyReport
 
 
 class TrafficCounts:
-    """Holds the last report of the proxy. All methods are safe in several threads."""
+    """Holds the last report of the proxy. Several threads may call the methods at the same time."""
 
     def __init__(self) -> None:
         self._lock = threading.Lock()
@@ -20,6 +20,6 @@ class TrafficCounts:
             self._report = report
 
     def latest(self) -> ProxyReport:
-        """Return the newest report. Its counts begin at the start of the proxy."""
+        """Return the newest report. The counts in a report begin at the start of the proxy."""
         with self._lock:
             return self._report

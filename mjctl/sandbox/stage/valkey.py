@@ -1,7 +1,7 @@
-"""Runs a Valkey or a Redis as a node of an emulated ElastiCache replication group.
+"""Runs a Valkey or Redis server as a node of an emulated ElastiCache replication group.
 
-A node listens only on a Unix socket in the stage's private folder. The door of the replication group
-(mjctl.sandbox.stage.cache_door) accepts the connections of clients and of the other nodes.
+A node listens only on a Unix socket in the stage's private folder. Clients and other nodes connect to the door, a
+proxy in front of the nodes of a replication group (mjctl.sandbox.stage.cache_door).
 """
 
 from __future__ import annotations
@@ -22,9 +22,9 @@ from mjctl.sandbox.stage.rounds import end_processes_in
 
 IMAGE = "mjctl/valkey"
 ADMINISTRATOR = "mjctl-stage"
-"""The user of each node with which the stage configures the node and with which replicas log in."""
+"""The name of the user with which the stage configures each node, and with which a replica logs in to its primary."""
 
-# The nodes of a cluster exchange messages at a second port, beside the port of the clients.
+# The port at which the nodes of a cluster exchange messages. Clients use another port.
 BUS_PORT = 16379
 
 _ANSWER_SECONDS = 5.0
@@ -38,7 +38,7 @@ class ValkeyError(Exception):
 
 
 class ValkeyConnection:
-    """Sends commands to a node over its Unix socket. mjctl's Redis client must not be imported here."""
+    """Sends commands to a node over the node's Unix socket. This module must not import mjctl's Redis client."""
 
     def __init__(self, path: Path, user: str, password: str) -> None:
         """Connect and log in.
@@ -97,13 +97,14 @@ class ValkeyConnection:
 
 
 class ValkeyNode:
-    """Runs the process of one member of a replication group.
+    """Runs the process of one node of a replication group.
 
     Attributes:
-        member: The id of the member, which is also the name of its container.
-        address: The loopback address of the member.
+        member: The id of the node in ElastiCache. The name of the node's container contains this id.
+        address: The loopback address of the node.
         socket: The Unix socket of the process.
-        configured: A description of the users and parameters that the running process has, or None after a start.
+        configured: The users and parameters that the stage has set in the running process, or None after a start of the
+            process.
     """
 
     def __init__(self, engine: ContainerEngine, member: str, sockets: Path, password: str) -> None:
@@ -111,7 +112,7 @@ class ValkeyNode:
 
         Args:
             engine: The engine of the stage.
-            member: The id of the member, unique in the stage.
+            member: The id of the node in ElastiCache, unique in the stage.
             sockets: The folder for the Unix socket.
             password: The password of `ADMINISTRATOR`.
         """
@@ -119,7 +120,7 @@ class ValkeyNode:
         self._password = password
         self._container: Container = engine.containers.create(IMAGE, name=f"cache-{member}")
         self.address = self._container.address
-        # The path of a socket has at most 107 bytes, so it cannot contain the member's id.
+        # The path of a Unix socket has at most 107 bytes, so this path cannot contain the id of the node.
         self.socket = sockets / f"valkey-{self.address.partition('.')[2]}.sock"
         self.configured: object = None
         self.answered_at = 0.0
@@ -131,7 +132,7 @@ class ValkeyNode:
 
     @property
     def container_name(self) -> str:
-        """Return the name of the node's container, to which its address belongs."""
+        """Return the name of the node's container. The stage reserves the node's address for this name."""
         return self._container.name
 
     @property
@@ -141,7 +142,7 @@ class ValkeyNode:
 
     @property
     def ended(self) -> bool:
-        """Return whether the process was started and runs no more."""
+        """Return whether the process was started and has ended."""
         return self._container.pid is not None and not self._container.running
 
     def start(self, port: int, primary: str | None, *, cluster: bool = False, name: str = "") -> None:
@@ -150,7 +151,7 @@ class ValkeyNode:
         Args:
             port: The port at which clients reach the node.
             primary: The address of the primary whose replica the node becomes, or None.
-            cluster: Run the node in cluster mode, in which the node finds its role in its own file.
+            cluster: True for cluster mode, in which a node reads its role from a file in its folder.
             name: The node's DNS name, which cluster mode announces to clients.
         """
         digest = hashlib.sha256(self._password.encode()).hexdigest()
@@ -170,11 +171,12 @@ class ValkeyNode:
             "aclfile": f'"{users}"',
             "masteruser": ADMINISTRATOR,
             "masterauth": self._password,
-            # Writes go to the append-only file only, as in a local region, and survive the end of all processes.
+            # The node stores writes in an append-only file only, as in a local region. Writes survive the end of all
+            # processes.
             "appendonly": "yes",
             "appendfsync": "everysec",
             "save": '""',
-            # A replica that lost its primary for a second continues where it was, without a full copy.
+            # A replica that was disconnected from its primary for a short time continues without a full copy.
             "repl-backlog-size": "8mb",
             "repl-diskless-sync-delay": "0",
             "replica-announce-ip": self.address,
@@ -225,7 +227,7 @@ class ValkeyNode:
 
 
 def recipe(container: Container) -> ContainerCommand:
-    """Return the command of a node, whose configuration file `ValkeyNode.start` has written."""
+    """Return the command that starts a node with the configuration file that `ValkeyNode.start` has written."""
     environment = {"PATH": os.environ.get("PATH", os.defpath), "LC_ALL": "C"}
     return ContainerCommand([redis_binary(), container.folder / _CONFIGURATION], environment, container.folder)
 
@@ -248,7 +250,8 @@ def apply_users(connection: ValkeyConnection, users: Mapping[str, Sequence[str]]
 
     Args:
         connection: A connection of the administrator.
-        users: The ACL rules of each user, by name. A missing user `default` is switched off.
+        users: The ACL rules of each user, by name. If `users` has no user `default`, the function disables
+            this user in the node.
 
     Returns:
         A message for each user whose rules this server refused. A refused user cannot log in.

@@ -1,4 +1,4 @@
-"""Reads web ACLs from moto, with all that they name: IP sets, sets of patterns and rule groups."""
+"""Reads web ACLs from moto, with the IP sets, pattern sets and rule groups that the rules refer to."""
 
 from __future__ import annotations
 
@@ -23,7 +23,7 @@ _GLOBAL_REGION = "us-east-1"
 
 
 class WebAcls:
-    """Reads web ACLs by AWS's API."""
+    """Reads web ACLs through AWS's API."""
 
     def __init__(self, url: str, access_key_id: str) -> None:
         """Create a client without a connection.
@@ -36,7 +36,7 @@ class WebAcls:
         self._access_key_id = access_key_id
 
     def of_resource(self, resource: str) -> Json | None:
-        """Return the documents of the web ACL of a regional resource, or None if no web ACL protects it.
+        """Return the documents of the web ACL of a regional resource, or None if no web ACL protects the resource.
 
         Args:
             resource: The ARN of a load balancer.
@@ -50,7 +50,7 @@ class WebAcls:
         return self._documents(region, "REGIONAL", acl) if acl else None
 
     def of_arn(self, arn: str) -> Json | None:
-        """Return the documents of a web ACL, e.g. of the web ACL that a CloudFront distribution names.
+        """Return the documents of a web ACL, e.g. of the web ACL of a CloudFront distribution.
 
         Raises:
             OSError: moto does not answer.
@@ -80,7 +80,7 @@ class WebAcls:
         return {"WebACL": acl, "IPSets": sets, "RegexPatternSets": patterns, "RuleGroups": groups}
 
     def _item(self, region: str, scope: str, kind: str, arn: str) -> Json | None:
-        """Return a web ACL, an IP set, a set of patterns or a rule group by its ARN."""
+        """Return the web ACL, the IP set, the pattern set or the rule group with an ARN."""
         name, identifier = arn.rsplit("/", 2)[1:]
         answer = self._call(region, f"Get{kind}", Scope=scope, Name=name, Id=identifier)
         return answer[kind] if answer else None
@@ -89,7 +89,7 @@ class WebAcls:
         """Call an operation. Returns None if the resource does not exist.
 
         Raises:
-            OSError: moto does not answer, or answers with another error.
+            OSError: moto does not answer, or answers with an error other than a missing resource.
         """
         credential = f"{self._access_key_id}/20260101/{region}/wafv2/aws4_request"
         headers = {
@@ -115,16 +115,17 @@ class WebAcls:
 
 
 class KeptFirewalls:
-    """Evaluates web ACLs by their ARNs, and follows their changes. Meant for worker threads, because it may read moto.
+    """Keeps web ACLs in memory, and decides on requests by them.
 
-    The proxy of the load balancers has its own firewalls. `KeptFirewalls` serves the entrance of CloudFront.
+    Call `decide` in a worker thread, because the method may wait for an answer of moto. The stage uses this class for
+    requests to CloudFront. The proxy of the load balancers evaluates web ACLs itself.
     """
 
     def __init__(self, acls: WebAcls) -> None:
         """Create the object without reading a web ACL.
 
         Args:
-            acls: Reads the web ACLs.
+            acls: The client that reads web ACLs from moto.
         """
         self._acls = acls
         self._lock = threading.Lock()
@@ -133,7 +134,7 @@ class KeptFirewalls:
     def decide(self, arn: str, request: WebRequest) -> FirewallDecision | None:
         """Return the decision of a web ACL, or None if the web ACL does not exist.
 
-        A web ACL is read again after two seconds, and its counts of requests stay.
+        Two seconds after the last read, the method reads the web ACL again, and keeps the counts for rate limits.
 
         Raises:
             OSError: moto does not answer.
@@ -151,7 +152,7 @@ class KeptFirewalls:
 
 
 def _references(value: Any) -> Iterator[tuple[str, str]]:
-    """Yield the kind and the ARN of each set or group that the rules of a web ACL name."""
+    """Yield the kind and the ARN of each IP set, pattern set or rule group that the rules of a web ACL refer to."""
     if isinstance(value, dict):
         for key, inner in value.items():
             if isinstance(inner, dict) and isinstance(inner.get("ARN"), str):

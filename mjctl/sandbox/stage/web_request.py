@@ -1,4 +1,4 @@
-"""The parts of an HTTP request that a web ACL of AWS WAF can inspect, and the transformations before an inspection.
+"""Extracts the parts of an HTTP request that a web ACL of AWS WAF can inspect, and applies text transformations.
 
 https://docs.aws.amazon.com/waf/latest/developerguide/waf-rule-statement-fields-list.html
 https://docs.aws.amazon.com/waf/latest/developerguide/waf-rule-statement-transformation.html
@@ -18,7 +18,7 @@ from typing import Any
 from urllib.parse import parse_qsl, unquote_to_bytes
 
 INSPECTED_BODY_BYTES = 8192
-"""The part of a body that a web ACL of a load balancer inspects.
+"""The number of bytes of a request's body that the web ACL of a load balancer inspects.
 
 https://docs.aws.amazon.com/waf/latest/developerguide/waf-oversize-request-components.html
 """
@@ -29,13 +29,13 @@ _INSPECTED_HEADERS = 200
 
 @dataclass(frozen=True)
 class WebRequest:
-    """Describes a request as a web ACL sees it.
+    """Describes the parts of a request that a web ACL can inspect.
 
     Attributes:
         address: The IP address of the client's connection.
         method: The HTTP method.
-        path: The path of the URL, not decoded.
-        query: The query string, not decoded, without the question mark.
+        path: The path of the URL, with the client's percent-encoding.
+        query: The query string without the question mark, with the client's percent-encoding.
         headers: The headers with lower-case names, in the order of the request.
         body: The first bytes of the body. A body with more than `INSPECTED_BODY_BYTES` counts as too large.
     """
@@ -120,11 +120,12 @@ def _pairs(pairs: Sequence[tuple[str, str]], options: Mapping[str, Any]) -> Insp
 
 
 def addresses(request: WebRequest, config: Mapping[str, Any] | None) -> tuple[list[str], bool]:
-    """Return the client addresses that an IP set or a rate limit uses, and whether a missing address matches.
+    """Return the client addresses for an IP set or a rate limit, and whether the statement matches without an address.
 
     Args:
         request: The request.
-        config: The statement's `ForwardedIPConfig` or `IPSetForwardedIPConfig`; None for the connection's address.
+        config: The statement's `ForwardedIPConfig` or `IPSetForwardedIPConfig`; None to use the address of the
+            connection.
     """
     if not config:
         return [request.address], False
