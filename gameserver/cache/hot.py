@@ -21,11 +21,11 @@ from gameserver.cache.stats import EXACT_LIMIT, windows
 
 _CANDIDATES: Final = 1000
 _IN_USE_SECONDS: Final = 1
-# The idle times of the keys are read once in each second, 0.75 s after a full second of Redis' clock. Redis keeps the
-# last use of a key in whole seconds, so the idle time of a key grows when a second begins. At the beginning of a
+# The idle times of the keys are read once in each second of Redis' clock, 0.75 s after the second begins. Redis keeps
+# the last use of a key in whole seconds, so the idle time of a key grows when a second begins. At the beginning of a
 # second, a key that is read ten times a second seems to be idle for "one second". Late in a second, the idle time of a
 # key is above 0 only if no server has used the key in this second. A measurement that starts up to 0.25 s late still
-# falls into the same second.
+# reads the idle times within the second for which the measurement was planned.
 _MEASURE_AT: Final = 0.75
 _SHORTEST_WAIT_SECONDS: Final = 0.1
 

@@ -38,8 +38,9 @@ local lease = ARGV[2] .. g .. ':' .. (redis.call('GET', KEYS[2]) or '0') .. ':' 
 # ARGV, and sets `wait` to 1. With `wait` 1, the caller waits until the leases of the near-caches have expired.
 #
 # `wait` is 0 if no near-cache ever got a lease for the namespace. `wait` is also 0 if the namespace's token changed
-# more than 10 s ago by Redis' clock, and no near-cache got a lease after the change. A change of the token counts for
-# 10 s, much longer than a near-cache's lease of 50 ms, so a correction of Redis' clock does no harm.
+# more than 10 s ago by Redis' clock, and no near-cache got a lease after the change. Near-caches can then hold no
+# lease, because a lease of a near-cache lasts 50 ms. The limit is 10 s and not 50 ms, so that a correction of Redis'
+# clock by a few seconds cannot end the wait too early.
 _BREAK_NEAR = """
 local near = redis.call('HMGET', KEYS[3], 'granted', 'changed_at')
 local wait = 0

@@ -39,8 +39,8 @@ _CALIBRATION_PROBES = 5
 # faster.
 _TOLERATED_SECONDS = 0.002
 _TOLERATED_FACTOR = 3.0
-# With the longest pause, 10 ms, the sweep uses less than one twentieth of Redis' time. A pause of more than 10 ms would
-# not help the game further.
+# With the longest pause, 10 ms, the sweep uses less than one twentieth of Redis' time. A longer pause would make the
+# sweep slower, but would not make the commands of the game noticeably faster.
 _MIN_PAUSE_SECONDS, _MAX_PAUSE_SECONDS = 0.001, 0.01
 _MAX_PROBES_KEPT = 10_000
 

@@ -1,1 +1,1 @@
-"""The sandbox: an emulated AWS for the production stacks, made of two emulators with corrections."""
+"""The sandbox: two emulators of AWS with corrections, to which the production stacks can be applied."""

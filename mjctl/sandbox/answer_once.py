@@ -1,7 +1,7 @@
 """Answers a repeated request with the answer to the first request, instead of executing the request twice.
 
-An AWS SDK that loses a response sends the request again, with an equal `amz-sdk-invocation-id`. An emulator would
-execute a repeated create or delete a second time, and answer with an error ("already exists", "not found").
+An AWS SDK that receives no response sends the request again, with an equal header `amz-sdk-invocation-id`. An emulator
+would create or delete the resource a second time, and answer with an error ("already exists", "not found").
 """
 
 from __future__ import annotations
@@ -20,7 +20,7 @@ _FIRST_ERROR_STATUS = 400
 
 
 class AnswerOnce:
-    """Wraps an ASGI application, and keeps its last 4096 successful answers to repeat them."""
+    """Wraps the ASGI application of an emulator, and keeps its last 4096 successful answers for repeated requests."""
 
     def __init__(self, app: App) -> None:
         self._app = app

@@ -1,4 +1,4 @@
-"""Lists and removes mjctl's files about the units in a sandbox, which are useless without the sandbox's state."""
+"""Lists and removes mjctl's files about the units in a sandbox. Without the sandbox's state, the files are useless."""
 
 from __future__ import annotations
 
@@ -9,7 +9,7 @@ from mjctl.sandbox import daemon
 
 
 def units(folder: Path) -> tuple[str, ...]:
-    """Return the names of the units that have files of Terraform in the environment's folder, e.g. `foundation`.
+    """Return the names of the units that have Terraform files in the environment's folder, e.g. `foundation`.
 
     Args:
         folder: The environment's folder (`Workspace.environment_dir`).
@@ -18,9 +18,9 @@ def units(folder: Path) -> tuple[str, ...]:
 
 
 def forget(folder: Path) -> None:
-    """Remove the sandbox's state and the files of all units, so that the next deploy starts without resources.
+    """Remove the state of the sandbox and the files of all units, so that the next deploy creates all resources.
 
-    The history of the environment is kept.
+    This function keeps the history of the environment.
     """
     daemon.forget(folder)
     for unit in units(folder):

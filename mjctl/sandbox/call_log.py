@@ -1,4 +1,4 @@
-"""Keeps the calls of AWS that the roles of a sandbox made, and compares them with the roles' policies."""
+"""Keeps a log of the AWS calls of a sandbox's roles, and compares the calls with the policies of the roles."""
 
 from __future__ import annotations
 
@@ -18,15 +18,15 @@ _ALL_KEYS_OF_BUCKET = "/*"
 
 @dataclass(frozen=True)
 class RecordedCall:
-    """Describes the first call of a role with an action on a resource and a decision.
+    """Describes a call of AWS. Of calls that differ only in their times, the log contains the first call.
 
     Attributes:
         caller: The ARN of the role or user, or the name of the AWS service.
-        action: The action of IAM.
-        resource: The ARN of the resource, or `*`.
+        action: The action in IAM, e.g. `sqs:SendMessage`.
+        resource: The ARN of the resource, or `*` for an action without a resource.
         allowed: Whether IAM allowed the call.
-        reason: The reason of a refusal, or an empty text.
-        first_at: The time of the first such call, in seconds since 1970.
+        reason: The reason for which IAM refused the call, or an empty text for an allowed call.
+        first_at: The time of the call, in seconds since 1970.
     """
 
     caller: str
@@ -38,25 +38,25 @@ class RecordedCall:
 
     @property
     def key(self) -> tuple[str, str, str, bool]:
-        """Return the properties by which calls are equal."""
+        """Return the values in which two calls must differ, so that the log contains both calls."""
         return self.caller, self.action, self.resource, self.allowed
 
 
 class CallLog:
-    """Appends calls to a private file, each call once."""
+    """Appends calls to a private file, but no call with the key of an earlier call."""
 
     def __init__(self, file: Path) -> None:
-        """Read the calls that the file has.
+        """Read the calls that are in the file already.
 
         Args:
-            file: A file with one call in JSON on each line.
+            file: The log, with one call in JSON on each line. The file need not exist.
         """
         self._file = file
         self._lock = threading.Lock()
         self._known = {call.key for call in read_calls(file)}
 
     def add(self, call: RecordedCall) -> None:
-        """Write a call, unless the file has an equal call or is full."""
+        """Write a call to the file, unless the file contains a call with an equal key or 50,000 calls."""
         if call.key in self._known:
             return
         with self._lock:
@@ -68,7 +68,7 @@ class CallLog:
 
 
 def read_calls(file: Path) -> list[RecordedCall]:
-    """Return the calls of a file, the oldest first. An incomplete last line is left out."""
+    """Return the calls in a log, the oldest first. An incomplete last line is skipped."""
     if not file.exists():
         return []
     calls = []
@@ -82,13 +82,13 @@ def read_calls(file: Path) -> list[RecordedCall]:
 
 @dataclass(frozen=True)
 class RoleUse:
-    """Compares the permissions of a role with its calls.
+    """Compares the permissions of a role with the calls of the role.
 
     Attributes:
         role: The ARN of the role.
-        allowed: The number of pairs of an action and a resource that the policies allow.
-        unused: The pairs that no call used.
-        refused: The refused calls.
+        allowed: The number of pairs of an action and a resource in the Allow statements of the role's policies.
+        unused: Those pairs of an action and a resource that no allowed call used.
+        refused: The calls of the role that IAM refused.
     """
 
     role: str
@@ -101,8 +101,9 @@ def role_uses(policies: Mapping[str, Sequence[Policy]], calls: Iterable[Recorded
     """Compare the policies of roles with the recorded calls.
 
     Args:
-        policies: The identity-based policies of each role, by the role's ARN. Conditions are not considered.
-        calls: The recorded calls.
+        policies: The identity-based policies of each role, by the role's ARN. The comparison ignores the conditions of
+            the policies.
+        calls: The calls in the log.
     """
     listed = list(calls)
     uses = []
@@ -132,7 +133,10 @@ def _covers(action: str, resource: str, call: RecordedCall) -> bool:
 
 
 def folded(resource: str) -> str:
-    """Return a resource for the log: all objects of a bucket and all streams of a log group are one resource."""
+    """Return the resource under which the log records a call.
+
+    All objects of a bucket are one resource in the log. All streams of a log group are one resource too.
+    """
     if resource.startswith("arn:aws:s3:::") and "/" in resource:
         return resource.split("/", 1)[0] + _ALL_KEYS_OF_BUCKET
     return resource.split(":log-stream:", 1)[0] + ":log-stream:*" if ":log-stream:" in resource else resource

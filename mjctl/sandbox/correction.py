@@ -13,14 +13,14 @@ from typing import Any
 
 @dataclass(frozen=True)
 class Correction:
-    """Describes a correction, which changes the code of an emulator.
+    """Describes a correction, which changes the code of an emulator while the emulator runs.
 
     Attributes:
         name: The name of the correction in docs/emulated-aws.md and in the tests.
         emulator: `ministack` or `moto`.
         version: The newest known release of the emulator that needs the correction.
-        difference: The difference between the emulator and AWS, in words, for docs/emulated-aws.md.
-        apply: Corrects the emulator's code in this process.
+        difference: A description of the difference between the emulator and AWS, for docs/emulated-aws.md.
+        apply: Changes the emulator's code in this process.
     """
 
     name: str

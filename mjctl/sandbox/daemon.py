@@ -36,11 +36,11 @@ if TYPE_CHECKING:
 
 NAMES = ("ministack", "moto")
 
-# Environment variable that marks a process as an emulator of this sandbox. A recorded pid alone does not identify an
-# emulator, because the pid may belong to another process by now.
+# Environment variable that marks a process as an emulator of a sandbox. The process id in the sandbox's record does not
+# identify an emulator: after the end of the emulator, the operating system may give the id to another process.
 _MARK = "MJCTL_SANDBOX"
 _START_SECONDS = 60.0
-# Time limit for the end of an emulator after SIGTERM: ministack needs time to save its whole state.
+# The emulators get this time to end after SIGTERM, because ministack then saves its whole state.
 _STOP_SECONDS = 60.0
 # The only environment variables that the emulators inherit from the shell, so that an emulator never uses the user's
 # AWS credentials or profiles.
@@ -106,11 +106,11 @@ class Started:
 
     Attributes:
         sandbox: The sandbox that runs after the start.
-        began: The names of the emulators that `start` started; the other emulators ran already.
+        began: The names of the emulators that `start` started. Emulators with other names ran already.
         kept: True if an emulator that `start` started had a saved state.
-        unread: The release of moto that saved the state, if the installed release of moto cannot read that state; else
-            None.
-        obstacle: The reason why the sandbox has no stage, with a remedy; None if it has a stage.
+        unread: The release of moto that saved a state which the installed release cannot read, or None if there is no
+            such state.
+        obstacle: The reason why the sandbox has no stage, with a remedy, or None if the sandbox has a stage.
     """
 
     sandbox: RunningSandbox
@@ -121,7 +121,9 @@ class Started:
 
 
 def running(folder: Path) -> RunningSandbox | None:
-    """Return the running sandbox of an environment, or None if an emulator does not run or requires no access key.
+    """Return the running sandbox of an environment, or None if the sandbox does not run.
+
+    A sandbox runs if all its emulators run and require an access key.
 
     Args:
         folder: The environment's folder (`Workspace.environment_dir`).
@@ -133,7 +135,7 @@ def running(folder: Path) -> RunningSandbox | None:
 
 
 def alive_emulators(folder: Path) -> dict[str, EmulatorProcess]:
-    """Return those emulators in the sandbox's record whose processes run, by name."""
+    """Return the emulators of the sandbox whose processes run, by name."""
     alive = {}
     for name, entry in _record(folder).get("emulators", {}).items():
         with suppress(TypeError, KeyError):
@@ -159,8 +161,8 @@ def start(folder: Path, *, account_id: str = ACCOUNT_ID) -> Started:
     _check_installed()
     with _locked(folder):
         if not _asks_for_key(folder):
-            # Stop emulators that require no access key, because an earlier version of mjctl started them. The emulators
-            # save their states before they end.
+            # An earlier version of mjctl started emulators that require no access key. Stop these emulators, which save
+            # their states before they end.
             _end(process for _, process in _marked(folder))
         alive = alive_emulators(folder)
         runs_for = str(_record(folder).get("account_id", account_id))
@@ -207,7 +209,7 @@ def stop(folder: Path) -> tuple[str, ...]:
     with _locked(folder):
         processes = _marked(folder)
         _end(process for _, process in processes)
-        # ministack has ended the processes of the stage, unless it was killed.
+        # ministack ends the processes of the stage when it ends, unless another program kills ministack.
         _end_stage(folder)
         _record_file(folder).unlink(missing_ok=True)
     return tuple(sorted({name for name, _ in processes}))
@@ -322,7 +324,7 @@ def _wait_until_up(emulator: EmulatorProcess) -> None:
 
 
 def _port(folder: Path, name: str) -> int:
-    """Return the port for an emulator: the port of its last start, or another port if that port is in use."""
+    """Return the emulator's last port, or a free port if another process uses the last port."""
     file = folder / "sandbox" / "ports.json"
     ports = read_json(file)
     port = ports.get(name)
@@ -422,7 +424,7 @@ def _end(processes: Iterator[psutil.Process]) -> None:
     for process in left:
         with suppress(psutil.NoSuchProcess):
             process.send_signal(signal.SIGTERM)
-            # Send SIGCONT too, because a process that SIGSTOP has stopped handles SIGTERM only after SIGCONT.
+            # Also send SIGCONT, because a process that SIGSTOP has stopped handles SIGTERM only after SIGCONT.
             process.send_signal(signal.SIGCONT)
     _, stubborn = psutil.wait_procs(left, timeout=_STOP_SECONDS)
     for process in stubborn:

@@ -19,11 +19,11 @@ from mjctl.sandbox.serve import ACCOUNT_ID
 from mjctl.sandbox.stage import leftovers
 
 # The AWS services for which moto answers, because moto emulates them better. ministack answers for all other services.
-# A service is written here as in the name of the environment variable AWS_ENDPOINT_URL_<SERVICE>.
+# The names are those in the environment variables AWS_ENDPOINT_URL_<SERVICE> of the AWS SDKs.
 MOTO_SERVICES = ("APPLICATION_AUTO_SCALING", "CLOUDWATCH", "ECR", "SHIELD", "WAFV2")
 
-# boto3's name of a service -> the service's name in the variable AWS_ENDPOINT_URL_<SERVICE>, if the two names have
-# different characters.
+# Maps boto3's name of a service to the service's name in the variable AWS_ENDPOINT_URL_<SERVICE>, if the latter is not
+# boto3's name in upper case.
 _ENDPOINT_NAMES = {"application-autoscaling": "APPLICATION_AUTO_SCALING"}
 
 _START_SECONDS = 60.0
@@ -42,11 +42,11 @@ def endpoint_variables(urls: Mapping[str, str]) -> dict[str, str]:
 
 
 class Emulators:
-    """Runs the emulators as child processes on free ports of 127.0.0.1, during the block of a context manager.
+    """Runs the emulators as child processes on free ports of 127.0.0.1, during a `with` block.
 
-    The emulators keep their states in memory only, so the states are lost at the end of the block. The entry into the
-    block raises DependencyError if an emulator is not installed, and UnreachableError, which names the log, if an
-    emulator does not answer in time.
+    The emulators keep their states in memory only, so the states are lost at the end of the block. At the start of the
+    block, `Emulators` raises DependencyError if an emulator is not installed. `Emulators` raises UnreachableError with
+    the path of the log if an emulator does not answer in time.
     """
 
     def __init__(
@@ -105,7 +105,7 @@ class Emulators:
         return f"http://127.0.0.1:{self._ports[emulator]}"
 
     def endpoints(self) -> Mapping[str, str]:
-        """Return the variables with which an SDK or the Terraform provider uses the emulators: addresses and key."""
+        """Return the emulators' addresses and access key as variables for an SDK or the Terraform provider."""
         return {**endpoint_variables({name: self.url(name) for name in self._ports}), **self.key.variables}
 
     @property

@@ -1,4 +1,4 @@
-"""Corrections of ministack's rules for a whole account: protection, names that are taken, and subscriptions by mail."""
+"""Corrections of ministack's rules for an account: deletion protection, names in use, and subscriptions by mail."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ _VERSION = "1.5.33"
 _EMAIL_PROTOCOLS = ("email", "email-json")
 _SNS_SENDER = "no-reply@sns.amazonaws.com"
 
-# The names of service-linked roles, where they are not `AWSServiceRoleFor` and the service's name:
+# Maps a service to the end of its service-linked role's name, if the end is not the capitalized name of the service:
 # https://docs.aws.amazon.com/IAM/latest/UserGuide/reference_aws-services-that-work-with-iam.html
 _LINKED_ROLES = {
     "autoscaling": "AutoScaling",
@@ -80,7 +80,7 @@ def _pending_replicas() -> None:
             if key and region and key.get("MultiRegion"):
                 replica = kms._keys.get_scoped(get_account_id(), region, key["KeyId"])
                 if replica is not None and replica is not key:
-                    # A replica key in its waiting period still has its id in its region:
+                    # The region still contains a replica key that is in the waiting period before its deletion:
                     # https://docs.aws.amazon.com/kms/latest/developerguide/multi-region-keys-delete.html
                     message = f"Key {key['KeyId']} already exists in region {region}"
                     return kms.error_response_json("AlreadyExistsException", message, 400)
@@ -176,7 +176,7 @@ def _email_subscriptions() -> None:
 
 
 def _ask_for_confirmation(topic: str, subscription: dict[str, Any]) -> None:
-    """Make a subscription pending, and send the mail with the link that confirms it.
+    """Make a subscription pending, and send a mail with the link by which an operator confirms the subscription.
 
     https://docs.aws.amazon.com/sns/latest/dg/SendMessageToHttp.confirm.html
     """
@@ -201,17 +201,17 @@ CORRECTIONS = (
     _of("cognito-deletion-protection", "Cognito deletes a user pool with deletion protection", _protected_pools),
     _of(
         "iam-linked-roles",
-        "IAM names service-linked roles wrongly, and answers a second creation with another error",
+        "IAM names service-linked roles wrongly, and answers the second creation of a role with another error than AWS",
         _linked_roles,
     ),
     _of(
         "kms-pending-replica",
-        "KMS creates a replica key again while the first one is in its waiting period",
+        "KMS creates a replica key again while the first replica key is in the waiting period before its deletion",
         _pending_replicas,
     ),
     _of(
         "secret-name-pending",
-        "Secrets Manager answers the creation of a secret that is scheduled for deletion with another error",
+        "Secrets Manager answers the creation of a secret that is scheduled for deletion with another error than AWS",
         _pending_secrets,
     ),
     _of(

@@ -1,4 +1,4 @@
-"""Corrections of ministack, where it differs from AWS in a way that the Terraform provider notices.
+"""Corrections of ministack for differences from AWS that the Terraform provider notices.
 
 Each correction is the smallest change after which a second plan of Terraform has no changes. A test for each correction
 shows that ministack still needs the correction. Import this module only in the process that runs ministack, because
@@ -371,7 +371,7 @@ CORRECTIONS = (
     ),
     _of(
         "cache-key-and-upgrades",
-        "ElastiCache does not return a replication group's KMS key and its nodes' AutoMinorVersionUpgrade",
+        "ElastiCache does not return a replication group's KMS key, nor AutoMinorVersionUpgrade of the group's nodes",
         _cache_key_and_upgrades,
     ),
     _of(
@@ -413,5 +413,9 @@ CORRECTIONS = (
     _of("managed-keys", "KMS has no AWS managed keys (alias/aws/...)", _managed_keys),
     _of("secret-replicas", "Secrets Manager CreateSecret ignores AddReplicaRegions", _secret_replicas_at_creation),
     _of("secret-replicas-removed", "Secrets Manager has no RemoveRegionsFromReplication", _secret_replicas_removed),
-    _of("zone-dnssec", "Route 53 has no GetDNSSEC, which the deletion of a zone calls", _zone_without_dnssec),
+    _of(
+        "zone-dnssec",
+        "Route 53 has no operation GetDNSSEC, which the Terraform provider calls when it deletes a zone",
+        _zone_without_dnssec,
+    ),
 )

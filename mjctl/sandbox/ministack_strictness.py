@@ -1,6 +1,7 @@
-"""Corrections of ministack, where its answers differ from AWS's recorded answers in a way that hides a fault of ours.
+"""Corrections of ministack's answers that differ from AWS's recorded answers and would hide an error of this project.
 
-`python -m tools.recorded_answers` finds the differences. `ministack_corrections` explains the rules for corrections.
+`python -m tools.recorded_answers` finds these differences. The docstring of `ministack_corrections` explains the rules
+for corrections.
 Import this module only in the process that runs ministack.
 """
 
@@ -51,7 +52,7 @@ def _is_managed(arn: str) -> bool:
 
 @cache
 def _managed_policies() -> frozenset[str]:
-    """Return the ARNs of AWS's managed policies. ministack knows few of them, and moto has a file with all of them.
+    """Return the ARNs of AWS's managed policies. ministack has few of these policies, and moto has a file of all.
 
     The function reads the file instead of importing it, because the import of moto would need much memory.
     """
@@ -140,7 +141,7 @@ def _key_rotation_status() -> None:
 def _plaintext_limit() -> None:
     def make(original: Handler) -> Handler:
         def handle(data: dict[str, Any]) -> Any:
-            # 4 characters of base64 are 3 bytes.
+            # Four characters of base64 encode three bytes.
             text = data.get("Plaintext", "")
             if len(text) * 3 // 4 - text.count("=") > _PLAINTEXT_LIMIT_BYTES:
                 return kms.error_response_json(
@@ -240,19 +241,35 @@ def _of(name: str, difference: str, apply: Callable[[], None]) -> Correction:
 
 
 CORRECTIONS = (
-    _of("attached-policy-exists", "IAM attaches a managed policy that does not exist", _attached_policy_exists),
+    _of(
+        "attached-policy-exists",
+        "IAM accepts the attachment of a managed policy that does not exist",
+        _attached_policy_exists,
+    ),
     _of("bucket-policy-json", "S3 PutBucketPolicy accepts a text that is no policy", _bucket_policy_is_json),
     _of(
         "key-metadata",
-        "KMS does not return the account of a key, and returns empty lists of algorithms",
+        "KMS returns a key without its account, and with empty lists of algorithms",
         _key_metadata,
     ),
-    _of("key-rotation-status", "KMS GetKeyRotationStatus has no key id and no next date", _key_rotation_status),
+    _of(
+        "key-rotation-status",
+        "KMS GetKeyRotationStatus returns neither the key's id nor the date of the next rotation",
+        _key_rotation_status,
+    ),
     _of("plaintext-limit", "KMS Encrypt accepts more than 4096 bytes", _plaintext_limit),
-    _of("purge-in-progress", "SQS accepts two PurgeQueue of a queue within 60 seconds", _purge_in_progress),
-    _of("role-description", "IAM returns an empty description of a role", _role_without_empty_description),
+    _of("purge-in-progress", "SQS accepts a second PurgeQueue for a queue within 60 seconds", _purge_in_progress),
+    _of(
+        "role-description",
+        "IAM returns an empty description for a role without a description",
+        _role_without_empty_description,
+    ),
     _of("rule-with-targets", "EventBridge DeleteRule deletes a rule that has targets", _rule_with_targets),
-    _of("secret-without-value", "Secrets Manager gives a secret without a value a version", _secret_without_value),
+    _of(
+        "secret-without-value",
+        "Secrets Manager creates a version for a secret without a value",
+        _secret_without_value,
+    ),
     _of("topic-error-codes", "SNS reports InvalidParameterException instead of InvalidParameter", _topic_error_codes),
     _of("trust-policy-json", "IAM CreateRole accepts a trust policy that is no JSON", _trust_policy_is_json),
 )

@@ -1,6 +1,6 @@
-"""Corrections of moto, where it differs from AWS in a way that the Terraform provider notices.
+"""Corrections of moto for differences from AWS that the Terraform provider notices.
 
-`ministack_corrections` explains the rules for corrections.
+The docstring of `ministack_corrections` explains the rules for corrections.
 """
 
 from __future__ import annotations

@@ -1,7 +1,7 @@
 """Saves and loads the state of moto in a file, because moto keeps its state in memory only.
 
 The file of the state contains moto's pickled objects. The file is in a private folder, so that only this user can write
-the file. A file of another release of moto is ignored.
+the file. moto ignores a file that another release of moto has saved.
 """
 
 from __future__ import annotations
@@ -70,7 +70,7 @@ class MotoState:
         try:
             state = self._pickled()
         except RuntimeError:
-            # pickle raises RuntimeError if a request to moto changes a dictionary at the same time. The next call of
+            # pickle raises RuntimeError if a request to moto changes a dictionary during the save. The next call of
             # `save_if_changed` saves the state.
             return
         if state != self._saved:
@@ -97,7 +97,8 @@ class MotoState:
 class _Pickler(pickle.Pickler):
     """Writes moto's state.
 
-    A load creates a new lock for each saved lock. A backend of a service outside of `SERVICES` is saved as a reference.
+    A load creates a new lock for each saved lock. Of a backend of moto for a service outside `SERVICES`, the
+    pickler saves only a reference.
     """
 
     def reducer_override(self, value: Any) -> Any:

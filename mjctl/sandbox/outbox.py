@@ -1,4 +1,4 @@
-"""Keeps the mails and text messages that players and operators of a sandbox would get."""
+"""Keeps the mails and text messages that AWS would send to the players and operators of a sandbox."""
 
 from __future__ import annotations
 
@@ -17,11 +17,11 @@ class SentMessage:
 
     Attributes:
         id: The id of the message.
-        sent_at: The time, in seconds since 1970.
+        sent_at: The time at which AWS would send the message, in seconds since 1970.
         sender: The sender's address, or an empty text for a text message.
         to: The addresses or phone numbers of all recipients.
-        subject: The subject, or an empty text for a text message.
-        text: The text, or the HTML of a mail without a text.
+        subject: The subject of a mail, or an empty text for a text message.
+        text: The text of the message, or the HTML of a mail that has only HTML.
         kind: The kind of the message, e.g. `CognitoVerificationMessage`, `SnsNotification`, `SMS`.
     """
 
@@ -35,20 +35,21 @@ class SentMessage:
 
 
 class MessageLog:
-    """Appends messages to a private file, each message once."""
+    """Appends messages to a private file, but no message with the id of an earlier message."""
 
     def __init__(self, file: Path) -> None:
-        """Read the messages that the file has.
+        """Read the messages that are in the file already.
 
         Args:
-            file: A file with one message in JSON on each line. It contains codes with which accounts can be taken over.
+            file: A file with one message in JSON on each line. The file is private, because messages contain codes by
+                which another user could log in to accounts.
         """
         self._file = file
         self._lock = threading.Lock()
         self._known = {message.id for message in read_messages(file)}
 
     def add(self, message: SentMessage) -> None:
-        """Write a message, unless the file has a message with the same id."""
+        """Write a message to the file, unless the file contains a message with an equal id."""
         with self._lock:
             if message.id in self._known:
                 return
@@ -58,11 +59,11 @@ class MessageLog:
 
 
 def read_messages(file: Path, to: str | None = None) -> list[SentMessage]:
-    """Return the messages of a file, the oldest first. An incomplete last line is left out.
+    """Return the messages in a file, the oldest first. An incomplete last line is skipped.
 
     Args:
-        file: The file of an outbox.
-        to: Return only messages to this address or phone number, in upper or lower case.
+        file: The file of a `MessageLog`.
+        to: An address or a phone number. Return only messages to this recipient, and ignore upper and lower case.
     """
     if not file.exists():
         return []

@@ -1,8 +1,10 @@
-"""Decides, without AWS, whether IAM policies allow a call, as AWS documents the decision.
+"""Decides without AWS, by the rules that AWS documents, whether IAM policies allow a call.
 
-The order of the decision: https://docs.aws.amazon.com/IAM/latest/UserGuide/reference_policies_evaluation-logic.html
-Service control policies, resource control policies, VPC endpoint policies and access control lists are left out: the
-stacks use none of them.
+AWS documents the order of the rules:
+https://docs.aws.amazon.com/IAM/latest/UserGuide/reference_policies_evaluation-logic.html
+
+This module ignores service control policies, resource control policies, VPC endpoint policies and access control
+lists, because the stacks do not use them.
 """
 
 from __future__ import annotations
@@ -26,12 +28,12 @@ from mjctl.sandbox.policy_conditions import (
 )
 
 _ACCOUNT = re.compile(r"(?:arn:aws[a-z-]*:iam::)?(\d{12})(?::root)?")
-# The version of the policy language without variables is AWS's default.
+# Only a policy of this version has variables. A policy without a version has the older version 2008-10-17.
 _VERSION_WITH_VARIABLES = "2012-10-17"
 
 
 class CallerKind(StrEnum):
-    """Names the kinds of callers, by the values of the condition key aws:PrincipalType where AWS has one."""
+    """Lists the kinds of callers. The values are those of the condition key aws:PrincipalType, if AWS has a value."""
 
     ROOT = "Account"
     USER = "User"
@@ -43,14 +45,14 @@ class CallerKind(StrEnum):
 
 @dataclass(frozen=True)
 class Caller:
-    """Identifies the caller of AWS.
+    """Identifies the user, role, service or other principal that calls AWS.
 
     Attributes:
         kind: The kind of the caller.
-        arn: The ARN of the account's root, the user, the session of a role or the identity provider; the name of a
-            service, e.g. `sns.amazonaws.com`.
+        arn: The ARN of the account's root user, of a user, of a role's session or of an identity provider. For an AWS
+            service, its name, e.g. `sns.amazonaws.com`.
         account: The caller's account, or an empty text for a service.
-        role_arn: The ARN of the role of a session.
+        role_arn: The ARN of the role of a role's session, or an empty text for other callers.
     """
 
     kind: CallerKind
@@ -60,11 +62,12 @@ class Caller:
 
     @staticmethod
     def of(arn: str, *, role_arn: str = "") -> Caller:
-        """Return the caller with an ARN, e.g. the ARN in an answer of GetCallerIdentity, or with a service's name.
+        """Return the caller that an ARN or the name of an AWS service names. GetCallerIdentity returns such an ARN.
 
         Args:
-            arn: The ARN or the name.
-            role_arn: The ARN of the role of a session, if the role has a path, because the session's ARN has none.
+            arn: The ARN of the caller or the name of the service.
+            role_arn: The ARN of the role of a session. Give it if the role has a path, because the ARN of a session
+                does not contain the path.
         """
         if not arn.startswith("arn:"):
             return Caller(CallerKind.SERVICE, arn)
@@ -82,7 +85,7 @@ class Caller:
     def keys(self) -> dict[str, tuple[str, ...]]:
         """Return the condition keys that describe the caller.
 
-        aws:PrincipalArn of a session is the ARN of the role:
+        For a session, the value of aws:PrincipalArn is the ARN of the session's role:
         https://docs.aws.amazon.com/IAM/latest/UserGuide/reference_policies_condition-keys.html#condition-keys-principalarn
         """
         if self.kind is CallerKind.SERVICE:
@@ -99,20 +102,20 @@ class Caller:
 
 
 class _Naming(IntEnum):
-    """Says how a statement of a resource-based policy names a caller. Higher values grant more."""
+    """Says how a statement of a resource-based policy names a caller. A higher value gives the caller more rights."""
 
     NOT = 0
     ACCOUNT = 1
-    """Names the account, which lets identity-based policies decide."""
+    """Names the account of the caller, so that the caller also needs an identity-based policy."""
     GRANTED = 2
-    """Names the role or everybody, within the limits of a permissions boundary and of session policies."""
+    """Names the role or all principals. A permissions boundary and session policies can still refuse the call."""
     DIRECT = 3
-    """Names the user, the session, the service or the identity provider itself, without limits."""
+    """Names the user, the session, the service or the identity provider. No other policy must allow the call."""
 
 
 @dataclass(frozen=True)
 class Statement:
-    """Holds a statement of a policy. An element that the statement lacks is None."""
+    """Holds a statement of a policy. The field of an element that the statement does not have is None."""
 
     sid: str
     allows: bool
@@ -126,7 +129,7 @@ class Statement:
     variables: bool
 
     def applies(self, action: str, resource: str, keys: Keys) -> bool:
-        """Return whether the statement has an effect on an action on a resource, apart from its principals."""
+        """Return whether action, resource and conditions of the statement match a call. Principals are not compared."""
         try:
             return (
                 self._has_action(action)
@@ -141,7 +144,7 @@ class Statement:
         return any(matches(p, action, ignore_case=True) for p in patterns) == (self.actions is not None)
 
     def _has_resource(self, resource: str, keys: Keys | None) -> bool:
-        # A trust policy has no element Resource, because the policy belongs to the role.
+        # A trust policy has no element Resource, because its resource is always its role.
         if self.resources is None and self.not_resources is None:
             return True
         patterns = self.resources if self.resources is not None else self.not_resources or ()
@@ -153,8 +156,8 @@ class Policy:
     """Holds a parsed policy.
 
     Attributes:
-        name: The name of the policy for messages.
-        statements: The statements, in the order of the document.
+        name: The name of the policy, which the reasons of decisions contain.
+        statements: The statements, in the order of the policy's document.
     """
 
     name: str
@@ -162,10 +165,10 @@ class Policy:
 
     @staticmethod
     def parse(document: str | Mapping[str, Any], name: str = "") -> Policy:
-        """Read a policy document.
+        """Parse the JSON document of a policy.
 
         Raises:
-            PolicyError: the document is no policy.
+            PolicyError: the document is not a valid policy.
         """
         try:
             content = json.loads(document) if isinstance(document, str) else document
@@ -210,11 +213,12 @@ class ApplicablePolicies:
     Attributes:
         identity: The policies of the user, of its groups or of the role.
         boundary: The permissions boundary of the user or of the role, or None.
-        session: The session policies, or None for a session without session policies.
-        resource: The policy of the resource, e.g. of a queue, a key or the trust policy of a role; None without one.
-        owner: The account of the resource, or an empty text for the caller's account.
-        resource_decides: True if the resource's policy must allow every call, also in the owner's account. The policy
-            of a KMS key and the trust policy of a role must.
+        session: The session policies, or None if the caller has no session policies.
+        resource: The resource-based policy of the resource, e.g. the policy of a queue or of a key, or the trust policy
+            of a role. None if the resource has no policy.
+        owner: The account that owns the resource, or an empty text if the caller's account owns it.
+        resource_decides: True if the resource-based policy must allow the call even if the caller is in the owner's
+            account. This is so for KMS keys and for the trust policies of roles.
         granted: True if a grant of a KMS key allows the call.
     """
 
@@ -233,7 +237,7 @@ class Call:
 
     Attributes:
         caller: The caller.
-        action: The action of IAM, e.g. `sqs:SendMessage`.
+        action: The action in IAM, e.g. `sqs:SendMessage`.
         resource: The ARN of the resource, or `*` for an action without a resource.
         keys: The condition keys of the request, by name.
     """
@@ -244,7 +248,7 @@ class Call:
     keys: Mapping[str, Any] = field(default_factory=dict)
 
     def all_keys(self) -> Keys:
-        """Return all condition keys in lower case, with the keys of the caller and of the time."""
+        """Return the condition keys of the request, of the caller and of the current time, with names in lower case."""
         now = datetime.now(UTC)
         own = {name.lower(): values_of(value) for name, value in self.keys.items()}
         time = {"aws:currenttime": (now.isoformat(),), "aws:epochtime": (str(int(now.timestamp())),)}
@@ -253,12 +257,12 @@ class Call:
 
 @dataclass(frozen=True)
 class AccessDecision:
-    """Holds a decision on a call.
+    """Holds the decision of IAM on a call.
 
     Attributes:
         allowed: Whether AWS allows the call.
         explicit: True if a statement with the effect Deny refused the call.
-        reason: The reason in words, which names the policy.
+        reason: The reason for the decision in words. The reason names the policy that decided.
     """
 
     allowed: bool
@@ -331,7 +335,7 @@ class _Evaluation:
     def _is_named_by(self, statement: Statement) -> _Naming:
         caller = self._call.caller
         if statement.not_principals is not None:
-            # A statement with NotPrincipal must list the account, the role and the session to exempt a session:
+            # NotPrincipal exempts a session only if the list contains the session, its role and its account:
             # https://docs.aws.amazon.com/IAM/latest/UserGuide/reference_policies_elements_notprincipal.html
             listed = {name for _, names in _principals(statement.not_principals) for name in names}
             needed = {caller.arn, caller.role_arn, *([caller.account] if caller.account else [])} - {""}

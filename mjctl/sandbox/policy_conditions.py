@@ -1,6 +1,6 @@
 """Evaluates the conditions of IAM policies, with AWS's rules for missing keys, several values and wildcards.
 
-The rules: https://docs.aws.amazon.com/IAM/latest/UserGuide/reference_policies_elements_condition_operators.html
+AWS documents the rules at https://docs.aws.amazon.com/IAM/latest/UserGuide/reference_policies_elements_condition_operators.html
 """
 
 from __future__ import annotations
@@ -14,10 +14,10 @@ from functools import lru_cache
 from typing import Any
 
 Keys = Mapping[str, Sequence[str]]
-"""The condition keys of a request, in lower case, with their values. A key without a value is left out."""
+"""The condition keys of a request, in lower case, with their values. Every key has at least one value."""
 
 _ARN_PARTS = 6
-# A policy variable, with a default value that AWS uses if the request has no such key, or an escaped character.
+# Matches a policy variable such as `${aws:username}` or `${key, 'default'}`, and an escaped character such as `${*}`.
 _VARIABLE = re.compile(r"\$\{\s*([^},\s]+)\s*(?:,\s*'([^']*)'\s*)?\}")
 _ESCAPED = {"*": "*", "?": "?", "$": "$"}
 
@@ -31,19 +31,20 @@ class UnresolvedVariableError(LookupError):
 
 
 def values_of(value: Any) -> tuple[str, ...]:
-    """Return a JSON value or a list of JSON values as strings, as policies write them: `true`, `5`, `text`."""
+    """Return a JSON value or a list of JSON values as strings in the form of policies: `true`, `5`, `text`."""
     items = value if isinstance(value, list | tuple | set | frozenset) else [value]
     return tuple(str(item).lower() if isinstance(item, bool) else str(item) for item in items if item is not None)
 
 
 def matches(pattern: str, value: str, keys: Keys | None = None, *, ignore_case: bool = False) -> bool:
-    """Return whether `value` matches a pattern, in which `*` is any text and `?` is any character.
+    """Return whether `value` matches a pattern. In a pattern, `*` matches any text, and `?` any character.
 
     Args:
-        pattern: The pattern of a policy.
-        value: The value of the request.
-        keys: The keys that replace policy variables in the pattern. None leaves variables as they are.
-        ignore_case: True to ignore the difference of upper and lower case.
+        pattern: The pattern in a policy.
+        value: The value in a request.
+        keys: The condition keys whose values replace policy variables in the pattern. With None, a variable is
+            ordinary text.
+        ignore_case: True to treat upper and lower case as equal.
 
     Raises:
         UnresolvedVariableError: the request has no value for a variable of the pattern.
@@ -55,9 +56,9 @@ def matches(pattern: str, value: str, keys: Keys | None = None, *, ignore_case: 
 
 
 def matches_arn(pattern: str, arn: str, keys: Keys | None = None) -> bool:
-    """Return whether an ARN matches a pattern. A wildcard of the first five fields matches no colon.
+    """Return whether an ARN matches a pattern. A wildcard in one of the first five fields matches no colon.
 
-    AWS adds wildcards for the missing fields of an incomplete pattern:
+    If a pattern has too few fields, AWS adds fields with wildcards:
     https://docs.aws.amazon.com/IAM/latest/UserGuide/reference_policies_elements_resource.html
 
     Raises:
@@ -79,7 +80,7 @@ def conditions_met(conditions: Mapping[str, Any], keys: Keys, *, variables: bool
     Args:
         conditions: The element `Condition` of the statement.
         keys: The condition keys of the request.
-        variables: False for a policy of version 2008-10-17, which has no variables.
+        variables: False for a policy of version 2008-10-17, in which policy variables are ordinary text.
 
     Raises:
         PolicyError: an operator is unknown.
@@ -109,7 +110,7 @@ def _condition_met(name: str, actual: Sequence[str], expected: Sequence[str], ke
         return any(compare(value, text, keys) for text in expected) != negated
 
     if not actual:
-        # ForAllValues is true for an empty set, ForAnyValue is false:
+        # For a key without values, an operator with ForAllValues is true, and an operator with ForAnyValue is false:
         # https://docs.aws.amazon.com/IAM/latest/UserGuide/reference_policies_condition-single-vs-multi-valued-context-keys.html
         return optional or quantifier == "forallvalues" or (negated and quantifier != "foranyvalue")
     if quantifier == "forallvalues" or (negated and quantifier != "foranyvalue"):
@@ -145,7 +146,7 @@ def _date(test: Callable[[float, float], bool]) -> Callable[[str, str, Keys | No
 
 
 def _seconds(text: str) -> float:
-    """Return a date of a policy, in ISO 8601 or in seconds since 1970, as seconds since 1970."""
+    """Return the seconds since 1970 of a date in a policy, which is in ISO 8601 or in seconds since 1970."""
     try:
         return float(text)
     except ValueError:
@@ -193,9 +194,10 @@ _NEGATED: Mapping[str, str] = {
 
 
 def _parts(pattern: str, keys: Keys | None) -> list[tuple[str, bool]]:
-    """Split a pattern into pairs of a text and whether the text is literal, because a variable produced it.
+    """Replace the variables in a pattern, and return its parts as pairs of a text and whether the text is literal.
 
-    The value of a variable is literal: a user whose name is `*` gets no access to the folders of other users.
+    The value of a variable is literal, so that `*` in the value is no wildcard. Otherwise a user whose name is `*`
+    would get access to the folders of other users.
     """
     if keys is None or "${" not in pattern:
         return [(pattern, False)]
@@ -214,7 +216,7 @@ def _value(variable: re.Match[str], keys: Keys) -> str:
     if len(values) == 1:
         return values[0]
     if default is None:
-        # Only keys with a single value can be variables.
+        # A variable stands for a key with exactly one value, as AWS documents.
         raise UnresolvedVariableError(name)
     return str(default)
 

@@ -47,8 +47,8 @@ def _serve_ministack(
     )
     if state is not None:
         os.environ.update(
-            # Deny ministack the access to Docker, because ministack would remove containers of the user that look like
-            # ministack's containers.
+            # Deny ministack access to Docker. Otherwise ministack might mistake containers of the user for its own
+            # containers, and remove them.
             DOCKER_HOST=f"unix://{state / 'no-docker.sock'}",
             PERSIST_STATE="1",
             S3_DATA_DIR=str(state / "s3"),
@@ -122,9 +122,9 @@ def _serve_moto(
 
 
 def _wrapper(module: str | None, function: str, chosen: argparse.Namespace) -> Callable[[Any], Any]:
-    """Return a function that wraps an emulator's application by the function of a module, or that returns it as it is.
+    """Return a function that wraps an emulator's application, or that returns the application without a `module`.
 
-    The module's function gets the application, the emulator's name and the folder of the access key.
+    The wrapper is `function` of `module`. It gets the application, the emulator's name and the access key's folder.
     """
     if not module:
         return lambda application: application

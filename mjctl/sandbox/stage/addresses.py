@@ -1,7 +1,7 @@
-"""Assigns a loopback address to each container and each entrance of a stage.
+"""Assigns a loopback address to each container, to each load balancer and to the gateway of a stage.
 
-Because of these addresses, the ports in task definitions and endpoints are the same as on AWS. Linux accepts every
-address of 127.0.0.0/8 without a configuration.
+With an address for each container, two containers can listen on the same port, as on AWS. The ports in task definitions
+and endpoints therefore need no change. Linux accepts every address of 127.0.0.0/8 without a configuration.
 """
 
 from __future__ import annotations
@@ -17,24 +17,25 @@ from pathlib import Path
 from mjctl.files import read_json, write_private
 from mjctl.models.errors import ConflictError
 
-# The stages of this machine use the networks 127.64.0.0/16 to 127.126.0.0/16, a network for each stage.
+# Each stage of this machine uses one of the networks 127.64.0.0/16 to 127.126.0.0/16.
 _FIRST, _LAST = 64, 126
-# An open socket on the last address of the network says that a stage uses the network, also to stages of other users.
+# A stage keeps a socket open on the last address of its network. Another stage, also the stage of another user, cannot
+# open a socket on the same address, and so finds that the network is in use.
 _CLAIM_HOST, _CLAIM_PORT = "255.254", 20_000
 _HOSTS_IN_BLOCK = 250
-# The numbers of the addresses are 1 to 63,749. The third part of an address is at most 254.
+# An address has a number from 1 to 63,749. The third part of an address is at most 254.
 _HOSTS = 255 * _HOSTS_IN_BLOCK - 1
 
 
 class Addresses:
-    """Assigns addresses to names, and remembers them in a file, because endpoints outlive the processes behind them.
+    """Assigns addresses to names, and saves them in a file, because an endpoint outlives the process at its address.
 
     Attributes:
         network: The first two numbers of all addresses, e.g. `127.78`.
     """
 
     def __init__(self, folder: Path) -> None:
-        """Claim a network that no other running stage uses, if possible the network of the stage's last start.
+        """Claim a network that no other running stage uses, if possible the network of this stage's last start.
 
         Args:
             folder: The folder of the stage's files.
@@ -68,7 +69,7 @@ class Addresses:
         self._save()
 
     def of(self, name: str) -> str:
-        """Return the address of a container or an entrance. The same name always gets the same address."""
+        """Return the address of a name. A name keeps its address until `forget` frees the address."""
         with self._lock:
             if name not in self._numbers:
                 self._numbers[name] = self._free_number()
@@ -77,7 +78,7 @@ class Addresses:
         return f"{self.network}.{number // _HOSTS_IN_BLOCK}.{number % _HOSTS_IN_BLOCK + 1}"
 
     def forget(self, name: str) -> None:
-        """Free the address of a name, e.g. of an ECS task that has ended, for later names."""
+        """Free the address of a name, e.g. of an ECS task that has ended, so that a later name can get the address."""
         with self._lock:
             if self._numbers.pop(name, None) is not None:
                 self._save()
@@ -89,11 +90,11 @@ class Addresses:
             self._save()
 
     def close(self) -> None:
-        """Free the network for other stages."""
+        """Free the network, so that another stage can claim it."""
         self._claim.close()
 
     def _free_number(self) -> int:
-        """Return the next number after the latest. So a free address is not used again while peers remember it."""
+        """Return the next unused number after the latest one, so that a freed address is not soon assigned again."""
         used = set(self._numbers.values())
         steps = range(1, _HOSTS + 1)
         numbers = ((self._latest + step - 1) % _HOSTS + 1 for step in steps)

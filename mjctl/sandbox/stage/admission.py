@@ -1,4 +1,4 @@
-"""Decides on a request of a load balancer's client: refuse it, answer it, or forward it to a target."""
+"""Decides whether a load balancer refuses a client's request, answers the request, or forwards it to a target."""
 
 from __future__ import annotations
 
@@ -16,14 +16,14 @@ def decide(route: ListenerRoute, balancing: Balancing, head: RequestHead, body: 
     """Let the firewall and the rules of the listener decide on a request.
 
     Args:
-        route: The listener.
-        balancing: The targets and the firewalls.
+        route: The listener that received the request.
+        balancing: The targets and the firewalls of the proxy.
         head: The request.
         body: The part of the body that the firewall inspects.
         address: The IP address of the client.
 
     Returns:
-        The answer of the load balancer itself, or the target.
+        The answer that the load balancer gives without a target, or the target that gets the request.
     """
     routed = listener_rules.routed(head, route, address)
     if route.firewall is not None:

@@ -1,4 +1,4 @@
-"""Makes API Gateway's HTTP APIs as strict as on AWS: throttling, issuers of tokens and time limits."""
+"""Makes ministack's HTTP APIs of API Gateway as strict as AWS's: throttling, issuers of tokens and time limits."""
 
 from __future__ import annotations
 
@@ -27,7 +27,7 @@ class TokenBucket:
 
         Args:
             rate: The requests per second.
-            burst: The largest number of requests at once.
+            burst: The number of tokens in a full bucket. A full bucket admits this many requests at the same time.
             clock: Returns the time in seconds.
         """
         self.limits = (rate, burst)
@@ -46,14 +46,14 @@ class TokenBucket:
 
 
 class ApiGateway:
-    """Corrects ministack's HTTP APIs."""
+    """Corrects the HTTP APIs that ministack emulates, as a part of the stage."""
 
     def __init__(self, context: StageContext) -> None:
         self._context = context
         self._buckets: dict[tuple[str, str, str], TokenBucket] = {}
 
     def install(self) -> None:
-        """Correct ministack."""
+        """Replace ministack's functions for HTTP APIs by corrected functions."""
         from ministack.services import apigateway
 
         wrap(apigateway, "_handle_execute_in_scope", self._throttled)
@@ -82,7 +82,7 @@ class ApiGateway:
         return handle
 
     def _admits(self, api: str, stage: str, route: str, settings: Mapping[str, Any]) -> bool:
-        """Count a request against the limits of its route."""
+        """Count a request against the limits of its route. Returns: False if the request exceeds a limit."""
         limits = {
             **(settings.get("defaultRouteSettings") or {}),
             **(settings.get("routeSettings") or {}).get(route, {}),
@@ -114,7 +114,7 @@ class ApiGateway:
 
     @staticmethod
     def _with_source(original: Handler) -> Handler:
-        """Put the address of the client and the domain of the request into the event of a function."""
+        """Put the address of the client and the domain of the request into the event that a Lambda function gets."""
         from ministack.core.responses import get_request_client_ip
 
         async def run(function: Handler, *arguments: Any, **options: Any) -> Any:
@@ -129,7 +129,7 @@ class ApiGateway:
         return run
 
     def _trusting_urlopen(self, _original: Handler) -> Handler:
-        """Fetch key sets without the proxies of the shell, and trust the stage's authority."""
+        """Fetch the keys of token issuers without the shell's HTTP proxy, and trust the stage's authority."""
         tls = ssl.create_default_context(cafile=str(self._context.authority.bundle))
         handlers = (urllib.request.ProxyHandler({}), urllib.request.HTTPSHandler(context=tls))
         opener = urllib.request.build_opener(*handlers)
@@ -142,7 +142,7 @@ class ApiGateway:
 
 
 async def _key_set_of_issuer(authorizer: Mapping[str, Any]) -> str | None:
-    """Return the address of the issuer's keys. ministack ignores the issuer's region, and asks itself.
+    """Return the URL of the issuer's keys. ministack would ignore the issuer's region and use its own keys.
 
     https://docs.aws.amazon.com/cognito/latest/developerguide/amazon-cognito-user-pools-using-tokens-verifying-a-jwt.html
     """

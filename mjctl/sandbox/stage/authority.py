@@ -1,7 +1,8 @@
 """The private certificate authority of a stage, which issues the certificates of every name that the stage serves.
 
-Programs of the stage trust the authority by the bundle that `Authority.variables` names, beside the authorities of the
-system. No program outside the stage trusts it.
+`Authority.variables` returns environment variables that name a bundle of certificates. Programs of the stage trust the
+certificates of the bundle: the authority and the authorities of this machine. No program outside the stage trusts the
+authority of a stage.
 """
 
 from __future__ import annotations
@@ -32,11 +33,11 @@ class Authority:
 
     Attributes:
         certificate_file: The file with the authority's certificate, in PEM. The certificate is no secret.
-        bundle: The file with the authority's certificate and those of the system's authorities, in PEM.
+        bundle: The file with the authority's certificate and the certificates of this machine's authorities, in PEM.
     """
 
     def __init__(self, folder: Path) -> None:
-        """Load the authority from `folder`, or create a new one."""
+        """Load the authority from `folder`, or create a new authority in `folder`."""
         from ministack.core.x509_utils import generate_ca
 
         self._folder = folder
@@ -56,15 +57,15 @@ class Authority:
 
     @property
     def variables(self) -> Mapping[str, str]:
-        """Return environment variables by which Python programs and AWS SDKs trust the authority."""
+        """Return the environment variables that make Python programs and AWS SDKs trust the authority."""
         bundle = str(self.bundle)
         return {"SSL_CERT_FILE": bundle, "REQUESTS_CA_BUNDLE": bundle, "AWS_CA_BUNDLE": bundle}
 
     def issue(self, names: Sequence[str]) -> CertificateFiles:
-        """Return a certificate for `names`; a certificate for the same names is issued once."""
+        """Return a certificate for `names`. A later call with equal `names` returns the same certificate."""
         from ministack.core.x509_utils import sign_leaf_certificate
 
-        # Certificates of two load balancers can begin with the same name and differ in the other names.
+        # The digest is over all names, because the certificates of two load balancers can have the same first name.
         digest = hashlib.sha256("\n".join(names).encode()).hexdigest()[:12]
         folder = self._folder / "issued" / f"{names[0].replace('*', '_')}-{digest}"
         files = CertificateFiles(folder / "certificate.pem", folder / "key.pem")

@@ -1,4 +1,4 @@
-"""AWS's own names that the gateway of the stage serves, for example `sqs.eu-west-1.amazonaws.com`."""
+"""The host names of AWS's services that the gateway of the stage serves, e.g. `sqs.eu-west-1.amazonaws.com`."""
 
 from __future__ import annotations
 
@@ -6,17 +6,17 @@ import re
 
 DOMAIN = "amazonaws.com"
 
-# The services of a region and the global services that ministack emulates and that the environment's own programs call.
+# The regional and the global services that ministack emulates and that the programs of an environment call.
 REGIONAL = (
     *("acm", "apigateway", "backup", "cognito-idp", "dynamodb", "ec2", "ecs", "elasticache", "elasticloadbalancing"),
     *("events", "kms", "lambda", "logs", "rds", "s3", "scheduler", "secretsmanager", "servicediscovery", "sns", "sqs"),
     *("ssm", "streams.dynamodb", "sts", "tagging"),
 )
 GLOBAL = ("cloudfront", "iam", "route53", "s3", "sts")
-# Only these services name resources in the path of the URL. The others have the path `/`, and SQS also the path of a
-# queue.
+# Only these services name resources in the path of the URL. Requests to all other services have the path `/`. Requests
+# to SQS may also have the path of a queue.
 _WITH_PATHS = frozenset({"apigateway", "backup", "cloudfront", "cognito-idp", "lambda", "route53", "s3", "scheduler"})
-# The region of the global services, which every account uses.
+# SDKs sign the calls of global services such as IAM for this region. Every account uses the global services.
 _GLOBAL_REGION = "us-east-1"
 _QUEUE_PATH = re.compile(r"/\d{12}/[\w.-]+")
 _REGION = re.compile(r"[a-z]{2}(-[a-z]+)+-\d")
@@ -24,9 +24,9 @@ _API = re.compile(r"(?P<api>[a-z0-9]+)\.execute-api\.(?P<region>[a-z0-9-]+)\.ama
 
 
 class AwsNames:
-    """Knows the names of AWS that exist for an account.
+    """Lists the host names of AWS that an account can use.
 
-    `refresh` reads ministack's records, and all other methods answer by the last reading.
+    `refresh` reads ministack's records. The other methods use the records that the last `refresh` has read.
     """
 
     def __init__(self, account_id: str) -> None:
@@ -34,7 +34,7 @@ class AwsNames:
         self._services: dict[str, str] = {}
 
     def refresh(self) -> None:
-        """Read the regions and the buckets of the account."""
+        """Read the regions and the buckets of the account from ministack's records."""
         services = {f"{service}.{DOMAIN}": service for service in GLOBAL}
         regions = regions_in_use(self._account_id)
         services.update({f"{service}.{region}.{DOMAIN}": service for service in REGIONAL for region in regions})
@@ -50,28 +50,28 @@ class AwsNames:
         return self._services.get(host)
 
     def all(self) -> list[str]:
-        """Return all names."""
+        """Return all host names that the gateway serves for AWS's services."""
         return list(self._services)
 
 
 def accepts_path(service: str, path: str) -> bool:
-    """Return whether a service of AWS has a path."""
+    """Return whether requests to a service of AWS can have this path in the URL."""
     return path == "/" or service in _WITH_PATHS or (service == "sqs" and _QUEUE_PATH.fullmatch(path) is not None)
 
 
 def region_of(host: str) -> str | None:
-    """Return the region in a name of AWS, or None for a global name."""
+    """Return the region in a host name of AWS, or None for a name without a region."""
     label = host.removesuffix(f".{DOMAIN}").rpartition(".")[2]
     return label if host.endswith(f".{DOMAIN}") and _REGION.fullmatch(label) else None
 
 
 def certificate_names(host: str) -> tuple[str, ...]:
-    """Return the names of the certificate that AWS presents at a host name: a wildcard for the last label."""
+    """Return the names in the certificate of a host name of AWS: the host name with `*` as its first label."""
     return (f"*.{host.partition('.')[2]}",)
 
 
 def api_of(host: str) -> str | None:
-    """Return the id of the API in a default endpoint of API Gateway, or None for another name."""
+    """Return the API's id in the host name of an API's default endpoint, or None for another host name."""
     match = _API.fullmatch(host)
     return match["api"] if match else None
 

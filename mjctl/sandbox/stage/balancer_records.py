@@ -1,4 +1,4 @@
-"""Reads ministack's records of load balancers: which listeners and rules use a target group, and attributes.
+"""Reads ministack's records of load balancers, listeners, rules and target groups.
 
 The functions run in ministack's process, inside `ministack.core.responses.request_scope` of the account and region.
 """
@@ -14,7 +14,7 @@ Record = Mapping[str, Any]
 
 
 def load_balancers() -> Iterator[tuple[str, str, Record]]:
-    """Yield the account, the region and the record of each load balancer of all accounts and regions."""
+    """Yield each load balancer of all accounts and regions: its account, its region and its record."""
     from ministack.services import alb
 
     for (account, region, _), record in list(alb._lbs._data.items()):
@@ -22,7 +22,7 @@ def load_balancers() -> Iterator[tuple[str, str, Record]]:
 
 
 def target_groups() -> Iterator[tuple[str, str, Record]]:
-    """Yield the account, the region and the record of each target group of all accounts and regions."""
+    """Yield each target group of all accounts and regions: its account, its region and its record."""
     from ministack.services import alb
 
     for (account, region, _), record in list(alb._tgs._data.items()):
@@ -30,14 +30,14 @@ def target_groups() -> Iterator[tuple[str, str, Record]]:
 
 
 def listeners(load_balancer: str) -> list[Record]:
-    """Return the listeners of a load balancer."""
+    """Return the records of a load balancer's listeners, by the load balancer's ARN."""
     from ministack.services import alb
 
     return [record for record in alb._listeners.values() if record["LoadBalancerArn"] == load_balancer]
 
 
 def rules(listener: str) -> list[Record]:
-    """Return the rules of a listener in the order of the evaluation. The default rule is the last."""
+    """Return a listener's rules in the order in which the listener evaluates them. The default rule is the last."""
     from ministack.services import alb
 
     return sorted((r for r in alb._rules.values() if r.get("ListenerArn") == listener), key=alb._rule_sort_key)
@@ -61,7 +61,7 @@ def users(target_group: str) -> list[Record]:
 
 
 def registered(target_group: Record) -> list[tuple[str, int]]:
-    """Return the address and the port of each registered target."""
+    """Return the address and the port of each target that is registered in a target group."""
     from ministack.services import alb
 
     targets = alb._targets.get(target_group["TargetGroupArn"]) or []
@@ -69,21 +69,21 @@ def registered(target_group: Record) -> list[tuple[str, int]]:
 
 
 def group_attribute(target_group: str, key: str, default: str) -> str:
-    """Return an attribute of a target group."""
+    """Return the value of a target group's attribute `key`, or `default` if the attribute is not set."""
     from ministack.services import alb
 
     return next((str(a["Value"]) for a in alb._tg_attrs.get(target_group) or [] if a["Key"] == key), default)
 
 
 def balancer_attribute(load_balancer: str, key: str, default: str) -> str:
-    """Return an attribute of a load balancer."""
+    """Return the value of a load balancer's attribute `key`, or `default` if the attribute is not set."""
     from ministack.services import alb
 
     return str(alb._lb_attr(load_balancer, key, default))
 
 
 def listener_attribute(listener: str, key: str, default: str) -> str:
-    """Return an attribute of a listener."""
+    """Return the value of a listener's attribute `key`, or `default` if the attribute is not set."""
     from ministack.services import alb
 
     return next((str(a["Value"]) for a in alb._listener_attrs.get(listener) or [] if a["Key"] == key), default)

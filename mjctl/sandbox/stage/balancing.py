@@ -1,4 +1,4 @@
-"""State that all connections of the proxy share: routes, the load of the targets, firewalls and counts."""
+"""The state that all connections of the load balancers' proxy share: routes, loads of targets, firewalls and counts."""
 
 from __future__ import annotations
 
@@ -16,14 +16,14 @@ _MOST_IDLE_CONNECTIONS = 32
 
 
 class Balancing:
-    """Chooses targets, and keeps their connections.
+    """Chooses a target for each request, and keeps open connections to targets.
 
     Attributes:
         routes: The current routes.
-        outstanding: The number of requests and WebSockets of each target.
-        in_use: The connections to each target that serve a client.
-        balancers: Counts of each load balancer, by the names of CloudWatch's metrics.
-        pools: Counts of each target group.
+        outstanding: The number of requests and WebSockets that each target serves now.
+        in_use: The connections to each target that now carry a request or a WebSocket.
+        balancers: The counts of each load balancer, e.g. of its requests, by the names of CloudWatch's metrics.
+        pools: The counts of each target group, by the names of CloudWatch's metrics.
     """
 
     def __init__(self) -> None:
@@ -42,7 +42,7 @@ class Balancing:
         self._secure.verify_mode = ssl.CERT_NONE
 
     def update(self, routes: Routes) -> None:
-        """Use new routes, and cut the connections to the targets whose deregistration is complete."""
+        """Use new routes, and close the connections to targets whose deregistration is complete."""
         self.routes = routes
         kept = {(group, *member) for group, pool in routes.pools.items() for member in pool.kept}
         usable = {(group, *member) for group, pool in routes.pools.items() for member in pool.usable}
@@ -64,7 +64,7 @@ class Balancing:
         """Return the target for a new request, or None if no target is registered.
 
         Args:
-            groups: The weights of the target groups of the action, by ARN.
+            groups: The weights of the target groups to which the rule's action forwards, by the groups' ARNs.
         """
         weighted = {group: weight for group, weight in groups.items() if weight > 0 and group in self.routes.pools}
         if not weighted:
@@ -76,7 +76,7 @@ class Balancing:
             return None
         if pool.algorithm == "weighted_random":
             return pool, random.choice(members)
-        # The turn is also the order among targets with equal load.
+        # Of targets with an equal number of requests, `min` returns the first, so the order must rotate too.
         self._turns[group] += 1
         first = self._turns[group] % len(members)
         rotated = [*members[first:], *members[:first]]
@@ -85,22 +85,22 @@ class Balancing:
         return pool, rotated[0]
 
     def security(self, pool: TargetPool) -> ssl.SSLContext | None:
-        """Return the TLS settings for connections to the targets of a pool."""
+        """Return the TLS settings for connections to the targets of a pool, or None for connections without TLS."""
         return self._secure if pool.protocol == "HTTPS" else None
 
     def release(self, key: MemberKey) -> None:
-        """Note that a target serves a request or a WebSocket no longer."""
+        """Subtract the end of a request or a WebSocket from the number that a target serves."""
         self.outstanding[key] -= 1
         if self.outstanding[key] <= 0:
             del self.outstanding[key]
 
     def take_idle(self, key: MemberKey) -> TargetSide | None:
-        """Return an open connection to a target that serves no request."""
+        """Return an open connection to a target that carries no request, or None if there is no such connection."""
         idle = self._idle.get(key)
         return idle.pop() if idle else None
 
     def keep_idle(self, key: MemberKey, target: TargetSide) -> None:
-        """Keep an open connection for a later request, unless the target gets no new requests."""
+        """Keep an open connection for a later request. If the target gets no new requests, close the connection."""
         pool = self.routes.pools.get(key[0])
         if pool is None or key[1:] not in pool.usable or len(self._idle[key]) >= _MOST_IDLE_CONNECTIONS:
             target.cut()
@@ -108,7 +108,7 @@ class Balancing:
             self._idle[key].append(target)
 
     def forget_idle(self, key: MemberKey, target: TargetSide) -> None:
-        """Forget a connection that its target has closed."""
+        """Remove a connection that its target has closed from the connections for later requests."""
         if target in self._idle.get(key, ()):
             self._idle[key].remove(target)
 
@@ -127,7 +127,7 @@ class Balancing:
         return decision
 
     def report(self, listening: list[PoolMember], failed: Mapping[str, str]) -> ProxyReport:
-        """Return what the proxy did."""
+        """Return the proxy's report for the stage: its listeners, connections and counts."""
         return ProxyReport(
             listening=listening,
             failed=failed,

@@ -1,11 +1,11 @@
-"""Accepts the connections to the nodes of an emulated ElastiCache replication group, and checks log-ins by IAM.
+"""Runs a door: a proxy in front of the nodes of an emulated ElastiCache replication group, which checks log-ins by IAM.
 
-The door ends TLS, as ElastiCache does, because Valkey from a wheel has no TLS. Valkey also knows no IAM: the door reads
-the commands of a client up to its log-in. It sends the password of a user with an IAM log-in to ministack's process.
-If the log-in is allowed, the door replaces the password by a password that Valkey knows. After the log-in, the door
-forwards bytes without reading them.
+A door decrypts TLS, because the Valkey that pip installs supports no TLS. Valkey cannot check log-ins by IAM either, so
+a door reads the commands of a client up to the client's log-in. The door sends the password of a user who logs in by
+IAM to ministack's process. If ministack's process allows the log-in, the door replaces the password by a password that
+Valkey accepts. After the log-in, the door forwards the client's bytes without reading them.
 
-Each replication group has its own door, so that the faults of one group do not reach another group.
+Each replication group has its own door, so that an error in one door cannot affect another group.
 
 Usage: python -m mjctl.sandbox.stage.cache_door FILE
 """
@@ -29,9 +29,9 @@ _HANDSHAKE_SECONDS = 5.0
 _ANSWER_SECONDS = 10.0
 _LOOK_SECONDS = 0.5
 _BACKLOG = 512
-# Linux ends an attempt to connect after about two minutes without an answer.
+# A client on Linux gives up an attempt to connect after about two minutes without an answer.
 _IGNORE_SECONDS = 130.0
-# Valkey has the same limits for a client that has not logged in.
+# Valkey limits the commands of a client before its log-in by the same numbers.
 _MOST_PARTS, _LONGEST_PART = 10, 16_384
 # https://docs.aws.amazon.com/AmazonElastiCache/latest/dg/auth-iam.html
 _CONNECTION_SECONDS = 12 * 3600.0
@@ -39,17 +39,18 @@ _REFUSAL = b"-WRONGPASS invalid username-password pair or user is disabled.\r\n"
 
 
 class CacheDoor:
-    """Listens at the addresses of all nodes of a replication group."""
+    """Listens at the addresses of all nodes of a replication group, and forwards the connections to the nodes."""
 
     def __init__(self, file: Path, *, connection_seconds: float = _CONNECTION_SECONDS) -> None:
         """Create a door that does not listen yet.
 
         Args:
-            file: A private file with JSON. `log_in` is the Unix socket of mjctl.sandbox.stage.cache_login. `password`
-                is the password that the nodes know for users with an IAM log-in. `nodes` has the Unix socket of each
-                node by its address. `certificate` and `key` are null without TLS. The other fields are `account`,
-                `region`, `group` and `port`. The door reads the file again when it changes.
-            connection_seconds: The longest life of a connection with an IAM log-in.
+            file: The door's settings, a private file with JSON. `log_in` is the Unix socket of
+                mjctl.sandbox.stage.cache_login. `password` is the password that the nodes accept for users who log in
+                by IAM. `nodes` maps the address of each node to the node's Unix socket. `certificate` and `key` are
+                null for a group without TLS. The other fields are `account`, `region`, `group` and `port`. The door
+                reads the file again after each change of the file.
+            connection_seconds: The seconds after which the door closes a connection whose user logged in by IAM.
         """
         self._file = file
         self._seconds = connection_seconds
@@ -99,18 +100,19 @@ class CacheDoor:
                 try:
                     connection, peer = await asyncio.get_running_loop().sock_accept(listener)
                 except OSError:
-                    # The process has too many connections.
+                    # The process has reached its limit of open connections.
                     await asyncio.sleep(_LOOK_SECONDS)
                     continue
                 self._begin(self._handle(connection, peer))
 
     async def _handle(self, connection: socket.socket, peer: tuple[str, int]) -> None:
         own = connection.getsockname()
-        # The other nodes log in with the administrator's password. Replication needs no TLS inside this machine.
+        # A connection from a node is a replica's connection to its primary. The nodes log in with the password of the
+        # administrator, and need no TLS on this machine.
         is_node = peer[0] in self._settings["nodes"]
         with ExitStack() as stack:
             stack.enter_context(connection)
-            # On AWS, the network of the VPC keeps strangers away from a node.
+            # On AWS, only computers in the VPC reach a node. Here, every user of this machine could connect.
             if not await asyncio.to_thread(is_own_user, peer, own):
                 return
             if not is_node and await self._is_unreachable(peer, own):
@@ -119,9 +121,9 @@ class CacheDoor:
             try:
                 reader, writer = await _open(connection, None if is_node else self._context)
             except (OSError, TimeoutError):
-                # The client has left, or does not speak TLS.
+                # The client has closed the connection, or does not speak TLS.
                 return
-            # From here on, the writer closes the connection.
+            # `_connect` closes the connection through its writer.
             stack.pop_all()
         await self._connect(reader, writer, self._settings["nodes"].get(own[0], ""), is_node=is_node)
 
@@ -143,7 +145,7 @@ class CacheDoor:
                 await asyncio.gather(*ways, return_exceptions=True)
                 behind_writer.close()
         except (OSError, EOFError, ValueError, TimeoutError):
-            # The client does not speak the protocol or has left, or the node does not run.
+            # The client has closed the connection or does not speak Redis's protocol, or the node does not run.
             return
         finally:
             for timer in expiry:
@@ -183,7 +185,7 @@ class CacheDoor:
             return
 
     async def _is_unreachable(self, peer: tuple[str, int], own: tuple[str, int]) -> bool:
-        """Return whether the security groups do not allow the connection."""
+        """Return whether the security groups forbid the connection between the addresses `peer` and `own`."""
         pid = await asyncio.to_thread(pid_of_peer, peer, own)
         try:
             return pid is not None and (await self._ask(pid=pid))["refused"]
@@ -203,7 +205,7 @@ class CacheDoor:
 
 
 async def _ignore(connection: socket.socket) -> None:
-    """Read until the client leaves, without an answer: security groups drop packets and do not refuse connections."""
+    """Read until the client closes the connection, and send nothing, as a security group drops packets."""
     loop = asyncio.get_running_loop()
     with suppress(OSError, TimeoutError):
         async with asyncio.timeout(_IGNORE_SECONDS):
@@ -214,7 +216,7 @@ async def _ignore(connection: socket.socket) -> None:
 async def _open(
     connection: socket.socket, context: ssl.SSLContext | None
 ) -> tuple[asyncio.StreamReader, asyncio.StreamWriter]:
-    """Return the streams of an accepted connection, after the handshake of TLS if there is a context."""
+    """Return the streams of an accepted connection. With a `context`, complete the handshake of TLS first."""
     loop = asyncio.get_running_loop()
     reader = asyncio.StreamReader()
     protocol = asyncio.StreamReaderProtocol(reader)
@@ -226,7 +228,7 @@ async def _open(
 
 
 async def read_command(reader: asyncio.StreamReader) -> list[bytes]:
-    """Read a command of a client that has not logged in.
+    """Read one command of a client that has not logged in yet.
 
     Raises:
         ValueError: the client does not speak Redis's protocol, or the command is longer than a log-in can be.
@@ -255,12 +257,12 @@ async def _number(reader: asyncio.StreamReader, kind: bytes) -> int:
 
 
 def packed(parts: Sequence[bytes]) -> bytes:
-    """Return a command in Redis's protocol."""
+    """Return the bytes of a command in Redis's protocol."""
     return b"*%d\r\n" % len(parts) + b"".join(b"$%d\r\n%s\r\n" % (len(part), part) for part in parts)
 
 
 def user_position(command: Sequence[bytes]) -> int | None:
-    """Return the position of the user's name in a log-in, before the password, or None for another command."""
+    """Return the index of the user's name in a log-in command, or None if the command is no log-in with a name."""
     upper = [part.upper() for part in command]
     if upper[0] == b"AUTH" and len(command) == 3:
         return 1

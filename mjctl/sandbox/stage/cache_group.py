@@ -1,4 +1,7 @@
-"""Runs the nodes and the door of one emulated ElastiCache replication group, and decides about failovers."""
+"""Runs an emulated ElastiCache replication group: its Valkey nodes and its door, a proxy in front of the nodes.
+
+`CacheGroup` also decides when a replica replaces a failed primary.
+"""
 
 from __future__ import annotations
 
@@ -29,21 +32,21 @@ from mjctl.sandbox.stage.valkey import (
 
 DOOR_IMAGE = "mjctl/cache-door"
 
-# A node that does not answer for this long is killed. Then the node is replaced like a node whose process has ended.
+# The stage kills a node that has not answered for this time, and then replaces the node as after a crash.
 _UNANSWERED_SECONDS = 10.0
 
 logger = logging.getLogger("mjctl.sandbox.stage")
 
 
 class CacheGroup:
-    """Compares the processes of a replication group with ministack's record, and corrects the processes."""
+    """Starts and stops the processes of a replication group as ministack's record of the group describes them."""
 
     def __init__(self, context: StageContext, scope: Scope, sockets: Path, log_in: Path) -> None:
         """Create the object without starting a process.
 
         Args:
-            context: What the parts of the stage share.
-            scope: The replication group.
+            context: The objects that all parts of the stage share.
+            scope: The account, the region and the name of the replication group.
             sockets: The folder for the nodes' Unix sockets.
             log_in: The Unix socket of mjctl.sandbox.stage.cache_login.
         """
@@ -60,11 +63,11 @@ class CacheGroup:
         self._password: str = read_json(secret)["password"]
 
     def addresses(self) -> dict[str, str]:
-        """Return the addresses of the nodes whose processes run, by the members' ids."""
+        """Return the addresses of the nodes whose processes run, by the node ids of ElastiCache, e.g. `cache-001`."""
         return {member: node.address for member, node in list(self._nodes.items()) if node.running}
 
     def correct(self, record: Record) -> None:
-        """Start missing processes, replace failed primaries, and apply users and parameters."""
+        """Start missing processes, replace failed primaries, and apply users and parameters as the record describes."""
         members = [str(member["CacheClusterId"]) for member in cache_records.members(record)]
         for member in members:
             if member not in self._nodes:
@@ -87,7 +90,7 @@ class CacheGroup:
             node.kill()
 
     def remove(self) -> None:
-        """End all processes and delete their data."""
+        """End all processes of the group and delete the data of the nodes."""
         import shutil
 
         self._door.remove()
@@ -115,7 +118,7 @@ class CacheGroup:
                 node.start(cache_records.port_of(record), source, cluster=cluster, name=name)
 
     def _fail_over(self, record: Record, shard: Record, failed: Record) -> None:
-        """Promote the replica that has received the most, like ElastiCache: the replica with the least lag.
+        """Promote the replica that has received the most data of the failed primary, as ElastiCache does.
 
         https://docs.aws.amazon.com/AmazonElastiCache/latest/dg/AutoFailover.html
         """
@@ -131,7 +134,7 @@ class CacheGroup:
                     logger.warning("%s is no candidate for a failover: %s", node.member, error)
         if not offsets:
             return
-        # Of two replicas with the same data, the first member is promoted, so that a test can predict the result.
+        # If two replicas have received equally much, promote the first by id, so that a test can predict the result.
         chosen = max(sorted(offsets), key=lambda member: offsets[member])
         with self._nodes[chosen].connect() as connection:
             if record["ClusterEnabled"]:
@@ -166,7 +169,7 @@ class CacheGroup:
             self._door.start()
 
     def _configure(self, record: Record) -> bool:
-        """Give every node its users, its parameters and its role. Returns: whether all nodes work."""
+        """Apply users, parameters and roles to every node. Returns: True if all nodes answer and have their role."""
         parameters = cache_records.parameters_of(self.scope, record)
         users = {
             str(user["UserName"]): cache_records.rules_of(user, self._password)
@@ -204,7 +207,7 @@ class CacheGroup:
 
 
 def _in_role(connection: ValkeyConnection, source: str | None, port: int) -> bool:
-    """Make a node the primary or a replica of `source`. Returns: whether the node has its role and all data."""
+    """Make a node a replica of `source`, or the primary without a `source`. Returns: True if the node is complete."""
     fields = replication(connection)
     if source is None:
         if fields["role"] == "master":
@@ -218,7 +221,7 @@ def _in_role(connection: ValkeyConnection, source: str | None, port: int) -> boo
 
 
 def door_recipe(container: Container) -> ContainerCommand:
-    """Return the command of a door."""
+    """Return the command that runs a door in a container of the stage."""
     names = ("PATH", "PYTHONPATH", "LANG", "TMPDIR", "VIRTUAL_ENV")
     environment: Mapping[str, str] = {name: os.environ[name] for name in names if name in os.environ}
     command = [sys.executable, "-m", "mjctl.sandbox.stage.cache_door", str(container.folder / "door.json")]

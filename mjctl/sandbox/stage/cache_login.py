@@ -1,7 +1,7 @@
-"""Decides on log-ins by IAM to the emulated ElastiCache, in ministack's process.
+"""Decides in ministack's process whether a user may log in to the emulated ElastiCache by IAM.
 
-The doors of the replication groups (mjctl.sandbox.stage.cache_door) ask by a Unix socket. The rules are those of
-https://docs.aws.amazon.com/AmazonElastiCache/latest/dg/auth-iam.html
+Each replication group has a proxy, its door (mjctl.sandbox.stage.cache_door), which sends a question by a Unix socket.
+The rules of AWS for a log-in by IAM: https://docs.aws.amazon.com/AmazonElastiCache/latest/dg/auth-iam.html
 """
 
 from __future__ import annotations
@@ -25,12 +25,13 @@ logger = logging.getLogger("mjctl.sandbox.stage")
 
 
 def refusal(scope: Scope, user: dict[str, Any], token: str) -> str | None:
-    """Return why ElastiCache refuses a log-in by IAM, or None if the log-in is allowed.
+    """Return the reason for which ElastiCache refuses a log-in by IAM, or None if ElastiCache allows the log-in.
 
     Args:
         scope: The replication group to which the client has connected.
         user: ministack's record of the user.
-        token: The password of the log-in: a request that the client's IAM role has signed, without `https://`.
+        token: The password of the log-in: the URL of a request that the client's IAM role has signed, without
+            `https://`.
     """
     from ministack.core import iam_evaluator as iam
     from ministack.core import sigv4
@@ -48,7 +49,7 @@ def refusal(scope: Scope, user: dict[str, Any], token: str) -> str | None:
         credential = iam.resolve_credential(signature.access_key_id, scope.account, session_token)
         if isinstance(credential, iam.CredentialResolutionError):
             return str(credential.message)
-        # The client has signed a request to the host that its token names.
+        # The host of the signed request is the name of the replication group, which the token contains.
         failure = sigv4.header_signature_failure(
             signature, credential.secret_access_key, "GET", "/", parameters, {"host": host}, b"", presigned=True
         )
@@ -62,7 +63,7 @@ def _missing_permission(scope: Scope, user: dict[str, Any], access_key_id: str) 
 
     prefix = f"arn:aws:elasticache:{scope.region}:{scope.account}"
     for resource in (f"{prefix}:replicationgroup:{scope.name}", f"{prefix}:user:{user['UserId']}"):
-        # Both decisions are in the record of calls (mjctl.sandbox.stage.calls).
+        # mjctl.sandbox.stage.calls records the decisions on both resources.
         denied = iam.enforce(access_key_id, "elasticache:Connect", "elasticache", scope.region, resource)
         if isinstance(denied, iam.AuthError):
             return str(denied.message)
@@ -92,11 +93,11 @@ def _mismatch(scope: Scope, user: dict[str, Any], host: str, parameters: dict[st
 
 
 class LogInServer:
-    """Answers the questions of the doors: may this process connect, and may this user log in with this password?
+    """Answers a door's questions: whether a process may connect to a group, and whether a user may log in.
 
     A question is a line of JSON with `account`, `region` and `group`, and either `pid` or `user` and `password`. The
-    answer is a line of JSON with `refused` (a bool) and `iam`: whether the user logs in by IAM, so that the door must
-    replace the password.
+    answer is a line of JSON with two booleans. `refused` is true if the door must refuse the process or the user. `iam`
+    is true if the user logs in by IAM. The door must then replace the user's password by a password of the nodes.
     """
 
     def __init__(
@@ -105,9 +106,10 @@ class LogInServer:
         """Listen on a Unix socket.
 
         Args:
-            path: The socket.
+            path: The path of the Unix socket.
             group: Returns ministack's record of a replication group.
-            obstacle: Returns why a process must not connect to a replication group at a port, or None.
+            obstacle: Returns the reason for which a process may not connect to a port of a replication group, or None
+                if the process may connect.
         """
         self._path = path
         self._group = group
@@ -140,7 +142,7 @@ class LogInServer:
         users = cache_records.users_of(scope, record) if record is not None else []
         user = next((user for user in users if user["UserName"] == question["user"]), None)
         if user is None or not cache_records.has_iam_log_in(user):
-            # The node itself checks users with a password, and refuses users that the group does not have.
+            # The Valkey node checks the passwords of all other users, and refuses users that the group does not have.
             return {"refused": False, "iam": False}
         reason = refusal(scope, user, question["password"])
         if reason is not None:

@@ -9,14 +9,14 @@ from mjctl.sandbox.stage.containers import ContainerEngine
 
 
 def obstacle(engine: ContainerEngine, scope: Scope, pid: int, port: int) -> str | None:
-    """Return why the security groups do not allow a connection, or None if they allow it.
+    """Return the reason for which security groups forbid a connection, or None if they allow the connection.
 
     Args:
         engine: The engine of the stage, which runs the tasks.
         scope: The replication group.
-        pid: The process that has opened the connection. Programs of the operator are not part of the VPC: the stage
-            lets them connect.
-        port: The port of the nodes.
+        pid: The process that has opened the connection. The stage does not apply security groups to processes of the
+            operator, which are in no VPC.
+        port: The port at which the nodes of the group listen.
     """
     from ministack.core.responses import request_scope
     from ministack.services import ecs

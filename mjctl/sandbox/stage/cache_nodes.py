@@ -1,7 +1,8 @@
-"""Runs a Valkey for every member of ministack's ElastiCache replication groups.
+"""Runs a Valkey process for every node of ministack's ElastiCache replication groups.
 
-ministack keeps the records. `CacheNodes` starts the processes that the records describe. It also changes the records
-where ministack differs from AWS: ids, zones and endpoints of members, users, and the failover of a primary.
+ministack keeps the records of the groups. `CacheNodes` starts the processes that the records describe. Where ministack
+differs from AWS, `CacheNodes` corrects the records: the ids, zones and endpoints of nodes, the users, and the primary
+after a failover.
 """
 
 from __future__ import annotations
@@ -32,7 +33,7 @@ class CacheNodes:
     """Runs the nodes of ElastiCache, as a part of the stage."""
 
     def __init__(self, context: StageContext) -> None:
-        """Create the part without changing ministack."""
+        """Create the object without a change of ministack."""
         self._context = context
         self._sockets = socket_folder(context.addresses)
         self._log_in = self._sockets / "cache-log-in.sock"
@@ -41,10 +42,10 @@ class CacheNodes:
         self._server: LogInServer | None = None
 
     def install(self) -> None:
-        """Change ministack's ElastiCache, and publish the names of the endpoints."""
+        """Correct ministack's ElastiCache, and let the stage publish the DNS names of the endpoints."""
         from ministack.services import elasticache
 
-        # ministack would run one container for all members of a shard.
+        # Switch off ministack's own containers, because ministack runs a single container for all nodes of a shard.
         wrap(elasticache, "_get_docker", lambda _: lambda: None)
         wrap(elasticache, "_ensure_live_containers", lambda _: lambda: None)
         wrap(elasticache, "_create_replication_group", _create_group)
@@ -60,11 +61,11 @@ class CacheNodes:
         self._server = LogInServer(self._log_in, _record_of, partial(cache_network.obstacle, engine))
 
     def look(self) -> None:
-        """Begin to correct the processes in the background."""
+        """Start a correction of the nodes' processes in a background thread."""
         self._rounds.request()
 
     def close(self) -> None:
-        """Stop correcting the processes, which the stage ends."""
+        """Stop the corrections of the processes. The stage ends the processes afterwards."""
         self._rounds.close()
         if self._server is not None:
             self._server.close()
@@ -100,7 +101,10 @@ class CacheNodes:
         return handle
 
     def _test_failover(self, parameters: Mapping[str, Any]) -> Any:
-        """Kill the primary of a shard: https://docs.aws.amazon.com/AmazonElastiCache/latest/APIReference/API_TestFailover.html."""
+        """Kill the primary of a shard, as the operation TestFailover of ElastiCache does.
+
+        https://docs.aws.amazon.com/AmazonElastiCache/latest/APIReference/API_TestFailover.html
+        """
         from ministack.core.responses import get_account_id, get_region
         from ministack.services import elasticache
 
@@ -174,7 +178,7 @@ def _change_count(action: str) -> Callable[[Handler], Handler]:
             scope = Scope(get_account_id(), get_region(), _parameter(parameters, "ReplicationGroupId"))
             record = _record_of(scope)
             for shard in record["NodeGroups"] if record is not None else ():
-                # ministack removes the last members. AWS never removes a primary.
+                # ministack removes the last nodes in the list. AWS never removes a primary, so the primary comes first.
                 shard["NodeGroupMembers"].sort(key=lambda member: member["CurrentRole"] != "primary")
             answer = original(parameters)
             if record is None or answer[0] != 200:
@@ -230,7 +234,7 @@ def _modify_user(original: Handler) -> Handler:
 
 
 def _store_passwords(user: Record | None, parameters: Mapping[str, Any]) -> None:
-    """Keep the digests of a user's passwords, which ministack only counts."""
+    """Keep the digests of a user's passwords. ministack keeps only the number of the passwords."""
     prefixes = ("Passwords.member", "AuthenticationMode.Passwords.member")
     names = [f"{prefix}.{number}" for prefix in prefixes for number in range(1, _MOST_PASSWORDS + 1)]
     passwords = [password for name in names if (password := _parameter(parameters, name))]

@@ -1,7 +1,9 @@
 """Completes ministack's records of ElastiCache with the names, zones and limits that AWS assigns.
 
-ministack numbers the members of every group like those of a group in cluster mode. It places the members in zones
-without a subnet of the group, and gives the endpoints no names.
+A group in this module is a replication group of ElastiCache, and a member is a node of a group.
+
+ministack gives the members of every group ids as in cluster mode. ministack also places members in zones in which the
+group has no subnet. The endpoints of ministack's groups have no DNS names.
 """
 
 from __future__ import annotations
@@ -20,7 +22,8 @@ _DIRECTIONS = {
     "north": "n", "south": "s", "east": "e", "west": "w", "central": "c",
     "northeast": "ne", "northwest": "nw", "southeast": "se", "southwest": "sw",
 }  # fmt: skip
-# https://aws.amazon.com/elasticache/pricing/, in GiB. By default 25 % of a node's memory are reserved:
+# The memory of the node types, in GiB: https://aws.amazon.com/elasticache/pricing/
+# By default, ElastiCache reserves 25 % of a node's memory for other uses than data:
 # https://repost.aws/knowledge-center/available-memory-elasticache-redis-node
 _MEMORY = {
     "t2.micro": 0.555, "t2.small": 1.55, "t2.medium": 3.22,
@@ -32,7 +35,7 @@ _MEMORY = {
     "r7g.large": 13.07, "r7g.xlarge": 26.32, "r7g.2xlarge": 52.82,
 }  # fmt: skip
 _RESERVED_PERCENT = 25.0
-# Users cannot run these commands, even if their access strings allow the commands:
+# ElastiCache forbids these commands to all users, even if a user's access string allows the commands:
 # https://docs.aws.amazon.com/AmazonElastiCache/latest/dg/SupportedCommands.html
 _RESTRICTED = (
     "acl|deluser", "acl|load", "acl|log", "acl|save", "acl|setuser", "bgrewriteaof", "bgsave", "cluster|addslots",
@@ -43,7 +46,7 @@ _RESTRICTED = (
 
 
 class Scope(NamedTuple):
-    """Identifies a resource of ElastiCache or RDS."""
+    """Identifies a replication group of ElastiCache by its account, its region and its name."""
 
     account: str
     region: str
@@ -59,18 +62,18 @@ def groups() -> Iterator[tuple[Scope, Record]]:
 
 
 def members(record: Record) -> Iterator[Record]:
-    """Yield the members of all shards of a replication group."""
+    """Yield ministack's records of the members of all shards of a replication group."""
     for shard in record.get("NodeGroups", []):
         yield from shard.get("NodeGroupMembers", [])
 
 
 def primary_of(shard: Record) -> Record:
-    """Return the primary of a shard."""
+    """Return ministack's record of the primary of a shard."""
     return next(member for member in shard["NodeGroupMembers"] if member["CurrentRole"] == "primary")
 
 
 def member_name(scope: Scope, record: Record, member: str) -> str:
-    """Return the DNS name of a member."""
+    """Return the DNS name that AWS gives to a member of a replication group."""
     customer, region = _customer(scope), _region_code(scope.region)
     if _has_domain(record):
         return f"{member}.{_domain(scope)}"
@@ -78,18 +81,18 @@ def member_name(scope: Scope, record: Record, member: str) -> str:
 
 
 def wildcard_name(scope: Scope) -> str:
-    """Return the name of the certificate of a group with TLS, which covers the group's endpoints and members."""
+    """Return the wildcard name in the certificate of a group with TLS. The name covers all endpoints of the group."""
     return f"*.{_domain(scope)}"
 
 
 def complete(scope: Scope, record: Record, *, port: int | None = None, zones: Sequence[str] = ()) -> bool:
-    """Give members their ids and zones, and the group its endpoints, as AWS does.
+    """Write the ids and zones of the members and the endpoints of the group into the record, as AWS assigns them.
 
     Args:
-        scope: The group.
-        record: ministack's record of the group, which is changed.
-        port: The port of a new group.
-        zones: The zones in which the caller wants the members of a new group, in the members' order.
+        scope: The account, the region and the name of the group.
+        record: ministack's record of the group, which this function changes.
+        port: The port of the endpoints of a new group; None for an existing group.
+        zones: The zones that the caller of CreateReplicationGroup has chosen for the members, in the members' order.
 
     Returns:
         True if the record was changed.
@@ -118,7 +121,7 @@ def port_of(record: Record) -> int:
 
 
 def parameters_of(scope: Scope, record: Record) -> dict[str, str]:
-    """Return the parameters of a group's nodes: its parameter group and the memory of its node type."""
+    """Return Valkey's parameters for a group: the group's parameter group, and `maxmemory` by the node type."""
     from ministack.services import elasticache
 
     stored = elasticache._param_group_params.get_scoped(
@@ -147,11 +150,12 @@ def users_of(scope: Scope, record: Record) -> list[Record]:
 
 
 def rules_of(user: Mapping[str, Any], iam_password: str) -> tuple[str, ...]:
-    """Return the ACL rules of a user.
+    """Return the rules for a user in the form of the ACL command of Valkey.
 
     Args:
         user: ministack's record of the user.
-        iam_password: The password by which the group's door logs in a user with an IAM log-in that it has checked.
+        iam_password: The password that the nodes accept for users who log in by IAM. The proxy in front of the nodes
+            (mjctl.sandbox.stage.cache_door) sends this password after it has checked the log-in.
     """
     kind = (user.get("Authentication") or {}).get("Type", "no-password")
     digests = [digest_of(iam_password)] if kind == "iam" else list(user.get("_stage_password_digests", []))
@@ -161,16 +165,17 @@ def rules_of(user: Mapping[str, Any], iam_password: str) -> tuple[str, ...]:
 
 
 def rules_without_users(record: Record) -> tuple[str, ...]:
-    """Return the ACL rules of the user `default` of a group without user groups, which may have a password."""
+    """Return the ACL rules of the user `default` of a group without user groups. The user may have a password."""
     tokens = [] if record.get("_auth_optional") else record.get("_auth_tokens") or []
     passwords = [f"#{digest_of(token)}" for token in tokens] or ["nopass"]
     return ("on", *passwords, "~*", "&*", "+@all", *(f"-{command}" for command in _RESTRICTED))
 
 
 def record_failover(scope: Scope, failed: str, promoted: str) -> None:
-    """Add the event of a failover to ElastiCache's events.
+    """Add a failover to the events that DescribeEvents of ElastiCache returns.
 
-    https://docs.aws.amazon.com/AmazonElastiCache/latest/APIReference/API_TestFailover.html has the texts.
+    AWS's texts of the events:
+    https://docs.aws.amazon.com/AmazonElastiCache/latest/APIReference/API_TestFailover.html
     """
     from ministack.core.responses import request_scope
     from ministack.services import elasticache
@@ -181,7 +186,7 @@ def record_failover(scope: Scope, failed: str, promoted: str) -> None:
 
 
 def digest_of(password: str) -> str:
-    """Return the digest of a password, as an ACL contains it."""
+    """Return the SHA-256 of a password in hexadecimal digits, as an ACL rule contains it."""
     return hashlib.sha256(password.encode()).hexdigest()
 
 
@@ -191,11 +196,11 @@ def has_iam_log_in(user: Mapping[str, Any]) -> bool:
 
 
 def names_of(record: Record, addresses: Mapping[str, str]) -> dict[str, str]:
-    """Return the addresses of a group's DNS names.
+    """Return the address of each DNS name of a group.
 
     Args:
         record: ministack's record of the group.
-        addresses: The addresses of the members whose servers run, by the members' ids.
+        addresses: The addresses of the members whose processes run, by the members' ids.
     """
     names = {}
     for shard in record["NodeGroups"]:
@@ -213,7 +218,7 @@ def names_of(record: Record, addresses: Mapping[str, str]) -> dict[str, str]:
         ]
         if primary is not None:
             names[str(shard["PrimaryEndpoint"]["Address"])] = primary
-        # Without a running replica, the name of the readers leads to the primary.
+        # If no replica runs, the reader endpoint leads to the primary.
         for reader in [*replicas, primary][:1]:
             if reader is not None:
                 names[str(shard["ReaderEndpoint"]["Address"])] = reader
@@ -251,7 +256,7 @@ def _complete_member(
 
 
 def _node(record: Record) -> Record:
-    """Return the record of a member that was added to a group, with the attributes of the group's first member."""
+    """Return a new record for an added member of a group, copied from the record of the group's first member."""
     import copy
 
     from ministack.services import elasticache
@@ -280,9 +285,9 @@ def _endpoint(record: Record, name: str) -> dict[str, Any]:
 
 
 def _has_domain(record: Record) -> bool:
-    """Return whether the members of a group have names below a name of the group.
+    """Return whether the DNS names of the members end with the DNS name of the group.
 
-    The names of groups with TLS or in cluster mode differ from the names of other groups:
+    They do in a group with TLS and in a group in cluster mode:
     https://docs.aws.amazon.com/AmazonElastiCache/latest/dg/Endpoints.html
     """
     return bool(record.get("TransitEncryptionEnabled") or record["ClusterEnabled"])
@@ -299,7 +304,7 @@ def _customer(scope: Scope) -> str:
 
 
 def _region_code(region: str) -> str:
-    """Return a region's code in names of ElastiCache, e.g. `use1` for us-east-1."""
+    """Return the code of a region in DNS names of ElastiCache, e.g. `use1` for us-east-1."""
     area, *directions, number = region.split("-")
     return area + "".join(_DIRECTIONS.get(direction, direction) for direction in directions) + number
 

@@ -1,4 +1,4 @@
-"""Joins the nodes of an emulated ElastiCache replication group in cluster mode to a cluster of Redis.
+"""Joins the Valkey nodes of an emulated ElastiCache replication group in cluster mode to a Valkey cluster.
 
 https://valkey.io/topics/cluster-spec/
 """
@@ -14,17 +14,17 @@ _SLOTS = 16384
 
 
 def join(record: Record, nodes: Mapping[str, ValkeyNode], port: int) -> bool:
-    """Make all nodes know each other, and give each shard its slots and its replicas.
+    """Join all nodes to one Valkey cluster, and assign slots and replicas to each shard.
 
-    A node remembers the cluster in a file, so a restarted cluster needs no join.
+    A node saves its view of the cluster in a file, so a restarted cluster needs no new join.
 
     Args:
         record: ministack's record of the replication group.
         nodes: The nodes by the members' ids.
-        port: The port of the clients.
+        port: The port at which the nodes accept clients.
 
     Returns:
-        Whether the cluster works: all slots have a primary, and all replicas follow one.
+        True if every slot has a primary and every replica follows the primary of its shard.
     """
     try:
         identifiers = {member: _identifier(node) for member, node in nodes.items()}
@@ -46,7 +46,7 @@ def join(record: Record, nodes: Mapping[str, ValkeyNode], port: int) -> bool:
         with first.connect() as connection:
             return complete and "cluster_state:ok" in str(connection.command("CLUSTER", "INFO"))
     except ValkeyError:
-        # A node does not answer yet, or does not know another node yet. The next round continues.
+        # A node does not answer yet, or does not know another node yet. The stage calls `join` again 0.5 s later.
         return False
 
 
@@ -56,7 +56,7 @@ def _identifier(node: ValkeyNode) -> str:
 
 
 def _own_slots(node: ValkeyNode, first: int, last: int, record: Record, index: int) -> bool:
-    """Assign the slots of a new shard once. Later, the nodes themselves know the slots."""
+    """Assign the slots of a new shard to its primary once. Later, the nodes read the slots from their files."""
     assigned = record.setdefault("_stage_shards_with_slots", [])
     if index not in assigned:
         with node.connect() as connection:

@@ -1,6 +1,7 @@
 """Finds the ECS task or the Lambda function whose process has opened a connection.
 
-All processes of a machine open their loopback connections from 127.0.0.1, so the address of the other end says nothing.
+Every process of a machine opens its loopback connections from 127.0.0.1, so the client's address does not show which
+task or function has opened a connection.
 """
 
 from __future__ import annotations
@@ -17,12 +18,12 @@ from mjctl.sandbox.stage.containers import TASK_LABEL, ContainerEngine
 
 _CONNECTIONS = Path("/proc/net/tcp")
 _PROCESSES = Path("/proc")
-# ministack gives this variable to the process of a function.
+# ministack sets this environment variable in the process of each Lambda function.
 _FUNCTION_VARIABLE = "_LAMBDA_FUNCTION_ARN"
 
 
 class NetworkCaller(NamedTuple):
-    """Names the task or the function to which a process belongs.
+    """Names the ECS task or the Lambda function to which a process belongs.
 
     Attributes:
         kind: `task` or `function`.
@@ -34,16 +35,17 @@ class NetworkCaller(NamedTuple):
 
 
 def pid_of_peer(peer: tuple[str, int], own: tuple[str, int]) -> int | None:
-    """Return a process of this user that has the other end of a connection open, or None.
+    """Return the id of a process of this user that has opened a connection to this process, or None.
 
-    The search takes some milliseconds, because only the lists of open files of all processes name a socket's process.
+    The search takes some milliseconds, because Linux has no table of the processes by socket. The function reads the
+    open files of all processes.
 
     Args:
-        peer: The IPv4 address and the port of the other end.
-        own: The address and the port of this end.
+        peer: The IPv4 address and the port of the client's end of the connection.
+        own: The IPv4 address and the port of this process's end of the connection.
     """
     wanted = [_hexadecimal(*peer), _hexadecimal(*own)]
-    # The columns: https://www.kernel.org/doc/html/latest/networking/proc_net_tcp.html
+    # The meaning of the columns: https://www.kernel.org/doc/html/latest/networking/proc_net_tcp.html
     rows = (line.split() for line in _CONNECTIONS.read_text(encoding="ascii").splitlines()[1:])
     inode = next((fields[9] for fields in rows if fields[1:3] == wanted), "0")
     if inode == "0":
@@ -64,7 +66,7 @@ def _open_files(pid: int) -> Iterator[str]:
 
 
 def caller_of(pid: int, engine: ContainerEngine) -> NetworkCaller | None:
-    """Return the task or the function to which a process belongs, or None for a process outside the stage."""
+    """Return the ECS task or the Lambda function to which a process belongs, or None for any other process."""
     import psutil
 
     with suppress(psutil.Error):

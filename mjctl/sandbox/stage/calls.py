@@ -1,4 +1,4 @@
-"""Records the decisions of IAM on the calls of roles and AWS services."""
+"""Records how IAM decides on the AWS calls of roles, of users and of AWS services, for `mjctl sandbox calls`."""
 
 from __future__ import annotations
 
@@ -14,16 +14,16 @@ from mjctl.sandbox.stage.layout import calls_file
 
 
 class Calls:
-    """Records each pair of an action and a resource that a caller used, once, with the decision.
+    """Records an AWS call once for each caller, action, resource and decision.
 
-    Calls of the account's root user and calls without a signature are left out. The root user deploys.
+    Calls of the account's root user, which deploys, and calls without a signature are not recorded.
     """
 
     def __init__(self, context: StageContext) -> None:
         self._log = CallLog(calls_file(context.folder))
 
     def install(self) -> None:
-        """Record the decisions of ministack from now on."""
+        """Record each later decision of ministack's IAM."""
         from ministack.core import iam_evaluator
 
         from mjctl.sandbox.stage.iam_records import caller_of

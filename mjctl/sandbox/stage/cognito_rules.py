@@ -1,6 +1,6 @@
 """Corrections of ministack's Cognito: random codes that expire, limits of attempts, and the quota of mail.
 
-AWS's documents:
+AWS documents these rules at:
 https://docs.aws.amazon.com/cognito/latest/developerguide/quotas.html
 https://docs.aws.amazon.com/cognito/latest/developerguide/signing-up-users-in-your-app.html
 https://docs.aws.amazon.com/cognito/latest/developerguide/managing-users-passwords.html
@@ -25,15 +25,16 @@ Handler = Callable[..., Any]
 
 _VERSION = "1.5.33"
 _HOUR, _DAY = 3600.0, 86_400.0
-# The period in which a code is valid, by the name under which ministack stores the code.
+# The seconds for which a code is valid, by the name under which ministack stores the code in a user's record.
 CODE_SECONDS = {"_confirmation_code": _DAY, "_reset_code": _HOUR}
-# AWS allows between 5 and 20 requests and entries of a code within an hour, by the risk of the request. The stage
-# allows the smallest number.
+# AWS allows a user 5 to 20 attempts to request or enter a code within an hour. The higher the risk that AWS sees in a
+# request, the fewer attempts it allows. The stage allows 5.
 CODE_ATTEMPTS = 5
-# After 5 wrong passwords, Cognito locks the account for 1 s, and twice as long after each further one, up to 15 min.
+# After 5 consecutive wrong passwords, Cognito locks the account for 1 s. Each further wrong password doubles the time,
+# up to 15 minutes.
 PASSWORD_ATTEMPTS = 5
 LONGEST_LOCK_SECONDS = 900.0
-# Mail that Cognito sends itself, without Amazon SES, in a day that begins at 09:00 UTC.
+# The number of mails that Cognito sends in a day without Amazon SES. The day of the quota begins at 09:00 UTC.
 DAILY_MAILS = 50
 _QUOTA_HOUR = 9
 
@@ -46,25 +47,25 @@ _NO_RECOVERY = "Cannot reset password for the user as there is no registered/ver
 _SENDING = ("SignUp", "ResendConfirmationCode", "ForgotPassword", "AdminCreateUser", "AdminResetUserPassword")
 _PASSWORD_FLOWS = ("USER_PASSWORD_AUTH", "ADMIN_USER_PASSWORD_AUTH", "ADMIN_NO_SRP_AUTH")
 
-# The times of the mails of an account's user pools since the begin of the quota's day.
+# The times at which the user pools of each account have sent mails since 09:00 UTC, in seconds since 1970.
 _sent: dict[str, list[float]] = {}
 
 
 def quota_day(now: float) -> float:
-    """Return the begin of the day of the mail quota that contains `now`, both in seconds since 1970."""
+    """Return the start of the mail quota's day that contains the time `now`. Both times are in seconds since 1970."""
     begin = datetime.fromtimestamp(now, UTC).replace(hour=_QUOTA_HOUR, minute=0, second=0, microsecond=0).timestamp()
     return begin if begin <= now else begin - _DAY
 
 
 def lock_seconds(failures: int) -> float:
-    """Return the time for which an account is locked after `failures` wrong passwords in a row."""
+    """Return the seconds for which an account is locked after `failures` consecutive wrong passwords."""
     if failures < PASSWORD_ATTEMPTS:
         return 0.0
     return min(LONGEST_LOCK_SECONDS, 2.0 ** (failures - PASSWORD_ATTEMPTS))
 
 
 def expire(user: dict[str, Any], kind: str, now: float) -> None:
-    """Remove an expired code of a user, so that Cognito answers ExpiredCodeException.
+    """Remove a user's code if the code has expired, so that ministack answers ExpiredCodeException.
 
     Args:
         user: ministack's record of the user.
@@ -126,7 +127,7 @@ def _random_codes() -> None:
                 return status, headers, body
             user = _user(_pool(data), data.get("Username"))
             if "_confirmation_code_at" not in user:
-                # No code was sent, because the account has no address.
+                # Without an e-mail address, Cognito sent no code, so ministack's fixed code must not work.
                 user.pop("_confirmation_code", None)
             answer = json.loads(body)
             if "CodeDeliveryDetails" in answer:

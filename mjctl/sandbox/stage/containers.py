@@ -1,10 +1,9 @@
-"""Containers that are processes of this machine, by the part of docker-py's interface that ministack uses.
+"""Runs containers as processes of this machine, behind the part of docker-py's interface that ministack uses.
 
-ministack keeps its own schedulers (the reconciliation of ECS services, the circuit breaker, Aurora's instances,
-ElastiCache's shards). They start, watch and stop containers by this interface:
+ministack has schedulers for ECS services. The schedulers start, watch and stop containers by docker-py's interface:
 https://docker-py.readthedocs.io/en/stable/containers.html
 
-A `Recipe` says how an image is run: it turns a container into a command, an environment and a working folder.
+A `Recipe` is a function that returns the command, the environment and the working folder for a container of an image.
 """
 
 from __future__ import annotations
@@ -32,7 +31,7 @@ from mjctl.sandbox.stage.addresses import Addresses
 from mjctl.sandbox.stage.leftovers import VARIABLE
 
 NETWORK = "stage"
-"""Name of the Docker network in which ministack believes to run its containers."""
+"""Name of the Docker network that ministack gives to its containers."""
 
 TASK_LABEL = "com.amazonaws.ecs.task-arn"
 """Name of the label with the ARN of the ECS task to which a container belongs."""
@@ -40,9 +39,9 @@ TASK_LABEL = "com.amazonaws.ecs.task-arn"
 _EXEC_SECONDS = 30.0
 _FOLLOW_SECONDS = 0.2
 _LAST_LINES = 1000
-# The exit code that a shell and Docker use for a program that does not exist.
+# A shell and Docker report this exit code for a program that does not exist.
 _NOT_FOUND = 127
-# Folders that ministack creates inside a container, for certificates.
+# Matches the folders that ministack creates inside a container for certificates.
 _COPIED_FOLDERS = re.compile(r"(?<![\w/])/ministack-[a-z-]+-tls")
 
 
@@ -54,7 +53,7 @@ class ContainerCommand:
         arguments: The program and its arguments.
         environment: All environment variables of the process.
         folder: The working folder.
-        stop_signal: The signal that asks the process to end.
+        stop_signal: The signal on which the process ends in an orderly way.
     """
 
     arguments: Sequence[str | Path]
@@ -67,14 +66,14 @@ Recipe = Callable[["Container"], ContainerCommand]
 
 
 class ExecResult(NamedTuple):
-    """Holds the result of `Container.exec_run`, like docker-py's class of the same name."""
+    """Holds the result of `Container.exec_run`. docker-py also calls this class `ExecResult`."""
 
     exit_code: int
     output: bytes
 
 
 class ImageMissing(Exception):
-    """Reports that no registry has an image, or that this machine cannot run it."""
+    """Reports that no registry has an image, or that the stage cannot run the image."""
 
 
 @dataclass
@@ -82,11 +81,12 @@ class ContainerEngine:
     """Replaces docker-py's client.
 
     Attributes:
-        folder: The folder with a folder of files and a log for each container.
+        folder: The folder that contains a subfolder for each container, with the container's files and log.
         addresses: The source of the containers' addresses.
-        recipes: The recipes, by a pattern of the image's name; the first pattern that matches counts.
+        recipes: Pairs of a pattern and a recipe. The recipe of the first pattern that matches an image's name runs the
+            image.
         pull: Returns the digest of an image, `sha256:…`. Raises ImageMissing if no registry has the image.
-        mark: The value of the environment variable by which leftovers.py recognises the processes.
+        mark: The value of an environment variable of all processes, by which leftovers.py finds the processes.
         all: The containers by id, in the order of their creation.
     """
 
@@ -106,7 +106,7 @@ class ContainerEngine:
         self.networks = SimpleNamespace(get=lambda name: SimpleNamespace(name=name, attrs={"IPAM": {"Config": []}}))
 
     def recipe(self, image: str) -> Recipe:
-        """Return the recipe of an image.
+        """Return the recipe that runs an image.
 
         Raises:
             ImageMissing: no recipe runs the image.
@@ -121,19 +121,19 @@ class ContainerEngine:
         return [container for container in list(self.all.values()) if container.running]
 
     def aliases(self) -> dict[str, str]:
-        """Return the addresses of the running containers, by the containers' names in the network."""
+        """Return the addresses of the running containers, by the containers' names in the Docker network."""
         return {name: container.address for container in self.running() for name in container.aliases}
 
     def end_tasks(self) -> None:
-        """End the processes of ECS tasks without telling ministack's schedulers.
+        """End the processes of ECS tasks, and let ministack's schedulers believe that the processes still run.
 
-        ministack saves the containers as running, so the next start of the sandbox starts them again.
+        ministack saves these containers as running, so the next start of the sandbox starts them again.
         """
         self.closing = True
         _stop_all([container for container in self.running() if container.is_task])
 
     def close(self) -> None:
-        """End all processes, those of ECS tasks first, without telling ministack's schedulers."""
+        """End the processes of ECS tasks, and then all other processes. ministack's schedulers start none again."""
         self.end_tasks()
         _stop_all(self.running())
 
@@ -149,7 +149,7 @@ class ContainerEngine:
 
     def _get(self, identifier: str) -> Any:
         if identifier == os.environ.get("HOSTNAME", ""):
-            # ministack asks in which container it runs, and at which address its containers reach it.
+            # ministack looks up the container with its own host name, to find the address at which containers reach it.
             networks = {NETWORK: {"IPAddress": "127.0.0.1"}}
             return SimpleNamespace(id="ministack", attrs={"NetworkSettings": {"Networks": networks}})
         for container in list(self.all.values()):
@@ -173,18 +173,18 @@ class ContainerEngine:
 
 
 class Container:
-    """Runs one process with docker-py's interface of a container.
+    """Runs one process behind docker-py's interface of a container.
 
     Attributes:
         id: The container's random id.
-        name: The name that ministack gave, or the id.
+        name: The name that ministack gave to the container, or else the container's id.
         image: The name of the image.
-        options: The arguments of docker-py's `containers.run`.
+        options: The arguments with which ministack called `containers.run` of docker-py.
         labels: The container's labels.
-        environment: The environment variables that ministack gave.
+        environment: The environment variables that ministack gave to the container.
         address: The loopback address of the container.
         folder: The private folder for the container's files and its log.
-        aliases: The names of the container in the network.
+        aliases: The container's names in the Docker network.
     """
 
     def __init__(self, engine: ContainerEngine, image: str, options: Mapping[str, Any], recipe: Recipe) -> None:
@@ -193,7 +193,7 @@ class Container:
         self.name = str(options.get("name") or self.id)
         self.labels = dict(options.get("labels") or {})
         self.environment = dict(options.get("environment") or {})
-        # The containers of an ECS task share one network interface.
+        # The containers of an ECS task share one address, because on AWS they share one network interface.
         self._address_name = str(self.labels.get(TASK_LABEL) or self.name)
         self.address = engine.addresses.of(self._address_name)
         self.folder = engine.folder / self.name
@@ -204,12 +204,12 @@ class Container:
         self._command: ContainerCommand | None = None
         self._process: subprocess.Popen[bytes] | None = None
         self._stop_signal = signal.SIGTERM
-        # For TLS, ministack's command waits in a shell until a certificate is copied into the container.
+        # The entrypoint of a container with TLS waits until ministack has copied a certificate into the container.
         self._waits_for_files = "ready" in str(options.get("entrypoint") or "")
 
     @property
     def attrs(self) -> dict[str, Any]:
-        """Return the part of Docker's description that ministack reads."""
+        """Return the part of Docker's description of the container that ministack reads."""
         return {
             "NetworkSettings": {"Networks": {NETWORK: {"IPAddress": self.address}}},
             "Config": {"Labels": self.labels},
@@ -218,7 +218,7 @@ class Container:
 
     @property
     def status(self) -> str:
-        """Return Docker's word for the state: `created`, `running` or `exited`."""
+        """Return the container's state in Docker's terms: `created`, `running` or `exited`."""
         if self._process is None:
             return "running" if self._waits_for_files else "created"
         return "running" if self.engine.closing or self._process.poll() is None else "exited"
@@ -230,7 +230,7 @@ class Container:
 
     @property
     def pid(self) -> int | None:
-        """Return the process id, or None before the start."""
+        """Return the id of the container's process, or None before its start."""
         return self._process.pid if self._process else None
 
     @property
@@ -240,14 +240,14 @@ class Container:
 
     @property
     def log(self) -> Path:
-        """Return the file with the output of the process."""
+        """Return the path of the file with the output of the process."""
         return self.folder / "log"
 
     def reload(self) -> None:
-        """Do nothing, because the attributes are always current."""
+        """Do nothing, because `attrs` always returns the current state."""
 
     def start(self) -> None:
-        """Start the process, unless it runs already or waits for files."""
+        """Start the process, unless the process runs already or the container waits for files."""
         if self._waits_for_files or self.running:
             return
         command = self._command = self._recipe(self)
@@ -264,7 +264,7 @@ class Container:
             )
 
     def put_archive(self, path: str, data: bytes) -> bool:
-        """Unpack a tar archive into the container's folder, and start a process that waits for these files."""
+        """Unpack a tar archive into the container's folder. Start the process if the container waited for files."""
         with tarfile.open(fileobj=io.BytesIO(data)) as archive:
             archive.extractall(self.folder / path.lstrip("/"), filter="data")
         if self._waits_for_files:
@@ -273,7 +273,7 @@ class Container:
         return True
 
     def stop(self, timeout: float = 10) -> None:
-        """Send the stop signal, and kill the process group after `timeout` seconds, like `docker stop`."""
+        """Send the stop signal, wait up to `timeout` seconds for the process, and kill its process group."""
         if self._process is None or not self.running:
             return
         self._process.send_signal(self._stop_signal)
@@ -282,13 +282,13 @@ class Container:
         self._end_group(self._process)
 
     def kill(self, **_: Any) -> None:
-        """Kill the process group, and wait for its end."""
+        """Kill the process group, and wait for the end of the process."""
         if self._process is not None and self.running:
             self._end_group(self._process)
 
     @staticmethod
     def _end_group(process: subprocess.Popen[bytes]) -> None:
-        """Kill the process and its children, as the end of a container's first process ends all its processes."""
+        """Kill the process and its children, because a container of Docker ends when its first process ends."""
         with suppress(ProcessLookupError):
             os.killpg(process.pid, signal.SIGKILL)
         process.wait()
@@ -299,19 +299,19 @@ class Container:
         self.start()
 
     def remove(self, **_: Any) -> None:
-        """Kill the process and forget the container. The container's folder, with its log, stays."""
+        """Kill the process and forget the container. The container's folder and log stay on the disk."""
         self.kill()
         self.engine.all.pop(self.id, None)
         if self.is_task and all(other.address != self.address for other in list(self.engine.all.values())):
             self.engine.addresses.forget(self._address_name)
 
     def wait(self, **_: Any) -> dict[str, int]:
-        """Wait for the end of the process. Returns its exit code as Docker does: 128 + N after signal N."""
+        """Wait for the end of the process. Returns: the exit code, or 128 + N if signal N ended the process."""
         code = self._process.wait() if self._process else 0
         return {"StatusCode": code if code >= 0 else 128 - code}
 
     def exec_run(self, command: Sequence[str], *, timeout: float = _EXEC_SECONDS, **_: Any) -> ExecResult:
-        """Run a command in the environment of the container, with the container's paths and addresses translated.
+        """Run a command with the environment of the container. `translated` changes each argument of the command.
 
         Args:
             command: The program and its arguments.
@@ -320,7 +320,7 @@ class Container:
         Raises:
             subprocess.TimeoutExpired: the command took longer than `timeout`.
         """
-        # Do not pass this process's own environment, which has the keys of the account's root user.
+        # Do not pass the environment of ministack's process, which contains the access key of the root user.
         environment = dict(self._command.environment) if self._command else self.environment
         arguments = [self.translated(part) for part in command]
         program = shutil.which(arguments[0], path=environment.get("PATH"))
@@ -337,12 +337,12 @@ class Container:
         return ExecResult(done.returncode, done.stdout + done.stderr)
 
     def translated(self, text: str) -> str:
-        """Return `text` with the container's own paths and its own loopback address as this machine names them."""
+        """Replace paths of the container by paths of this machine, and 127.0.0.1 by the address of the container."""
         with_paths = _COPIED_FOLDERS.sub(lambda match: f"{self.folder}{match[0]}", text)
         return with_paths.replace("127.0.0.1", self.address)
 
     def logs(self, *, stream: bool = False, follow: bool = False, tail: int | None = None, **_: Any) -> Any:
-        """Return the last lines of the log, or an iterator over its lines if `stream` is true."""
+        """Return the last lines of the log, or an iterator over all lines of the log if `stream` is true."""
         if stream:
             return self._lines(follow=follow)
         content = self.log.read_bytes() if self.log.exists() else b""
@@ -353,7 +353,7 @@ class Container:
         with self.log.open("rb") as file:
             while True:
                 ended = not self.running
-                # The process may have written only the beginning of a line.
+                # Wait for the rest of a line of which the process has written only the beginning.
                 begun += (part := file.readline())
                 if begun.endswith(b"\n") or (begun and ended and not part):
                     yield begun

@@ -1,4 +1,8 @@
-"""Defines the context that all parts of a stage share. A part gets a `StageContext`, and imports no other part."""
+"""Defines `StagePart`, a part of a stage, and `StageContext`, the objects that all parts of a stage share.
+
+A part runs one kind of processes, e.g. the nodes of ElastiCache. A part gets a `StageContext`, and imports no other
+part.
+"""
 
 from __future__ import annotations
 
@@ -15,39 +19,46 @@ from mjctl.sandbox.stage.traffic_counts import TrafficCounts
 
 
 class TargetState:
-    """Lets the ECS tasks ask for the health that the load balancers see, which another part of the stage decides."""
+    """Returns the health of a target to the part of the stage that runs ECS tasks.
+
+    The part that runs the load balancers decides on the health, and calls `set`.
+    """
 
     def __init__(self) -> None:
         self._ask: Callable[[str], str] = lambda _address: "unused"
 
     def set(self, ask: Callable[[str], str]) -> None:
-        """Use `ask`, which returns the state of an address, from now on."""
+        """Set the function that returns the health of the target at an address."""
         self._ask = ask
 
     def __call__(self, address: str) -> str:
-        """Return `healthy`, `initial`, `unhealthy` or `draining`, or `unused` for an address in no target group."""
+        """Return the health of the target at an address: `healthy`, `initial`, `unhealthy`, `draining`, or `unused`.
+
+        An address that belongs to no target group is `unused`.
+        """
         return self._ask(address)
 
 
 @dataclass(frozen=True)
 class StageContext:
-    """Holds what the parts of a stage share.
+    """Holds the objects that the parts of a stage share.
 
     Attributes:
         folder: The private folder of the stage's files, which survives a restart of the sandbox.
         account_id: The emulated AWS account, twelve digits.
         gateway: The address of ministack without TLS, `http://127.0.0.1:PORT`, for the stage's own processes.
-        moto: The address of moto, which has the records of ECR, WAF, CloudWatch and Application Auto Scaling; None
-            without moto.
-        access_key_id: The access key id that requests to `gateway` and `moto` must name (mjctl.local.guard).
+        moto: The address of moto, which emulates ECR, WAF, CloudWatch and Application Auto Scaling; None if moto does
+            not run.
+        access_key_id: The id of the access key with which requests to `gateway` and `moto` must be signed
+            (mjctl.local.guard).
         releases: The folder with the game code of each release, by digest (mjctl.deploy.releases.store).
-        addresses: The source of loopback addresses.
-        authority: The certificate authority.
-        engine: The containers.
-        names: Functions that return names of the stage and their addresses. The stage publishes all of them.
-        target_state: Returns the state of an address as the load balancers see it.
+        addresses: Assigns loopback addresses to containers and load balancers.
+        authority: The certificate authority of the stage.
+        engine: Runs the containers of the stage.
+        names: Functions of the parts that return host names with their addresses. The stage publishes all these names.
+        target_state: Returns the health of the load balancers' target at an address.
         targets: The health of each target of the load balancers.
-        traffic: The counts of the load balancers and their firewalls.
+        traffic: The counts of requests by the load balancers and by their firewalls.
     """
 
     folder: Path
@@ -66,13 +77,13 @@ class StageContext:
 
 
 class StagePart(Protocol):
-    """Adds one kind of processes to the stage."""
+    """Defines a part of the stage, which runs one kind of processes."""
 
     def install(self) -> None:
-        """Change ministack in this process. Called once, after the import of ministack and before it serves."""
+        """Correct ministack in this process. The stage calls this method once, before ministack serves requests."""
 
     def look(self) -> None:
-        """Compare the processes with ministack's records, and correct them. Called twice a second in one thread."""
+        """Start and stop processes as ministack's records describe. One thread calls this method twice a second."""
 
     def close(self) -> None:
-        """End what the part started. Called before the containers end and before ministack saves its state."""
+        """End the part's threads and processes. The stage calls this method before ministack saves its state."""

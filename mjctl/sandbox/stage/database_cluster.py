@@ -1,4 +1,4 @@
-"""Runs the servers of one emulated Aurora cluster, and decides about failovers within the cluster."""
+"""Runs the PostgreSQL servers of one emulated Aurora cluster, and replaces a failed writer by a reader."""
 
 from __future__ import annotations
 
@@ -17,15 +17,18 @@ logger = logging.getLogger("mjctl.sandbox.stage")
 
 
 class DatabaseCluster:
-    """Compares the servers of a cluster with ministack's record, and corrects the servers."""
+    """Starts and stops the servers of a cluster as ministack's record of the cluster describes them.
+
+    A volume is the folder with the data of the writer's server. Every reader's server has a copy of the volume.
+    """
 
     def __init__(self, context: StageContext, scope: ClusterScope, sockets: Path) -> None:
         """Create the object without starting a server.
 
         Args:
-            context: What the parts of the stage share.
-            scope: The cluster.
-            sockets: The folder for Unix sockets.
+            context: The objects that all parts of the stage share.
+            scope: The account, the region and the name of the cluster.
+            sockets: The folder for the servers' Unix sockets.
         """
         self.scope = scope
         self._context = context
@@ -41,14 +44,20 @@ class DatabaseCluster:
         return {name: server.address for name, server in list(self._servers.items()) if server.ready and server.running}
 
     def source(self, record: Record) -> Source | None:
-        """Return the source for copies of this cluster, or None if its writer does not run or is itself a copy."""
+        """Return the source from which secondary clusters copy, or None if this cluster's writer does not run.
+
+        A secondary cluster has no source either, because its writer is a copy.
+        """
         server = self._writer(record)
         if server is None or not server.ready or not server.running or not self._volume.follows(None):
             return None
         return self._own_source(record)
 
     def stop_as_former_writer(self) -> None:
-        """Stop the servers of a cluster that is to become a copy: its standbys receive all data before it ends."""
+        """Stop the servers of the former writer's cluster, which becomes a secondary cluster.
+
+        The writer sends all data to its readers and to the secondary clusters before it ends.
+        """
         if (
             self._volume.exists
             and not self._volume.is_copy
@@ -58,7 +67,7 @@ class DatabaseCluster:
             self._stop_all()
 
     def promote(self, record: Record) -> None:
-        """Make a copy the writer of the global database."""
+        """Promote this secondary cluster, so that it writes to the global database."""
         server = self._writer(record)
         if server is not None and server.running and self._volume.is_copy:
             server.promote()
@@ -66,7 +75,7 @@ class DatabaseCluster:
             logger.warning("%s in %s is the writer now", self.scope.name, self.scope.region)
 
     def reboot(self, instance: str) -> None:
-        """Stop the server of an instance, which `correct` starts again."""
+        """Stop the server of an instance. The next call of `correct` starts the server again."""
         server = self._servers.get(instance)
         if server is not None and server.running:
             server.stop()
@@ -76,8 +85,8 @@ class DatabaseCluster:
 
         Args:
             record: ministack's record of the cluster.
-            upstream: The source of a secondary cluster, or None while the source does not work.
-            is_writer: Whether the cluster is no secondary cluster.
+            upstream: The source from which a secondary cluster copies, or None while the source does not work.
+            is_writer: False if the cluster is a secondary cluster of a global database.
 
         Raises:
             UnreachableError: a server did not start.
@@ -102,7 +111,7 @@ class DatabaseCluster:
         record["Status"] = "available"
 
     def remove(self) -> None:
-        """End all servers and delete the volume."""
+        """End all servers of the cluster and delete the cluster's data."""
         for name in list(self._servers):
             self._forget(name)
         self._volume.remove()
@@ -115,7 +124,10 @@ class DatabaseCluster:
         return self._servers.get(database_records.writer_of(record)) if record.get("DBClusterMembers") else None
 
     def _prepare_volume(self, record: Record, upstream: Source | None, *, is_writer: bool) -> bool:
-        """Create or copy the volume if it is missing or follows another source. Returns: whether it can be used."""
+        """Create the volume if it does not exist, or copy the volume of the source. Returns: True if it can be used.
+
+        A secondary cluster copies again if its volume is a copy of another source than `upstream`.
+        """
         if is_writer:
             if not self._volume.exists:
                 user, password = str(record["MasterUsername"]), str(record["_MasterUserPassword"])
@@ -123,7 +135,7 @@ class DatabaseCluster:
                 self._master = (user, password)
             return True
         if upstream is None:
-            # The writer's region does not work. The readers of an existing copy continue to work.
+            # The cluster that writes does not work. Readers of a copy that already exists continue to work.
             return self._volume.exists and self._volume.is_copy
         if not self._volume.exists or not self._volume.follows(upstream):
             self._stop_all()
@@ -131,7 +143,7 @@ class DatabaseCluster:
         return True
 
     def _replace_failed_writer(self, record: Record, instances: dict[str, Record]) -> None:
-        """Make a reader the writer if the writer's process has ended.
+        """Make a reader the writer of the cluster if the process of the writer has ended.
 
         https://docs.aws.amazon.com/AmazonRDS/latest/AuroraUserGuide/Concepts.AuroraHighAvailability.html
         """
@@ -145,7 +157,7 @@ class DatabaseCluster:
                 return
 
     def _exchange_folders(self, writer: str) -> None:
-        """Give the writer's folder to the writer, and the writer's former copy to the former writer."""
+        """Exchange the folders of the new and the former writer, so that the new writer uses the volume."""
         former = next((name for name, server in self._servers.items() if server.data == self._volume.data), None)
         if former is None or former == writer:
             return
@@ -169,7 +181,7 @@ class DatabaseCluster:
                 if name != writer and not self._volume.has_copy_for(name):
                     self._volume.make_copy_for(name, writer_source)
                 elif name == writer:
-                    # After a failure of the whole cluster, the new writer's copy is out of date.
+                    # The new writer uses the volume. Its copy from its time as a reader is out of date.
                     self._volume.remove_copy_of(name)
                 server.start(
                     self._volume.data if name == writer else self._volume.copy_for(name),
@@ -183,14 +195,18 @@ class DatabaseCluster:
                 pending = server.apply(parameters)
                 server.configured = parameters
                 if pending and is_new:
-                    # AWS creates an instance with all its parameters. Later, static parameters wait for a reboot.
+                    # Restart a new server, because on AWS a new instance starts with its static parameters. For an
+                    # existing instance, a static parameter takes effect at the next reboot.
                     server.stop()
                     return
             if instance["DBInstanceStatus"] in {"creating", "rebooting"}:
                 instance["DBInstanceStatus"] = "available"
 
     def _endpoints(self, record: Record) -> list[str]:
-        """Return the names that every instance of a global database can have: an instance can serve any of them."""
+        """Return the cluster and reader endpoints of all clusters of a global database.
+
+        After a failover, each instance can serve clients at any of these endpoints.
+        """
         global_cluster = database_records.global_cluster_of(self.scope, record) or {}
         names = [str(record["Endpoint"]), str(record["ReaderEndpoint"])]
         for member in global_cluster.get("GlobalClusterMembers", []):
@@ -201,16 +217,16 @@ class DatabaseCluster:
         return names
 
     def _apply_master_password(self, record: Record, writer: str, *, is_writer: bool) -> None:
-        """Change the master user's password if it was changed in ministack's record."""
+        """Change the master user's password in PostgreSQL after a change of the password in ministack's record."""
         wanted = (str(record["MasterUsername"]), str(record["_MasterUserPassword"]))
         if is_writer and wanted != self._master:
-            # After a restart of the stage, the password is set again, because the stage does not know the current one.
+            # A new process of the stage sets the password again, because it does not know the current password.
             verifier = postgres.scram_verifier(wanted[1])
             self._servers[writer].sql(f"ALTER ROLE {quoted(wanted[0])} PASSWORD '{verifier}'")
             self._master = wanted
 
     def _stop_all(self) -> None:
-        # The standbys stop last, because a stopping writer waits until its standbys have received everything.
+        # The readers stop last, because a writer that stops waits until its readers have received all data.
         for server in sorted(self._servers.values(), key=lambda server: server.data != self._volume.data):
             if server.running:
                 server.stop()

@@ -1,7 +1,7 @@
-"""Runs PostgreSQL for every instance of ministack's Aurora clusters.
+"""Runs a PostgreSQL server for every instance of ministack's Aurora clusters.
 
-ministack keeps the records. `DatabaseNodes` starts the servers that the records describe. After a change of the
-records, such as a failover or a switchover of a global database, the servers follow the records.
+ministack keeps the records of the clusters. `DatabaseNodes` starts and stops servers as the records describe them, also
+after a failover or a switchover of a global database has changed the records.
 """
 
 from __future__ import annotations
@@ -24,10 +24,10 @@ logger = logging.getLogger("mjctl.sandbox.stage")
 
 
 class DatabaseNodes:
-    """Runs the servers of Aurora, as a part of the stage."""
+    """Runs the PostgreSQL servers of all Aurora clusters, as a part of the stage."""
 
     def __init__(self, context: StageContext) -> None:
-        """Create the part without changing ministack."""
+        """Create the object without a change of ministack."""
         self._context = context
         self._sockets = socket_folder(context.addresses)
         self._clusters: dict[ClusterScope, DatabaseCluster] = {}
@@ -35,10 +35,10 @@ class DatabaseNodes:
         self._rounds = Rounds("DatabaseNodes", self._correct_all)
 
     def install(self) -> None:
-        """Change ministack's RDS, and publish the names of the endpoints."""
+        """Correct ministack's RDS, and let the stage publish the DNS names of the endpoints."""
         from ministack.services import rds
 
-        # ministack would run one container for all instances, with scripts that need a shell in the container.
+        # Switch off ministack's own containers, because ministack runs one container for all instances of a cluster.
         wrap(rds, "_get_docker", lambda _: lambda: None)
         wrap(rds, "_attach_instance_to_shared_cluster", _attach_with_endpoint)
         wrap(rds, "_create_db_cluster", _with_write_forwarding)
@@ -52,11 +52,11 @@ class DatabaseNodes:
         self._context.names.append(self._names)
 
     def look(self) -> None:
-        """Begin to correct the servers in the background."""
+        """Start a correction of the servers in a background thread."""
         self._rounds.request()
 
     def close(self) -> None:
-        """Stop correcting the servers, which the stage ends."""
+        """Stop the corrections of the servers. The stage ends the servers afterwards."""
         self._rounds.close()
 
     def _correct_all(self) -> None:
@@ -71,7 +71,7 @@ class DatabaseNodes:
         for scope, writer in writers.items():
             if scope != writer:
                 self._clusters[scope].stop_as_former_writer()
-        # The clusters that write come first, because the secondary clusters copy from them.
+        # Correct the clusters that write before the secondary clusters, which copy from the clusters that write.
         for scope in sorted(records, key=lambda scope: scope != writers[scope]):
             try:
                 self._correct(scope, records[scope], writers[scope], records.get(writers[scope]))
@@ -108,7 +108,7 @@ class DatabaseNodes:
             readers = [address for address in addresses.values() if address != writer]
             reader = next(iter(readers), writer)
             if writer_scope != scope:
-                # The cluster endpoint of a secondary cluster is inactive, and all its instances are readers.
+                # The cluster endpoint of a secondary cluster has no address, because all instances there are readers.
                 writer = None
                 reader = self._forwarded(record, writer_scope) or reader
             names |= {str(record["Endpoint"]): writer} if writer is not None else {}
@@ -118,8 +118,9 @@ class DatabaseNodes:
     def _forwarded(self, record: Record, writer_scope: ClusterScope) -> str | None:
         """Return the address of the global database's writer if the secondary cluster forwards writes.
 
-        PostgreSQL forwards no statements. The stage connects clients of the secondary cluster to the writer instead,
-        so that their writes succeed. Their reads are then as new as those of the writer:
+        PostgreSQL cannot forward a write to another server. The stage instead connects the clients of the secondary
+        cluster to the global database's writer, so that their writes succeed. The clients also read from the writer,
+        so they get newer data than on AWS:
         https://docs.aws.amazon.com/AmazonRDS/latest/AuroraUserGuide/aurora-global-database-write-forwarding-apg.html
         """
         writer_record = database_records.cluster_of(writer_scope)

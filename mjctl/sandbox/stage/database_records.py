@@ -13,7 +13,7 @@ _ENGINE = "aurora-postgresql"
 
 
 class ClusterScope(NamedTuple):
-    """Identifies an Aurora cluster, or an instance."""
+    """Identifies an Aurora cluster or an instance of a cluster by its account, its region and its name."""
 
     account: str
     region: str
@@ -30,7 +30,7 @@ def clusters() -> Iterator[tuple[ClusterScope, Record]]:
 
 
 def cluster_of(scope: ClusterScope) -> Record | None:
-    """Return ministack's record of a cluster of Aurora PostgreSQL, or None."""
+    """Return ministack's record of an Aurora PostgreSQL cluster, or None if the cluster does not exist."""
     from ministack.services import rds
 
     record: Record | None = rds._clusters.get_scoped(*scope)
@@ -38,7 +38,7 @@ def cluster_of(scope: ClusterScope) -> Record | None:
 
 
 def instances_of(scope: ClusterScope, record: Record) -> dict[str, Record]:
-    """Return ministack's records of a cluster's instances by id, in the order of the promotion tiers."""
+    """Return ministack's records of a cluster's instances, by id. The lowest promotion tier comes first."""
     from ministack.services import rds
 
     instances = {}
@@ -51,9 +51,9 @@ def instances_of(scope: ClusterScope, record: Record) -> dict[str, Record]:
 
 
 def writer_of(record: Record) -> str:
-    """Return the id of the instance that writes, or that would write if the cluster were no copy of another.
+    """Return the id of the instance that writes. In a secondary cluster, the instance writes after a promotion.
 
-    After the deletion of the writer, the first other instance becomes the writer.
+    If the writer was deleted, this function makes the first instance in the record the writer.
     """
     members = record["DBClusterMembers"]
     if not any(member.get("IsClusterWriter") for member in members):
@@ -62,7 +62,7 @@ def writer_of(record: Record) -> str:
 
 
 def make_writer(scope: ClusterScope, record: Record, instance: str) -> None:
-    """Make an instance the writer of its cluster after the failure of the writer, and record the event."""
+    """Make an instance the writer after the writer has failed, and add the failover to the events of RDS."""
     from ministack.core.responses import new_uuid, request_scope
     from ministack.services import rds
 
@@ -83,7 +83,7 @@ def make_writer(scope: ClusterScope, record: Record, instance: str) -> None:
 
 
 def complete_instance(record: Record, instance: Record) -> str:
-    """Give an instance its endpoint below the cluster's domain, as AWS does. Returns: the name of the endpoint."""
+    """Write the endpoint that AWS would assign into the record of an instance. Returns: the endpoint's DNS name."""
     domain = str(record["Endpoint"]).partition(".cluster-")[2]
     name = f"{instance['DBInstanceIdentifier']}.{domain}"
     instance["Endpoint"] = {**instance.get("Endpoint", {}), "Address": name, "Port": int(record.get("Port") or PORT)}
@@ -91,7 +91,7 @@ def complete_instance(record: Record, instance: Record) -> str:
 
 
 def global_cluster_of(scope: ClusterScope, record: Record) -> Record | None:
-    """Return ministack's record of the global cluster to which a cluster belongs, or None."""
+    """Return ministack's record of the global cluster that contains a cluster, or None without a global cluster."""
     from ministack.services import rds
 
     identifier = record.get("GlobalClusterIdentifier")
@@ -102,7 +102,7 @@ def global_cluster_of(scope: ClusterScope, record: Record) -> Record | None:
 
 
 def writer_scope(scope: ClusterScope, record: Record) -> ClusterScope:
-    """Return the cluster from which a cluster of a global database copies, or the cluster itself."""
+    """Return the cluster that writes to the global database of a cluster, or the cluster itself without one."""
     global_cluster = global_cluster_of(scope, record)
     for member in (global_cluster or {}).get("GlobalClusterMembers", []):
         if member.get("IsWriter"):
@@ -112,7 +112,7 @@ def writer_scope(scope: ClusterScope, record: Record) -> ClusterScope:
 
 
 def parameters_of(scope: ClusterScope, record: Record) -> dict[str, str]:
-    """Return the values of the cluster's parameter group that differ from the defaults. Formulas are left out."""
+    """Return the parameters that a cluster's parameter group sets, except values that are formulas."""
     from ministack.services import rds
 
     group = rds._db_cluster_param_groups.get_scoped(
@@ -124,7 +124,7 @@ def parameters_of(scope: ClusterScope, record: Record) -> dict[str, str]:
 
 
 def requires_tls(record: Record, parameters: Mapping[str, str]) -> bool:
-    """Return whether the cluster refuses connections without TLS, which is the default from version 17 on.
+    """Return whether the cluster refuses connections without TLS. From PostgreSQL 17 on, the default is true.
 
     https://docs.aws.amazon.com/AmazonRDS/latest/AuroraUserGuide/AuroraPostgreSQL.Security.html
     """

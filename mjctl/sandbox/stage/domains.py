@@ -1,7 +1,8 @@
-"""The public domains of the environment: API Gateway's custom domains, CloudFront's distributions and their aliases.
+"""Reads the public domains of an environment: API Gateway's custom domains, CloudFront's domains and their aliases.
 
-On AWS, a name answers by TLS only if the resource behind it has an issued certificate of ACM that covers the name. The
-name resolves only by a record of Route 53. The stage checks both.
+On AWS, a client reaches a custom domain by TLS only under two conditions, which the stage checks too. The API or the
+distribution needs an issued certificate of ACM that covers the domain. A record of Route 53 must lead the domain to the
+API or the distribution.
 """
 
 from __future__ import annotations
@@ -10,7 +11,7 @@ from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 from typing import Any, Literal
 
-# CloudFront takes certificates of this region only:
+# CloudFront uses only certificates that ACM has issued in this region:
 # https://docs.aws.amazon.com/AmazonCloudFront/latest/DeveloperGuide/cnames-and-https-requirements.html
 _CLOUDFRONT_REGION = "us-east-1"
 _LONGEST_CHAIN = 8
@@ -18,15 +19,15 @@ _LONGEST_CHAIN = 8
 
 @dataclass(frozen=True)
 class PublicDomain:
-    """Describes a name that players and other clients may call.
+    """Describes a host name at which players and other clients reach an API or a distribution.
 
     Attributes:
         name: The host name in lower case.
-        kind: The service that answers.
-        certificate: The names that the certificate covers; an API's certificate of ACM, or CloudFront's own certificate
-            for a distribution's own name.
-        region: The region whose API answers; `us-east-1` for CloudFront.
-        distribution: CloudFront's id of the distribution, or None for an API.
+        kind: `api` or `distribution`: the kind of the resource that answers.
+        certificate: The names that the domain's certificate covers. A domain of CloudFront such as
+            `d111111abcdef8.cloudfront.net` has CloudFront's certificate. Other domains have a certificate of ACM.
+        region: The region of the API that answers; `us-east-1` for a distribution.
+        distribution: The id of the distribution, or None for an API.
     """
 
     name: str
@@ -37,15 +38,15 @@ class PublicDomain:
 
 
 def covers(certificate: Sequence[str], name: str) -> bool:
-    """Return whether a certificate covers a name. A wildcard stands for exactly one label, as in browsers."""
+    """Return whether a certificate covers a host name. As in browsers, `*` matches exactly one label of the name."""
     parent = name.partition(".")[2]
     return any(covered.lower() in (name, f"*.{parent}") for covered in certificate)
 
 
 class Domains:
-    """Reads the domains of an account from ministack's records.
+    """Finds the public domains of an account.
 
-    `refresh` reads the records, and all other methods answer by the last reading.
+    `refresh` reads ministack's records. The other methods use the records that the last `refresh` has read.
     """
 
     def __init__(self, account_id: str) -> None:
@@ -54,26 +55,26 @@ class Domains:
         self._targets: dict[str, str] = {}
 
     def refresh(self) -> None:
-        """Read the records of ministack."""
+        """Read ministack's records of domains and of Route 53."""
         records = list(_records(self._account_id))
         targets: dict[str, str] = {}
-        # A DNS server would answer with the nearest region. The machine is equally near to all regions, so the first
-        # region that is not excluded answers.
+        # Of several regions, Route 53 answers with the region that is nearest to the client. All regions of the stage
+        # are on this machine, so use the first region by name that no health check excludes.
         for record in sorted(records, key=lambda record: (_is_excluded(record), record.get("Region") or "")):
             targets.setdefault(_host(record["Name"]), _target(record))
         domains = (*_distributions(self._account_id), *_api_domains(self._account_id, targets))
         self._targets, self._domains = targets, {domain.name: domain for domain in reversed(domains)}
 
     def find(self, host: str) -> PublicDomain | None:
-        """Return the domain that answers for a host name, or None if the environment has no such domain."""
+        """Return the public domain with a host name, or None if the environment has no such domain."""
         return self._domains.get(host)
 
     def resolved(self, entrances: Callable[[str], str | None]) -> dict[str, str]:
-        """Return the address of each name that a record of Route 53 leads to an entrance.
+        """Return the address of each host name that records of Route 53 lead to an API or a distribution.
 
         Args:
-            entrances: Returns the address of an entrance's own name, such as `d111111abcdef8.cloudfront.net`, or None
-                if the name is no entrance.
+            entrances: Returns the address of a name that AWS has given to an API or a distribution, such as
+                `d111111abcdef8.cloudfront.net`, or None for any other name.
         """
         addresses = {}
         for name in self._targets:
@@ -87,7 +88,7 @@ class Domains:
 
 
 def entrance_names(account_id: str) -> list[str]:
-    """Return the names that AWS itself gives to the environment's APIs, API domains and distributions."""
+    """Return the host names that AWS gives to the environment's APIs, custom domains of APIs and distributions."""
     from ministack.services import apigateway, apigateway_v1, cloudfront
 
     defaults = [
@@ -109,7 +110,7 @@ def entrance_names(account_id: str) -> list[str]:
 
 
 def _api_domains(account_id: str, targets: dict[str, str]) -> Iterator[PublicDomain]:
-    """Return API Gateway's domains. Of a domain in several regions, the region to which Route 53 leads answers."""
+    """Yield API Gateway's custom domains. If several regions have a domain, yield the region that Route 53 names."""
     from ministack.services import apigateway_v1
 
     chosen: dict[str, tuple[str, dict[str, Any]]] = {}
@@ -142,7 +143,7 @@ def _distributions(account_id: str) -> Iterator[PublicDomain]:
 
 
 def _certificate(account_id: str, region: str, arn: str) -> tuple[str, ...]:
-    """Return the names of a certificate of ACM, or () if the region has no such issued certificate."""
+    """Return the names that a certificate of ACM covers, or () if ACM has not issued the certificate."""
     from ministack.services import acm
 
     certificate = acm._certificates._data.get((account_id, region, arn))
@@ -160,16 +161,16 @@ def _records(account_id: str) -> Iterator[dict[str, Any]]:
 
 
 def _target(record: dict[str, Any]) -> str:
-    """Return the name to which a record leads, or "" for a record with addresses."""
+    """Return the host name to which a record of Route 53 leads, or "" for a record with IP addresses."""
     if record.get("AliasTarget"):
         return _host(record["AliasTarget"].get("DNSName", "")).removeprefix("dualstack.")
     return _host(str(record["ResourceRecords"][0])) if record["Type"] == "CNAME" else ""
 
 
 def _is_excluded(record: dict[str, Any]) -> bool:
-    """Return whether the health check of a record keeps DNS from answering with it.
+    """Return whether Route 53 leaves a record out of its answers because of the record's health check.
 
-    Route 53 regards a disabled health check as healthy, and an inverted one as the opposite:
+    A disabled health check is healthy. A health check that is disabled and inverted is unhealthy:
     https://docs.aws.amazon.com/Route53/latest/APIReference/API_UpdateHealthCheck.html
     """
     from ministack.services import route53

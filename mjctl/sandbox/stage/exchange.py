@@ -1,4 +1,4 @@
-"""Serves the connections of a load balancer's clients: requests, responses and WebSockets.
+"""Serves the connections between a load balancer and its clients: requests, responses and WebSockets.
 
 https://docs.aws.amazon.com/elasticloadbalancing/latest/application/load-balancer-troubleshooting.html
 """
@@ -38,17 +38,17 @@ _HEAD, _INSPECT, _CONNECT, _EXCHANGE, _TUNNEL, _CLOSED = "head", "inspect", "con
 
 
 class Entrance(Protocol):
-    """Describes the listener that accepted a connection. Its route can change while the connection is open."""
+    """Describes the listener that accepted a connection. The listener's route can change during the connection."""
 
     route: ListenerRoute
 
 
 class PlayerSide(asyncio.Protocol):
-    """Serves the connection of a client.
+    """Serves one connection of a client, and forwards each request to a target.
 
     Attributes:
-        transport: The connection.
-        active: The time of the last byte in either direction.
+        transport: The connection to the client.
+        active: The time at which the last byte came from the client or from the target, in seconds of the event loop.
     """
 
     transport: asyncio.Transport
@@ -56,12 +56,12 @@ class PlayerSide(asyncio.Protocol):
     def __init__(
         self, entrance: Entrance, balancing: Balancing, admits: Callable[[asyncio.BaseTransport], bool]
     ) -> None:
-        """Create the protocol of a connection.
+        """Create asyncio's protocol for a connection.
 
         Args:
             entrance: The listener that accepted the connection.
-            balancing: What all connections share.
-            admits: Returns whether a connection may use the stage.
+            balancing: The state that all connections of the proxy share.
+            admits: Returns whether the process behind a connection may use the stage.
         """
         self.active = 0.0
         self._entrance, self._balancing, self._admits = entrance, balancing, admits
@@ -94,7 +94,7 @@ class PlayerSide(asyncio.Protocol):
     # Events of the client's connection
 
     def connection_made(self, transport: asyncio.BaseTransport) -> None:
-        """Admit or refuse a connection. asyncio calls this method."""
+        """Accept a new connection, or close it if the stage does not admit the client. asyncio calls this method."""
         self.transport = cast("asyncio.Transport", transport)
         if not self._admits(transport):
             self._state = _CLOSED
@@ -107,7 +107,7 @@ class PlayerSide(asyncio.Protocol):
         self._timer = self._loop.call_later(self._route.idle_seconds, self._check_idle)
 
     def data_received(self, data: bytes) -> None:
-        """Read bytes of the client. asyncio calls this method."""
+        """Process bytes from the client. asyncio calls this method."""
         self.active = self._loop.time()
         self._buffer += data
         if self._state == _CONNECT and len(self._buffer) > _MOST_BUFFERED and not self._paused:
@@ -116,22 +116,22 @@ class PlayerSide(asyncio.Protocol):
         self._advance()
 
     def connection_lost(self, exc: Exception | None) -> None:
-        """Give the target up. asyncio calls this method."""
+        """Close the connection to the target, because the client's connection has ended. asyncio calls this method."""
         del exc
         if self._state in {_CONNECT, _EXCHANGE} and self._response_body is None:
-            # The client did not wait for the response. AWS records the status 460.
+            # The client has closed the connection before the response. AWS counts this as status 460.
             self._counts["HTTPCode_ELB_4XX_Count"] += 1
             self._counts["HTTPCode_ELB_460_Count"] += 1
         self._leave_target()
         self._end()
 
     def pause_writing(self) -> None:
-        """Stop reading from the target while the client is slow. asyncio calls this method."""
+        """Stop reading from the target until the client has received more bytes. asyncio calls this method."""
         if self._target is not None:
             self._target.transport.pause_reading()
 
     def resume_writing(self) -> None:
-        """Continue to read from the target. asyncio calls this method."""
+        """Continue to read from the target after `pause_writing`. asyncio calls this method."""
         if self._target is not None:
             self._target.transport.resume_reading()
 
@@ -175,7 +175,7 @@ class PlayerSide(asyncio.Protocol):
             self._state = _INSPECT
 
     def _inspect(self) -> None:
-        """Read as much of the body as the firewall inspects, and decide on the request."""
+        """Decide on the request after enough of the body for the firewall's inspection has arrived."""
         self._move_body()
         if self._route.firewall is not None and not self._body.done and len(self._body.kept) <= INSPECTED_BODY_BYTES:
             return
@@ -186,7 +186,7 @@ class PlayerSide(asyncio.Protocol):
             self._reach(*decision)
 
     def _move_body(self) -> None:
-        """Move the bytes of the body from the buffer to the bytes that wait for the target."""
+        """Move bytes of the body from the buffer of the client's bytes to `_pending`, the bytes for the target."""
         used = self._body.feed(self._buffer)
         self._pending += self._buffer[:used]
         del self._buffer[:used]
@@ -244,7 +244,7 @@ class PlayerSide(asyncio.Protocol):
             self._pending.clear()
 
     def from_target(self, data: bytes) -> None:
-        """Pass a part of the response on."""
+        """Forward bytes of the target's response to the client."""
         self.active = self._loop.time()
         self._response += data
         try:
@@ -259,7 +259,7 @@ class PlayerSide(asyncio.Protocol):
                 self.transport.abort()
 
     def _read_response_head(self) -> bool:
-        """Read the head of the response. Returns False if the head is not complete."""
+        """Read the head of the target's response. Returns: False if a part of the head is still missing."""
         end = self._response.find(HEAD_END)
         if end < 0:
             if len(self._response) > _LONGEST_HEAD:
@@ -297,7 +297,7 @@ class PlayerSide(asyncio.Protocol):
             self._finish()
 
     def _finish(self) -> None:
-        """End an exchange, and wait for the next request of the client."""
+        """End an exchange of a request and a response, and wait for the client's next request."""
         if self._reusable and self._body.done and not self._response and self._target is not None:
             target, self._target = self._target, None
             target.player = None
@@ -307,7 +307,7 @@ class PlayerSide(asyncio.Protocol):
         self._next(close=self._close or not self._body.done)
 
     def target_lost(self, target: TargetSide) -> None:
-        """Answer the client after the target has closed its connection."""
+        """Answer the client, or end the response, after the target has closed its connection."""
         self._balancing.in_use[target.key].discard(target)
         self._target = None
         if self._response_body is None:
@@ -318,7 +318,7 @@ class PlayerSide(asyncio.Protocol):
             self.transport.close()
 
     def _open_tunnel(self) -> None:
-        """Pass all further bytes on without looking at them."""
+        """Forward all further bytes in both directions unchanged, because the connection is a WebSocket now."""
         target = self._target
         if target is None:
             return
@@ -330,7 +330,7 @@ class PlayerSide(asyncio.Protocol):
         self.transport.set_protocol(TunnelSide(self, target.transport, now))
 
     def tunnel_ended(self) -> None:
-        """Note the end of a WebSocket. Each side calls this method when its connection ends."""
+        """Remove an ended WebSocket from the counts. The client's side and the target's side call this method."""
         if self._target is not None:
             self._balancing.in_use[self._target.key].discard(self._target)
         self._release()
@@ -339,7 +339,7 @@ class PlayerSide(asyncio.Protocol):
     # Answers of the load balancer itself, time limits and the end
 
     def _answer(self, answer: OwnAnswer, *, close: bool = False) -> None:
-        """Answer a request without its target."""
+        """Answer a request with an answer of the load balancer, without a target."""
         if self._state == _CLOSED:
             return
         self._leave_target()
@@ -352,7 +352,7 @@ class PlayerSide(asyncio.Protocol):
         self._next(close=close)
 
     def _next(self, *, close: bool) -> None:
-        """Close the connection, or wait for the next request."""
+        """Close the client's connection, or wait for the client's next request."""
         self._pending.clear()
         self._response.clear()
         self._response_body = None
@@ -365,7 +365,7 @@ class PlayerSide(asyncio.Protocol):
             self._loop.call_soon(self._advance)
 
     def _check_idle(self) -> None:
-        """End an exchange or a connection without bytes.
+        """End an exchange or a connection in which no byte was sent for the idle timeout.
 
         https://docs.aws.amazon.com/elasticloadbalancing/latest/application/edit-load-balancer-attributes.html
         """
@@ -398,13 +398,13 @@ class PlayerSide(asyncio.Protocol):
         self._release()
 
     def _release(self) -> None:
-        """Note that the target serves the request no longer."""
+        """Remove the request from the number of requests that the target serves."""
         if self._key is not None:
             self._balancing.release(self._key)
             self._key = None
 
     def _end(self) -> None:
-        """Note the end of the connection."""
+        """Stop the idle timer, and remove the connection from the count of active connections."""
         self._state = _CLOSED
         if self._timer is not None:
             self._timer.cancel()

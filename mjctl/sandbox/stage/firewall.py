@@ -1,7 +1,7 @@
-"""Decides on HTTP requests as a web ACL of AWS WAF does. The module needs no stage.
+"""Allows or refuses HTTP requests as a web ACL of AWS WAF does. The module also works outside a stage.
 
-A web ACL is given as AWS's API describes it, in JSON. The load balancers' proxy and the entrance of CloudFront evaluate
-each request, a WebSocket's handshake included. AWS does not inspect the frames of a WebSocket either.
+A web ACL is the JSON document that AWS's API returns for it. The load balancers' proxy and the stage's CloudFront
+evaluate each request, also the handshake of a WebSocket. Like AWS, they do not inspect the frames of a WebSocket.
 
 https://docs.aws.amazon.com/waf/latest/developerguide/web-acl-processing.html
 """
@@ -35,17 +35,17 @@ logger = logging.getLogger("mjctl.sandbox.stage.firewall")
 
 @dataclass(frozen=True)
 class FirewallDecision:
-    """Describes what a web ACL does with a request.
+    """Describes the decision of a web ACL on a request.
 
     Attributes:
-        allowed: Whether the request passes.
-        rule: The name of the rule that ended the evaluation, or `Default_Action`.
-        rule_in_group: The name of the rule inside `rule`'s rule group, or an empty text.
-        status: The HTTP status of a refusal.
-        headers: The headers of a custom refusal.
-        content_type: The type of the body of a custom refusal.
-        body: The body of a custom refusal, or None for the standard page of the entrance.
-        counted: The names of the rules that matched with the action Count.
+        allowed: Whether the web ACL allows the request.
+        rule: The name of the rule that decided, or `Default_Action` if no rule decided.
+        rule_in_group: If `rule` uses a rule group, the name of the group's rule that decided; else an empty text.
+        status: The HTTP status of the answer to a refused request.
+        headers: The headers of the custom response of the web ACL to a refused request.
+        content_type: The media type of `body`.
+        body: The body of the custom response, or None for the standard page of the load balancer or CloudFront.
+        counted: The names of the matching rules whose action is Count.
         labels: The labels that the rules added to the request.
     """
 
@@ -71,20 +71,20 @@ class _RequestEvaluation:
 
 
 class Firewall:
-    """Evaluates one web ACL.
+    """Evaluates requests against one web ACL.
 
     Attributes:
-        documents: The web ACL (`WebACL`) with the IP sets (`IPSets`), sets of patterns (`RegexPatternSets`) and rule
-            groups (`RuleGroups`) that it names, each by its ARN.
+        documents: The document of the web ACL as `WebACL`. `IPSets`, `RegexPatternSets` and `RuleGroups` map ARNs to
+            the documents of the sets and rule groups that the web ACL names.
     """
 
     def __init__(self, documents: Json, previous: Firewall | None = None) -> None:
         """Read a web ACL.
 
         Args:
-            documents: See the attribute.
-            previous: The firewall before a change of the web ACL. Rules whose rate limit did not change keep their
-                counts: https://docs.aws.amazon.com/waf/latest/developerguide/waf-rule-statement-type-rate-based-caveats.html
+            documents: The web ACL and the documents that the web ACL names, as the attribute `documents`.
+            previous: The firewall before a change of the web ACL. Rules whose rate limit is unchanged keep their
+                counts of requests: https://docs.aws.amazon.com/waf/latest/developerguide/waf-rule-statement-type-rate-based-caveats.html
         """
         self.documents = documents
         self._acl: Json = documents["WebACL"]
@@ -93,7 +93,7 @@ class Firewall:
         self._namespace = f"awswaf:{self._acl['ARN'].split(':')[4]}:webacl:{self._acl['Name']}:"
 
     def evaluate(self, request: WebRequest, now: float | None = None) -> FirewallDecision:
-        """Decide on a request, and count it for the rules with a rate limit.
+        """Decide on a request, and count the request for the rules with a rate limit.
 
         Args:
             request: The request.
@@ -134,7 +134,7 @@ class Firewall:
         return None
 
     def _managed(self, group: Json) -> Iterator[_GroupRule]:
-        """Yield the rules of a managed rule group."""
+        """Yield the rules of a rule group that AWS manages."""
         rules = MANAGED_GROUPS.get(group["Name"])
         if rules is None:
             self._report(f"the managed rule group {group['Name']}")
@@ -142,7 +142,7 @@ class Firewall:
             yield rule.name, (rule.label,), {"Block": {}}, partial(_managed_matches, rule)
 
     def _own(self, group: Json) -> Iterator[_GroupRule]:
-        """Yield the rules of a rule group of this account."""
+        """Yield the rules of a rule group that belongs to this account."""
         document = self.documents.get("RuleGroups", {}).get(group["ARN"]) or {}
         account = group["ARN"].split(":")[4]
         for rule in _by_priority(document.get("Rules") or []):
@@ -154,7 +154,7 @@ class Firewall:
             yield rule["Name"], labels, rule["Action"], partial(self._matches, statement, place=place)
 
     def _act(self, action: Json, evaluation: _RequestEvaluation, rule: str, inner: str = "") -> FirewallDecision | None:
-        """Return the decision of a rule that matched, or None if the evaluation continues."""
+        """Return the decision by the action of a matching rule, or None if later rules must decide."""
         if "Count" in action:
             evaluation.counted.append(inner or rule)
             return None
@@ -180,7 +180,7 @@ class Firewall:
         )
 
     def _matches(self, statement: Json, evaluation: _RequestEvaluation, place: str) -> bool:
-        """Return whether a statement matches. `place` names the rule, whose rate limit counts the requests."""
+        """Return whether a statement matches the request. `place` is the name of the rule with the statement."""
         kind, options = next(iter(statement.items()))
         matcher = _MATCHERS.get(kind)
         if matcher is None:
@@ -198,7 +198,7 @@ class Firewall:
         return not self._matches(options["Statement"], evaluation, place)
 
     def _text(self, options: Json, evaluation: _RequestEvaluation, compare: Callable[[bytes], bool]) -> bool:
-        """Return whether `compare` accepts a value of the component that the statement inspects."""
+        """Return whether `compare` is true for a value in the part of the request that the statement inspects."""
         component = options["FieldToMatch"]
         inspected = inspect(component, evaluation.request)
         transformations = options.get("TextTransformations") or []
@@ -252,7 +252,7 @@ class Firewall:
         return any(ipaddress.ip_address(address) in network for address in given for network in networks)
 
     def _label(self, options: Json, evaluation: _RequestEvaluation, _place: str) -> bool:
-        """Compare labels: https://docs.aws.amazon.com/waf/latest/developerguide/waf-rule-statement-type-label-match.html"""
+        """Return whether the request has a label: https://docs.aws.amazon.com/waf/latest/developerguide/waf-rule-statement-type-label-match.html"""
         key = options["Key"]
         if options["Scope"] == "NAMESPACE":
             return any(label.startswith(key) or f":{key}" in label for label in evaluation.labels)
@@ -272,7 +272,10 @@ class Firewall:
         return self._rates[name].exceeded(key, evaluation.now)
 
     def _rate_key(self, options: Json, evaluation: _RequestEvaluation) -> tuple[tuple[str, ...] | None, bool]:
-        """Return the key under which a request counts, or None and whether a request without a key matches."""
+        """Return the key by which a rate limit counts a request, and False.
+
+        If the request has no key, return None and whether the rule matches a request without a key.
+        """
         kind, request = options["AggregateKeyType"], evaluation.request
         if kind == "CONSTANT":
             return (), False
@@ -313,7 +316,7 @@ class Firewall:
         return transformed(inspected.values[0], settings.get("TextTransformations") or []).decode("latin-1")
 
     def _report(self, what: str) -> None:
-        """Log once that the stage does not evaluate a part of the web ACL. The part never matches."""
+        """Log, once for each part, that the stage does not evaluate a part of the web ACL. The part never matches."""
         if what not in self._reported:
             self._reported.add(what)
             logger.warning("%s: the stage does not evaluate %s", self._acl["Name"], what)

@@ -1,4 +1,4 @@
-"""The bytes that a load balancer writes: requests for its targets, responses for its clients, and its own answers.
+"""Builds the bytes that a load balancer sends: requests to targets, responses to clients, and its own answers.
 
 https://docs.aws.amazon.com/elasticloadbalancing/latest/application/x-forwarded-headers.html
 https://docs.aws.amazon.com/elasticloadbalancing/latest/application/load-balancer-request-tracing.html
@@ -17,7 +17,7 @@ from mjctl.sandbox.stage.http1 import RequestHead, ResponseHead, has_valid_name
 from mjctl.sandbox.stage.routes import ListenerRoute
 
 MOST_FORWARDED_ADDRESSES = 30
-"""A request with more addresses in X-Forwarded-For gets the status 463."""
+"""The largest number of addresses in X-Forwarded-For. A request with more addresses gets the status 463."""
 
 _HOP_BY_HOP = frozenset({b"connection", b"keep-alive", b"proxy-connection", b"expect"})
 _REPLACED = frozenset({b"x-forwarded-for", b"x-forwarded-proto", b"x-forwarded-port", b"x-amzn-trace-id", b"host"})
@@ -27,13 +27,13 @@ _OWN_REASONS = {460: "Client Closed Request", 463: "Bad Request", 561: "Unauthor
 
 @dataclass(frozen=True)
 class OwnAnswer:
-    """Describes an answer of the load balancer itself.
+    """Describes an answer that a load balancer gives to a client without a target.
 
     Attributes:
         status: The HTTP status.
-        headers: Further headers.
-        content_type: The type of the body.
-        body: The body; None for a page with the status.
+        headers: The headers of the answer beside those that a load balancer always sends.
+        content_type: The media type of the body.
+        body: The body, or None for the standard HTML page that shows the status.
     """
 
     status: int
@@ -43,11 +43,11 @@ class OwnAnswer:
 
 
 def request_for_target(head: RequestHead, route: ListenerRoute, client: tuple[str, int]) -> bytes:
-    """Return the head of a request as the target receives it.
+    """Return the request line and the headers that a load balancer sends to the target.
 
     Args:
         head: The request of the client.
-        route: The listener.
+        route: The listener that received the request.
         client: The address and the port of the client.
     """
     upgrade = head.has_token(b"connection", b"upgrade")
@@ -71,7 +71,7 @@ def request_for_target(head: RequestHead, route: ListenerRoute, client: tuple[st
 
 
 def response_for_client(head: ResponseHead, *, close: bool) -> bytes:
-    """Return the head of a target's response as the client receives it."""
+    """Return the status line and the headers that a load balancer sends to the client for a target's response."""
     lines = [b"HTTP/1.1 %d %s" % (head.status, head.reason)]
     lines += [b"%s: %s" % header for header in head.headers if header[0].lower() not in _HOP_BY_HOP]
     lines.append(b"Connection: close" if close else b"Connection: keep-alive")
@@ -79,13 +79,13 @@ def response_for_client(head: ResponseHead, *, close: bool) -> bytes:
 
 
 def own_answer(answer: OwnAnswer, route: ListenerRoute, *, close: bool, without_body: bool) -> bytes:
-    """Return the bytes of an answer of the load balancer itself.
+    """Return the bytes of an answer that a load balancer gives without a target.
 
     Args:
         answer: The answer.
-        route: The listener.
-        close: Whether the connection is closed afterwards.
-        without_body: Whether the body is left out, for a request with the method HEAD.
+        route: The listener that received the request.
+        close: Whether the load balancer closes the connection after the answer.
+        without_body: True to leave out the body, in an answer to a request with the method HEAD.
     """
     title = f"{answer.status} {_reason(answer.status)}"
     page = (
@@ -121,7 +121,7 @@ def _reason(status: int) -> str:
 
 
 def _host(host: bytes, port: int) -> bytes:
-    """Return the header Host for a target: without the port on the usual ports, else with the port of the listener."""
+    """Return the header Host for a target. It has the listener's port unless this port is 80 or 443."""
     name, colon, given = host.rpartition(b":")
     if not colon or not given.isdigit():
         name = host
@@ -139,7 +139,7 @@ def _forwarded_for(head: RequestHead, route: ListenerRoute, client: tuple[str, i
 
 
 def _trace(given: bytes | None) -> bytes:
-    """Return the trace id: a new Root, or a Self before the Root of the client."""
+    """Return the header X-Amzn-Trace-Id for a target: a new Root, or a new Self before the client's Root."""
     fresh = b"1-%08x-%s" % (int(time.time()), secrets.token_hex(12).encode())
     fields = [part.strip() for part in (given or b"").split(b";") if part.strip()]
     if any(part.startswith(b"Self=") for part in fields):

@@ -1,7 +1,8 @@
-"""Runs Lambda functions as AWS does: with their role's credentials, without the emulator's address, within the limits.
+"""Makes ministack run Lambda functions as AWS does: with credentials of their roles and within limits of concurrency.
 
-ministack runs a function as a child process with its own environment, with a key that anyone can compute, and with its
-own address as `AWS_ENDPOINT_URL`.
+ministack runs a function as a child process. The child process inherits the environment of ministack, and gets
+ministack's address as `AWS_ENDPOINT_URL` and an access key that anyone can compute. This module removes these three
+differences from AWS.
 """
 
 from __future__ import annotations
@@ -19,12 +20,13 @@ from mjctl.sandbox.stage.roles import LAMBDA, RoleCredentials, assume_for_servic
 
 Handler = Callable[..., Any]
 
-# AWS renews the credentials of a function that runs for long. Here a function's process keeps its first credentials.
+# AWS renews the credentials of a function's process. On the stage, a process keeps its first credentials, so they are
+# valid for a year.
 _SESSION_SECONDS = 365 * 86_400.0
 # https://docs.aws.amazon.com/lambda/latest/dg/configuration-concurrency.html
 _ACCOUNT_CONCURRENCY = 1000
 _LEAST_UNRESERVED = 100
-# Variables of ministack's own process that a function also needs.
+# Environment variables that a function inherits from ministack's process.
 _INHERITED = frozenset({"LANG", "LC_ALL", "PATH", "TMPDIR", "TZ"})
 
 
@@ -37,7 +39,7 @@ class Functions:
         self._sessions: dict[tuple[str, str], RoleCredentials] = {}
 
     def install(self) -> None:
-        """Correct ministack."""
+        """Replace ministack's functions for credentials, processes and concurrency by corrected functions."""
         from ministack.core import lambda_runtime
         from ministack.services import lambda_svc
 
@@ -45,7 +47,7 @@ class Functions:
         wrap(lambda_svc, "execution_credentials", self._credentials)
         wrap(lambda_runtime, "subprocess", self._clean_subprocess)
         wrap(lambda_svc, "_put_function_concurrency", self._leaves_unreserved)
-        # ministack's own limit depends on the memory of this machine.
+        # Without this line, ministack's limit depends on the memory of this machine.
         lambda_svc._ACCOUNT_CONCURRENCY_CAP = _ACCOUNT_CONCURRENCY
 
     def look(self) -> None:
@@ -75,7 +77,7 @@ class Functions:
         return CleanSubprocess(original, self._environment)
 
     def _environment(self, given: Mapping[str, str]) -> dict[str, str]:
-        """Return the environment of a function's process, without the variables of ministack and without its address.
+        """Return the environment of a function's process, without the variables and the address of ministack.
 
         https://docs.aws.amazon.com/lambda/latest/dg/configuration-envvars.html
         """
@@ -88,7 +90,7 @@ class Functions:
 
     @staticmethod
     def _leaves_unreserved(original: Handler) -> Handler:
-        """Keep 100 concurrent executions of the account for the functions without a reservation."""
+        """Refuse a reservation that leaves less than 100 concurrent executions for functions without a reservation."""
         from ministack.core.responses import error_response_json
         from ministack.services import lambda_svc
 
@@ -108,7 +110,7 @@ class Functions:
 
 
 class CleanSubprocess:
-    """Stands for the module `subprocess` in ministack's code for functions, and cleans the environment of processes."""
+    """Replaces the module `subprocess` in ministack's code for functions, to change the environment of processes."""
 
     def __init__(self, module: ModuleType, environment: Callable[[Mapping[str, str]], dict[str, str]]) -> None:
         self._module = module
@@ -118,5 +120,5 @@ class CleanSubprocess:
         return getattr(self._module, name)
 
     def Popen(self, *arguments: Any, env: Mapping[str, str], **options: Any) -> Any:
-        """Start a process with a clean environment."""
+        """Start a process with the environment that the callback `environment` returns."""
         return self._module.Popen(*arguments, env=self._environment(env), **options)

@@ -1,8 +1,8 @@
-"""Runs the game server's image: the kept code of the image's release, with the settings of the Dockerfile.
+"""Runs containers of the game server's image: the code of a release with the settings of the Dockerfile.
 
-The sandbox builds no image. The digest of an image is the SHA-256 of the release's game digest, see
-mjctl.deploy.releases.release_artifacts. The release store keeps the code of each release in a folder whose name is the
-game digest.
+The sandbox builds no image. Instead, the release store has a folder with the code of each release. The folder's name is
+the game digest, the digest of the release's game server. The SHA-256 of the game digest serves as the image's digest
+(mjctl.deploy.releases.release_artifacts).
 """
 
 from __future__ import annotations
@@ -17,17 +17,17 @@ from mjctl.sandbox.stage.authority import Authority
 from mjctl.sandbox.stage.containers import Container, ContainerCommand, ImageMissing
 
 IMAGE = re.compile(r"^\d{12}\.dkr\.ecr\.[a-z0-9-]+\.amazonaws\.com/")
-"""Matches the names of images in a registry of ECR."""
+"""Matches the names of images in registries of ECR."""
 
 _REFERENCE = re.compile(r"@sha256:(?P<digest>[0-9a-f]{64})$|:(?P<tag>[A-Za-z0-9]+)$")
 _ALL_ADDRESSES = "0.0.0.0"  # noqa: S104 - the word in a task definition, which becomes the task's address
 
 
 class GameImage:
-    """Turns containers of the game's image into processes of this machine's Python.
+    """Returns the command that runs a container of the game server's image with this machine's Python.
 
     Attributes:
-        environment: The variables that the Dockerfile sets, except the paths of the image.
+        environment: The environment variables that the Dockerfile sets, except variables with paths in the image.
     """
 
     environment: Mapping[str, str] = {
@@ -39,17 +39,17 @@ class GameImage:
     }
 
     def __init__(self, releases: Path, authority: Authority) -> None:
-        """Create the recipe.
+        """Create the object.
 
         Args:
             releases: The folder of the release store.
-            authority: The certificate authority that the processes trust.
+            authority: The certificate authority that the game servers trust.
         """
         self._games = releases / "game"
         self._authority = authority
 
     def pull(self, image: str) -> str:
-        """Return the digest of an image, `sha256:…`. Images of other registries are not checked.
+        """Return the digest of an image, `sha256:…`. An image of a registry outside ECR is not checked.
 
         Raises:
             ImageMissing: no release has the image.
@@ -64,8 +64,8 @@ class GameImage:
             ImageMissing: no release has the image.
         """
         code = self._code(container.image)
-        # In the image, /tmp is the working folder and the only folder that the process can change. The process must not
-        # find the operator's files, e.g. ~/.aws.
+        # In the image, /tmp is the working folder and the only folder that the game server can change. HOME is this
+        # folder too, so that the game server does not find the operator's files, e.g. ~/.aws.
         folder = container.folder / "tmp"
         folder.mkdir(mode=0o700, exist_ok=True)
         variables = {
@@ -78,7 +78,8 @@ class GameImage:
             **self._authority.variables,
             **container.environment,
         }
-        # The containers share this machine's network, so `all addresses` must mean the addresses of the task.
+        # On AWS, a task has its own network interface, and a game server listens at all addresses. On the stage, all
+        # tasks share this machine's network, so a game server must listen at the address of its task only.
         environment = {
             name: container.address if value == _ALL_ADDRESSES else value for name, value in variables.items()
         }

@@ -1,18 +1,18 @@
-"""The gateway of the stage: AWS's own names, the API's domains and CloudFront answer by TLS at an address of the stage.
+"""The gateway of the stage: an address at which AWS's services, the API's domains and CloudFront answer by TLS.
 
-ministack's own port on 127.0.0.1 stays as it is for mjctl and Terraform: without TLS, with the operator's key, behind
-mjctl/local/guard.py. The gateway checks each request as follows:
+mjctl and Terraform do not use the gateway. They use ministack's port on 127.0.0.1, without TLS and with the operator's
+key, which mjctl/local/guard.py checks. The gateway checks each request as follows:
 
-- The client must be a process of this user. Root is no exception if the stage runs as another user. PostgreSQL of a
-  stage that runs as root is another user, and calls no service of AWS.
-- `Host` must be a name that the gateway serves.
-- A request to a name of AWS must be signed. ministack verifies the signature and evaluates IAM.
-- A request to a public domain is admitted, because the domain is public on AWS too.
+- The client must be a process of the user who runs the stage. Processes of root are refused too, unless root runs the
+  stage. If root runs the stage, PostgreSQL runs as another user. PostgreSQL calls no service of AWS.
+- The header `Host` must be a host name that the gateway serves.
+- A request to a host name of AWS must be signed. ministack verifies the signature and evaluates the IAM policies.
+- A request to a public domain needs no signature, because the domain is public on AWS too.
 
-`aws:SecureTransport` is true for requests by TLS, and false for requests to port 80 of the gateway. It is also true for
-ministack's own port, because otherwise a policy that denies clear text would lock Terraform out of its buckets and
-queues. Only the operator's key may use that port, and its traffic never leaves this machine. A client cannot choose the
-value, because the gateway removes the client's `X-Forwarded-Proto`.
+The condition key `aws:SecureTransport` is true for requests by TLS, and false for requests to port 80 of the gateway.
+The key is also true for requests to ministack's port. Otherwise a policy that denies requests without TLS would refuse
+Terraform's requests to buckets and queues. Requests to ministack's port need the operator's key and never leave this
+machine. ministack reads the key from `X-Forwarded-Proto`, and the gateway replaces this header of the client.
 """
 
 from __future__ import annotations
@@ -39,18 +39,18 @@ _HTTP, _HTTPS = 80, 443
 _KEY_SET = re.compile(r"/(?P<region>[a-z0-9-]+)_[A-Za-z0-9]+/\.well-known/(jwks\.json|openid-configuration)")
 _COGNITO_TARGET = "AWSCognitoIdentityProviderService."
 _FORWARDED_PROTO = b"x-forwarded-proto"
-# The key of an ASGI scope under which the guard passes the public domain of a request on.
+# The key in an ASGI scope by which `wrap` passes the public domain of a request to `route`.
 _DOMAIN = "mjctl.domain"
 
 _pinning = contextvars.ContextVar("mjctl_pinning", default=False)
 
 
 class Gateway:
-    """Serves names by TLS, and corrects what ministack knows about the addresses of requests.
+    """Serves host names by TLS, and corrects the functions of ministack that depend on the address of a request.
 
     Attributes:
-        secure: The address with TLS, for hypercorn.
-        insecure: The address without TLS, at which CloudFront redirects browsers.
+        secure: The address and the port with TLS at which hypercorn, the HTTP server, listens.
+        insecure: The address and the port without TLS, at which CloudFront redirects browsers to TLS.
     """
 
     def __init__(self, context: StageContext) -> None:
@@ -63,7 +63,7 @@ class Gateway:
         context.names.append(self._published)
 
     def install(self) -> None:
-        """Make ministack verify the operator's signatures, and know the names and regions of the gateway."""
+        """Correct how ministack checks the operator's signatures, and how it finds the region of a request."""
         from ministack import app
         from ministack.core import iam_evaluator
         from ministack.services import apigateway_v1, cloudfront, sqs
@@ -79,7 +79,7 @@ class Gateway:
         wrap(sqs, "_externalize_result", lambda _original: _with_queue_urls)
 
     def look(self) -> None:
-        """Read which names exist, and issue their certificates before the first request."""
+        """Read the host names that exist, and issue the certificates for the names of AWS before the first request."""
         self._refresh()
         for name in {aws_names.certificate_names(name) for name in self._aws.all()}:
             self._tls_of(name)
@@ -88,7 +88,7 @@ class Gateway:
         """Do nothing, because hypercorn closes the listening sockets."""
 
     def tls_context(self) -> ssl.SSLContext:
-        """Return TLS settings that choose the certificate by the name that the client asks for."""
+        """Return TLS settings that choose the certificate by the host name in the client's TLS handshake."""
         context = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
         context.minimum_version = ssl.TLSVersion.TLSv1_2
         context.set_alpn_protocols(["h2", "http/1.1"])
@@ -96,7 +96,7 @@ class Gateway:
         return context
 
     def wrap(self, guarded: Application, application: Application) -> Application:
-        """Return an application that checks requests to the gateway, and leaves all others to `guarded`."""
+        """Return an application that checks requests to the gateway, and passes all other requests to `guarded`."""
 
         async def serve(scope: Scope, receive: Receive, send: Send) -> None:
             if scope["type"] == "lifespan":
@@ -104,7 +104,7 @@ class Gateway:
             elif scope["server"][0] != self._address:
                 await guarded(_with_transport(scope, "https"), receive, send)
             elif scope["type"] == "websocket":
-                # Neither an HTTP API nor CloudFront's origins here have WebSockets; load balancers are not behind this.
+                # Refuse WebSockets, because no API and no origin of CloudFront in the stacks has WebSockets.
                 await receive()
                 await send({"type": "websocket.close", "code": 1008})
             else:
@@ -113,7 +113,7 @@ class Gateway:
         return serve
 
     def route(self, application: Application) -> Application:
-        """Return an application that answers for the public domains, and leaves all other names to `application`."""
+        """Return an application that answers requests to public domains, and passes the others to `application`."""
 
         async def serve(scope: Scope, receive: Receive, send: Send) -> None:
             if _DOMAIN in scope:
@@ -155,7 +155,7 @@ class Gateway:
     def _service(self, host: str) -> str | None:
         service = self._aws.service(host)
         if service is None and host.endswith(aws_names.DOMAIN):
-            # The name can be younger than the last look, e.g. the first queue of a region.
+            # A program may have created the resource after the last `look`, e.g. the first queue of a region.
             self._aws.refresh()
             service = self._aws.service(host)
         return service
@@ -168,7 +168,7 @@ class Gateway:
         return domain or self._default_endpoint(host)
 
     def _default_endpoint(self, host: str) -> PublicDomain | None:
-        """Return the domain of an API's default endpoint, unless the API has switched it off."""
+        """Return the public domain of an API's default endpoint, or None if the API has no default endpoint."""
         from ministack.services import apigateway
 
         api, region = aws_names.api_of(host), aws_names.region_of(host)
@@ -182,7 +182,7 @@ class Gateway:
         return {**self._domains.resolved(entrances.get), **entrances}
 
     def _choose(self, connection: ssl.SSLObject, name: str | None, _context: ssl.SSLContext) -> int | None:
-        """Choose the certificate of a connection, or refuse the connection with a TLS alert."""
+        """Choose the certificate for a connection, or refuse the connection if the gateway does not serve the name."""
         host = (name or "").lower()
         domain = self._domain(host)
         if domain is None and self._service(host) is None and host not in entrance_names(self._context.account_id):
@@ -202,7 +202,7 @@ class Gateway:
 
     @staticmethod
     def _one_root_key(_original: Handler) -> Handler:
-        """Accept one key of the account's root user. ministack also accepts `test` and each account id, unverified."""
+        """Accept only the operator's key as the root user's. ministack also accepts `test` and account ids."""
         return lambda access_key_id: not access_key_id or access_key_id == os.environ["AWS_ACCESS_KEY_ID"]
 
     @staticmethod
@@ -211,7 +211,7 @@ class Gateway:
 
     @staticmethod
     def _pin_root(original: Handler) -> Handler:
-        """Keep a request of the root user for the check of its signature too, which ministack skips."""
+        """Store each request for the check of its signature. ministack does not store requests of the root user."""
 
         def pin(*arguments: Any, **options: Any) -> None:
             token = _pinning.set(True)
@@ -224,7 +224,7 @@ class Gateway:
 
     @staticmethod
     def _region_of_host(original: Handler) -> Handler:
-        """Take the region of an unsigned request from its name, as AWS does, e.g. of a player's log-in by Cognito."""
+        """Take the region of an unsigned request from its host name, as AWS does, e.g. for a log-in to Cognito."""
         from ministack.core.router import extract_signed_region
 
         def region(headers: dict[str, str], query: Any = None) -> str:
@@ -234,7 +234,7 @@ class Gateway:
         return region
 
     def _scope_of_domain(self, original: Handler) -> Handler:
-        """Find an API's domain in the region to which Route 53 leads. ministack takes the oldest domain of the name."""
+        """Find an API's domain in the region that Route 53 names. ministack would use the oldest such domain."""
 
         def find(name: str) -> Any:
             oldest, domain = original(name), self._domains.find(name.lower())
@@ -246,7 +246,7 @@ class Gateway:
         return find
 
     def _origin_is_elsewhere(self, original: Handler) -> Handler:
-        """Let CloudFront connect to origins with AWS's names if the names lead to the stage."""
+        """Let CloudFront connect to an origin with a host name of AWS if the stage serves the host name."""
 
         def is_elsewhere(host: str) -> bool:
             if not original(host):
@@ -265,13 +265,13 @@ class Gateway:
 
 
 def _with_transport(scope: Scope, scheme: str) -> Scope:
-    """Return the scope of a request with the value of `aws:SecureTransport` that this module documents."""
+    """Return a copy of an ASGI scope that makes `aws:SecureTransport` true for `https` and false for `http`."""
     headers = [(name, value) for name, value in scope["headers"] if name.lower() != _FORWARDED_PROTO]
     return {**scope, "headers": [*headers, (_FORWARDED_PROTO, scheme.encode())]}
 
 
 def _is_public(service: str, host: str, method: str, path: str, headers: dict[str, str]) -> bool:
-    """Return whether AWS answers a request without a signature.
+    """Return whether AWS answers a request that has no signature.
 
     https://docs.aws.amazon.com/cognito/latest/developerguide/authentication-flows-public-server-side.html
     """
@@ -287,7 +287,7 @@ def _is_public(service: str, host: str, method: str, path: str, headers: dict[st
 
 
 def _queue_url(url: Any) -> Any:
-    """Return the queue's URL as AWS names it, for all callers. ministack returns its own address."""
+    """Return AWS's URL of a queue, which every program of the stage can use. ministack's URLs name its own port."""
     from ministack.core.responses import get_region
 
     account_and_name = "/".join(str(url).rsplit("/", 2)[1:])

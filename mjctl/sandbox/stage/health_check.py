@@ -1,4 +1,4 @@
-"""Health checks of a load balancer's targets: one check, and the state that follows from the results of the checks.
+"""Health checks of a load balancer's targets: runs a check, and derives a target's state from the results.
 
 https://docs.aws.amazon.com/elasticloadbalancing/latest/application/target-group-health-checks.html
 """
@@ -27,11 +27,11 @@ class CheckSettings:
         protocol: `HTTP`, `HTTPS` or `TCP`.
         port: The port of the checks.
         path: The path of the requests.
-        interval: Seconds from the start of a check to the start of the next check.
+        interval: Seconds from the start of a check to the start of the next check of the same target.
         timeout: Seconds after which a check without an answer fails.
         healthy_threshold: Number of consecutive good checks after which an unhealthy target is healthy.
         unhealthy_threshold: Number of consecutive failed checks after which a target is unhealthy.
-        matcher: The good statuses, e.g. `200-299,404`.
+        matcher: The HTTP statuses with which a check succeeds, e.g. `200-299,404`.
     """
 
     protocol: str
@@ -45,7 +45,7 @@ class CheckSettings:
 
     @classmethod
     def of(cls, group: Mapping[str, Any], traffic_port: int) -> CheckSettings:
-        """Return the settings of a target group, as `DescribeTargetGroups` describes it."""
+        """Return the settings from a description of a target group by DescribeTargetGroups."""
         port = group["HealthCheckPort"]
         return cls(
             protocol=group["HealthCheckProtocol"],
@@ -60,7 +60,7 @@ class CheckSettings:
 
 
 class TargetCheck(NamedTuple):
-    """Holds the result of a check: an empty reason for success, or AWS's reason code and description."""
+    """Holds the result of a check: after a failure AWS's code for the reason and a description, else empty texts."""
 
     reason: str = ""
     description: str = ""
@@ -74,12 +74,12 @@ _FAILED = TargetCheck("Target.FailedHealthChecks", "Health checks failed")
 class TargetHealth:
     """Derives the state of a target from the results of its checks.
 
-    A new target is healthy after its first good check. The thresholds say how many consecutive
-    results a later change needs.
+    A new target becomes healthy after its first successful check. Each later change of the state needs several equal
+    results in succession. The thresholds in `settings` are the numbers of these results.
 
     Attributes:
         settings: The settings of the checks. They can change while the target is registered.
-        state: The state of the target.
+        state: The current state of the target, with a reason.
     """
 
     settings: CheckSettings
@@ -91,13 +91,13 @@ class TargetHealth:
         self._enter(INITIAL, TargetCheck("Elb.RegistrationInProgress", "Target registration is in progress"))
 
     def begin(self) -> None:
-        """Note that the checks have begun."""
+        """Change the reason of the state `initial`, because the checks have begun."""
         if self.state.state == INITIAL:
             text = "Initial health checks in progress"
             self._enter(INITIAL, TargetCheck("Elb.InitialHealthChecking", text))
 
     def record(self, result: TargetCheck) -> None:
-        """Note the result of a check."""
+        """Change the state of the target by the result of a check."""
         if result.reason:
             self._good, self._failed = 0, self._failed + 1
             if self._failed >= self.settings.unhealthy_threshold:
@@ -112,7 +112,7 @@ class TargetHealth:
 
 
 def matches(matcher: str, status: int) -> bool:
-    """Return whether a status is one of the good statuses, e.g. `200-299,404`."""
+    """Return whether an HTTP status is in the list `matcher`, e.g. `200-299,404`."""
     for part in matcher.split(","):
         low, _, high = part.partition("-")
         if int(low) <= status <= int(high or low):
@@ -121,12 +121,12 @@ def matches(matcher: str, status: int) -> bool:
 
 
 async def check(address: str, settings: CheckSettings, *, blocked: bool) -> TargetCheck:
-    """Check a target once.
+    """Connect to a target, send a request for HTTP and HTTPS, and return the result.
 
     Args:
         address: The IP address of the target.
         settings: The settings of the checks.
-        blocked: True if a security group blocks the connection, so that it ends by the time limit.
+        blocked: True if a security group blocks the connection, so that the check fails after its time limit.
     """
     try:
         async with asyncio.timeout(settings.timeout):
@@ -142,7 +142,7 @@ async def check(address: str, settings: CheckSettings, *, blocked: bool) -> Targ
 async def _ask(address: str, settings: CheckSettings) -> TargetCheck:
     secure = None
     if settings.protocol == "HTTPS":
-        # A load balancer does not verify the certificate of a target.
+        # Verify no certificate, because a load balancer of AWS does not verify the certificates of its targets.
         secure = ssl.create_default_context()
         secure.check_hostname = False
         secure.verify_mode = ssl.CERT_NONE

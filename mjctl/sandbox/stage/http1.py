@@ -1,4 +1,4 @@
-"""Reads HTTP/1.1 messages: their heads, and where their bodies end. Bytes pass unchanged.
+"""Parses the heads of HTTP/1.1 messages, and finds the ends of their bodies. The module changes no bytes.
 
 https://www.rfc-editor.org/rfc/rfc9112
 """
@@ -23,38 +23,41 @@ Header = tuple[bytes, bytes]
 
 
 class MalformedMessageError(Exception):
-    """Reports that a message does not follow the rules of HTTP/1.1."""
+    """Reports that a message breaks the rules of HTTP/1.1."""
 
 
 @dataclass(frozen=True)
 class MessageHead:
-    """Describes the headers of a message.
+    """Describes the head of a message: its first line and its headers.
 
     Attributes:
-        headers: The names and values of the headers in their order.
-        minor: The minor version of HTTP/1.
+        headers: The names and values of the headers, in the order of the message.
+        minor: The minor version of HTTP: 0 for HTTP/1.0, 1 for HTTP/1.1.
     """
 
     headers: Sequence[Header]
     minor: int
 
     def get(self, name: bytes) -> bytes | None:
-        """Return the values of a header, joined by commas, or None without the header. `name` is in lower case."""
+        """Return the values of the header `name`, which is in lower case, with commas between them.
+
+        Returns: None if the message does not have the header.
+        """
         values = [value for key, value in self.headers if key.lower() == name]
         return b", ".join(values) if values else None
 
     def has_token(self, name: bytes, token: bytes) -> bool:
-        """Return whether the list in a header contains `token`, which is in lower case."""
+        """Return whether the comma-separated list in a header contains `token`, which is in lower case."""
         return token in {part.strip().lower() for part in (self.get(name) or b"").split(b",")}
 
 
 @dataclass(frozen=True)
 class RequestHead(MessageHead):
-    """Describes a request.
+    """Describes the head of a request.
 
     Attributes:
         method: The HTTP method.
-        target: The path with the query string.
+        target: The path and the query string.
     """
 
     method: bytes
@@ -63,11 +66,11 @@ class RequestHead(MessageHead):
 
 @dataclass(frozen=True)
 class ResponseHead(MessageHead):
-    """Describes a response.
+    """Describes the head of a response.
 
     Attributes:
         status: The HTTP status.
-        reason: The text after the status.
+        reason: The text after the status in the first line, e.g. `Not Found`.
     """
 
     status: int
@@ -75,7 +78,7 @@ class ResponseHead(MessageHead):
 
 
 def parse_request(head: bytes) -> RequestHead:
-    """Parse the head of a request, without the empty line.
+    """Parse the head of a request. `head` does not include the empty line after the headers.
 
     Raises:
         MalformedMessageError: the head is malformed.
@@ -88,7 +91,7 @@ def parse_request(head: bytes) -> RequestHead:
 
 
 def parse_response(head: bytes) -> ResponseHead:
-    """Parse the head of a response, without the empty line.
+    """Parse the head of a response. `head` does not include the empty line after the headers.
 
     Raises:
         MalformedMessageError: the head is malformed.
@@ -101,7 +104,7 @@ def parse_response(head: bytes) -> ResponseHead:
 
 
 def has_valid_name(header: Header) -> bool:
-    """Return whether a load balancer accepts the name of a header: A to Z, 0 to 9 and hyphens.
+    """Return whether a load balancer accepts the name of a header: only A to Z, a to z, 0 to 9 and hyphens.
 
     https://docs.aws.amazon.com/elasticloadbalancing/latest/APIReference/API_LoadBalancerAttribute.html
     """
@@ -120,15 +123,15 @@ def _headers(lines: Sequence[bytes]) -> list[Header]:
 
 @dataclass
 class BodyReader:
-    """Finds the end of a body.
+    """Finds the end of the body of a message.
 
     Attributes:
-        remaining: The number of bytes that are left of a body with a known length, or of the current chunk.
+        remaining: The number of bytes to read until the end of a body with a known length or of the current chunk.
         chunked: Whether the body consists of chunks.
-        until_close: Whether the body ends with the connection.
+        until_close: Whether the body lasts until the other side closes the connection.
         done: Whether the body has ended.
         kept: The first bytes of the content, at most `keep` bytes.
-        keep: The number of bytes to keep.
+        keep: The largest number of bytes in `kept`.
     """
 
     remaining: int = 0
@@ -171,7 +174,7 @@ class BodyReader:
     def _read_headers(self, head: MessageHead) -> None:
         length, encoding = head.get(b"content-length"), head.get(b"transfer-encoding")
         if encoding is not None:
-            # A message with both headers can smuggle a request: https://www.rfc-editor.org/rfc/rfc9112#section-6.1
+            # Refuse a message with both headers, because it can hide a second request: https://www.rfc-editor.org/rfc/rfc9112#section-6.1
             if length is not None or encoding.strip().lower() != b"chunked":
                 raise MalformedMessageError("the length of the body is ambiguous")
             self.chunked = True
@@ -182,7 +185,7 @@ class BodyReader:
             self.remaining = int(value)
 
     def feed(self, data: bytes | bytearray | memoryview) -> int:
-        """Read bytes of the connection. Returns how many of them belong to the body.
+        """Process bytes of the connection. Returns: the number of bytes that belong to the body.
 
         Raises:
             MalformedMessageError: a chunk is malformed.
@@ -208,7 +211,7 @@ class BodyReader:
         return self._read_line(view)
 
     def _read_line(self, view: memoryview) -> int:
-        """Read a part of a line between the chunks."""
+        """Read a part of a line between two chunks, e.g. of the line with the next chunk's size."""
         end = bytes(view[:_LONGEST_CHUNK_LINE]).find(b"\n")
         taken = len(view[:_LONGEST_CHUNK_LINE]) if end < 0 else end + 1
         self._line += view[:taken]

@@ -1,6 +1,6 @@
-"""Names the actions, resources and condition keys that IAM checks for a call on AWS, where ministack names others.
+"""Returns the actions, resources and condition keys that AWS checks for a call, where ministack checks others.
 
-The names: https://docs.aws.amazon.com/service-authorization/latest/reference/reference_policies_actions-resources-contextkeys.html
+AWS lists the names at https://docs.aws.amazon.com/service-authorization/latest/reference/reference_policies_actions-resources-contextkeys.html
 """
 
 from __future__ import annotations
@@ -11,7 +11,7 @@ from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass, field
 from typing import Any, NamedTuple
 
-# Calls whose action of IAM has another name than the operation of the API.
+# Maps an operation of the API to its action in IAM, if the two have different names.
 _ACTIONS = {
     "kms:ReEncrypt": "kms:ReEncryptFrom",
     "lambda:Invoke": "lambda:InvokeFunction",
@@ -23,16 +23,16 @@ _ACTIONS = {
     "sqs:SendMessageBatch": "sqs:SendMessage",
     "cloudfront:CreateDistributionWithTags": "cloudfront:CreateDistribution",
 }
-# CloudFront's operations end with the version of the API in botocore's model, e.g. `GetDistribution2020_05_31`.
+# botocore's names of CloudFront's operations end with the version of the API, e.g. `GetDistribution2020_05_31`.
 _VERSION = re.compile(r"\d{4}_\d{2}_\d{2}$")
 
-# Actions for which IAM knows no resource, so only a statement with the resource `*` allows them.
+# Actions without a resource in IAM. Only a statement with the resource `*` allows these actions.
 _WITHOUT_RESOURCE = re.compile(
     r"ec2:Describe.*|elasticloadbalancing:Describe.*|ecs:(DeregisterTaskDefinition|DescribeTaskDefinition|List(Clusters"
     r"|Services|TaskDefinitions|TaskDefinitionFamilies))|kms:(CreateKey|ListKeys|ListAliases|GenerateRandom)"
 )
 
-# The role parameters of actions, and the service that gets the role:
+# For each action that passes a role to a service: the parameters with the role, and the service:
 # https://docs.aws.amazon.com/IAM/latest/UserGuide/id_roles_use_passrole.html
 _PASSED_ROLES: Mapping[str, tuple[tuple[str, ...], str]] = {
     "backup:CreateBackupSelection": (("BackupSelection.IamRoleArn",), "backup.amazonaws.com"),
@@ -51,7 +51,7 @@ _PASSED_ROLES: Mapping[str, tuple[tuple[str, ...], str]] = {
     "scheduler:UpdateSchedule": (("Target.RoleArn",), "scheduler.amazonaws.com"),
 }
 
-# The use of a customer's key that an action on an encrypted resource needs, with the caller's permissions:
+# For each action: the actions of KMS that the caller must also be allowed if a customer's key encrypts the resource:
 # https://docs.aws.amazon.com/AWSSimpleQueueService/latest/SQSDeveloperGuide/sqs-key-management.html
 # https://docs.aws.amazon.com/sns/latest/dg/sns-key-management.html
 # https://docs.aws.amazon.com/secretsmanager/latest/userguide/security-encryption.html
@@ -82,12 +82,12 @@ _KEY_USES: Mapping[str, tuple[str, ...]] = {
 
 @dataclass(frozen=True)
 class SignedCall:
-    """Describes a call as the SDK sent it.
+    """Describes a signed call of AWS as the SDK sent the call.
 
     Attributes:
-        service: The service by ministack's name.
-        path: The path of the address.
-        parameters: The parameters of the body, or of the form.
+        service: ministack's name of the service.
+        path: The path of the URL.
+        parameters: The parameters in the JSON body, or in the form of the Query protocol.
         region: The region of the call.
         account: The account of the resource.
     """
@@ -99,7 +99,7 @@ class SignedCall:
     account: str = ""
 
     def text(self, *names: str) -> str:
-        """Return the first parameter of `names` that has a text. A dot separates the names of nested parameters."""
+        """Return the first text among the parameters `names`. A dot in a name leads to a nested parameter."""
         for name in names:
             value: Any = self.parameters
             for part in name.split("."):
@@ -111,7 +111,7 @@ class SignedCall:
         return ""
 
     def after(self, folder: str) -> str:
-        """Return the part of the path after `folder`, or an empty text."""
+        """Return the part of the URL's path that follows the part `folder`, or an empty text if `folder` is missing."""
         parts = self.path.strip("/").split("/")
         return parts[parts.index(folder) + 1] if folder in parts[:-1] else ""
 
@@ -121,7 +121,7 @@ class SignedCall:
 
 
 class FurtherCheck(NamedTuple):
-    """Names a further action that a call needs, e.g. the use of a key."""
+    """Names an action that a call needs beside its own action, e.g. the use of a KMS key."""
 
     action: str
     resource: str
@@ -138,19 +138,19 @@ def parameters_of(body: bytes, form: Mapping[str, Any]) -> dict[str, Any]:
 
 
 def iam_action(operation: str) -> str:
-    """Return the action of IAM for `<prefix>:<operation of the API>`."""
+    """Return the action in IAM of an operation, which has the form `<prefix>:<operation of the API>`."""
     plain = _VERSION.sub("", operation)
     return _ACTIONS.get(plain, plain)
 
 
 def iam_resource(action: str, call: SignedCall, known: str, key_arn: Callable[[str], str]) -> str:
-    """Return the ARN of the resource that IAM checks.
+    """Return the ARN of the resource that IAM checks for a call.
 
     Args:
-        action: The action of IAM.
+        action: The action in IAM.
         call: The call.
-        known: The ARN that ministack has determined.
-        key_arn: Returns the ARN of the KMS key with an alias, an id or an ARN.
+        known: The ARN of the resource that ministack would check.
+        key_arn: Returns the ARN of a KMS key, which the argument names by alias, id or ARN.
     """
     if _WITHOUT_RESOURCE.fullmatch(action):
         return "*"
@@ -165,7 +165,7 @@ def iam_resource(action: str, call: SignedCall, known: str, key_arn: Callable[[s
 _ECS_KINDS = {
     "task": ("DescribeTasks", "ExecuteCommand", "GetTaskProtection", "StopTask", "UpdateTaskProtection"),
     "service": ("CreateService", "DeleteService", "DescribeServices", "UpdateService"),
-    # IAM checks a list of tasks on all container instances of the cluster.
+    # For ListTasks, IAM checks the resource of all container instances of the cluster.
     "container-instance": ("ListTasks",),
 }
 
@@ -176,7 +176,7 @@ def _ecs(action: str, call: SignedCall) -> str:
         definition = call.text("taskDefinition", "taskDefinitions", "family")
         if definition.startswith("arn:"):
             return definition
-        # The revision is unknown before the registration.
+        # The revision of a new task definition is unknown before its registration, so its ARN ends with `:*`.
         return call.arn("ecs", f"task-definition/{definition if ':' in definition else definition + ':*'}")
     cluster = (call.text("cluster") or "default").rsplit("/", 1)[-1]
     names = {"task": ("task", "tasks"), "service": ("serviceName", "service", "services"), "container-instance": ()}
@@ -228,7 +228,7 @@ def _logs(action: str, call: SignedCall) -> str:
         return ""
     group = group.partition(":log-group:")[2] or group
     stream = call.text("logStreamName")
-    # The ARN of a log group ends with `:*`, apart from tagging:
+    # The ARN of a log group ends with `:*`, except for the actions on tags:
     # https://docs.aws.amazon.com/AmazonCloudWatch/latest/logs/iam-access-control-overview-cwl.html
     is_of_stream = stream and not action.endswith("CreateLogStream")
     return call.arn("logs", f"log-group:{group}:{'log-stream:' + stream if is_of_stream else '*'}")
@@ -285,7 +285,7 @@ _RESOLVERS: Mapping[str, Callable[[str, SignedCall], str]] = {
 
 
 def condition_keys(action: str, call: SignedCall) -> dict[str, Any]:
-    """Return the condition keys of a call that ministack does not know."""
+    """Return those condition keys of a call that ministack does not set."""
     prefix = action.partition(":")[0]
     keys: dict[str, Any] = {}
     if prefix == "ecs" and (cluster := call.text("cluster")):
@@ -309,13 +309,13 @@ def condition_keys(action: str, call: SignedCall) -> dict[str, Any]:
 def further_checks(
     action: str, resource: str, call: SignedCall, key_of: Callable[[str], str]
 ) -> Iterator[FurtherCheck]:
-    """Yield the further actions that the caller of an allowed call needs.
+    """Yield the actions that the caller must be allowed beside the action of an allowed call.
 
     Args:
-        action: The action of IAM.
-        resource: The ARN of the resource.
+        action: The action in IAM that IAM has allowed.
+        resource: The ARN of the resource of the call.
         call: The call.
-        key_of: Returns the ARN of the customer's key that encrypts a resource, or an empty text.
+        key_of: Returns the ARN of the customer's KMS key that encrypts a resource, or an empty text.
     """
     names, service = _PASSED_ROLES.get(action, ((), ""))
     for name in names:
@@ -331,7 +331,7 @@ def further_checks(
 
 
 def key_keys(action: str, resource: str, key: str) -> dict[str, Any]:
-    """Return the condition keys of the use of a key by a service for its caller."""
+    """Return the condition keys with which a service uses a KMS key for the caller of the service."""
     prefix = action.partition(":")[0]
     region, account = key.split(":")[3:5]
     contexts = {

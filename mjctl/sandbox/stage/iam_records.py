@@ -1,4 +1,4 @@
-"""Reads the records of ministack that IAM needs for a decision: policies, roles, KMS keys and grants."""
+"""Reads the records of ministack that a decision of IAM needs: policies, roles, KMS keys and grants."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ _KEY_IN_XML = re.compile(r"<KMSMasterKeyID>([^<]+)</KMSMasterKeyID>")
 
 
 def caller_of(arn: str) -> Caller:
-    """Return the caller with an ARN, with the path of the role of a session."""
+    """Return the caller that an ARN names. For a session, the caller's `role_arn` includes the path of the role."""
     caller = Caller.of(arn)
     if caller.kind is not CallerKind.ROLE:
         return caller
@@ -27,15 +27,15 @@ def caller_of(arn: str) -> Caller:
 
 
 def key_arn(reference: str) -> str:
-    """Return the ARN of the KMS key with an alias, an id or an ARN; `reference` itself if there is no such key."""
+    """Return the ARN of a KMS key that `reference` names by alias, id or ARN, or `reference` without such a key."""
     key = kms._resolve_key(reference)
     return str(key["Arn"]) if key else reference
 
 
 def customer_key(resource: str) -> str:
-    """Return the ARN of the customer's KMS key that encrypts a resource, or an empty text.
+    """Return the ARN of the customer's KMS key that encrypts a resource, or an empty text without such a key.
 
-    AWS's own keys allow their use by all callers of the service in the account, so they need no check:
+    AWS managed keys need no check. They allow their use to every caller in the account that may use the service:
     https://docs.aws.amazon.com/kms/latest/developerguide/concepts.html#aws-managed-cmk
     """
     if not resource.startswith("arn:"):
@@ -69,9 +69,9 @@ def _key_reference(resource: str) -> str:
 
 
 def granted(call: Call) -> bool:
-    """Return whether a grant of a KMS key allows the use of the key.
+    """Return whether a grant of a KMS key allows a call that uses the key.
 
-    The rules: https://docs.aws.amazon.com/kms/latest/developerguide/grants.html
+    AWS documents the rules of grants at https://docs.aws.amazon.com/kms/latest/developerguide/grants.html
     """
     operation = call.action.partition(":")[2]
     own = {call.caller.arn, call.caller.role_arn} - {""}
@@ -96,7 +96,7 @@ def granted(call: Call) -> bool:
 
 
 def resource_policy(arn: str) -> tuple[Policy | None, str]:
-    """Return the policy of a resource and the account that owns the resource; (None, "") without a policy."""
+    """Return the resource-based policy of a resource, and the account of the resource; (None, "") without a policy."""
     service = arn.split(":")[2] if arn.startswith("arn:") else ""
     stored = iam_evaluator._resource_policy(service, arn)
     if stored is None:
@@ -106,7 +106,7 @@ def resource_policy(arn: str) -> tuple[Policy | None, str]:
 
 
 def parsed(document: str | Mapping[str, Any]) -> Policy | None:
-    """Return a policy, or None for a document that ministack accepted and AWS would have refused."""
+    """Parse a policy. Returns: None for an invalid document, which ministack accepts and AWS would have refused."""
     return _parsed_text(document if isinstance(document, str) else json.dumps(document))
 
 
@@ -119,12 +119,12 @@ def _parsed_text(document: str) -> Policy | None:
 
 
 def policies_of(documents: Sequence[Sequence[Any]]) -> list[Policy]:
-    """Return the policies of statements that ministack has parsed."""
+    """Return a policy for each list of statements that ministack has parsed."""
     return [Policy("", tuple(_statement(s) for s in statements)) for statements in documents]
 
 
 def merged(documents: Sequence[Sequence[Any]]) -> Policy:
-    """Return one policy with the statements of several policies, as a limit allows what any of its policies allows."""
+    """Return one policy with the statements of several policies, which together limit a role or a session."""
     return Policy("", tuple(statement for policy in policies_of(documents) for statement in policy.statements))
 
 
