@@ -1,5 +1,5 @@
-"""Lists changes of a correct plan that break a rule of tools/well_architected.py: a wrong value, an unknown value or a
-missing resource."""
+"""Lists changes of a correct plan. Each change breaks a rule of tools/well_architected.py by a wrong value, an unknown
+value or a missing resource."""
 
 from __future__ import annotations
 
@@ -16,14 +16,14 @@ Edit = Callable[[Plan, Change], Plan | None]
 
 @dataclass(frozen=True)
 class Breakage:
-    """Describes a change of a correct plan that breaks a rule.
+    """Describes how to change a correct plan so that the plan breaks a rule.
 
     Attributes:
         rule: name of the rule.
-        label: the change, for the name of the test.
+        label: a short description of the change. The name of the test contains this description.
         type: type of the resource to change.
         edit: function that changes the first resource of the type `type`, or returns None to remove this resource.
-        name: name of the resource in its module; None for any.
+        name: name of the resource in its module; None for a resource with any name.
     """
 
     rule: str

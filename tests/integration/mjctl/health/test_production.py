@@ -1,7 +1,8 @@
-"""Tests the checks of the production stacks: each test breaks a part on the emulated AWS.
+"""Tests the health checks of the production stacks. Each test breaks one resource in the emulated AWS.
 
-No emulator can show tasks in more than one zone, unhealthy targets of a load balancer, or a rollout that fails. No
-emulator can show a replica of a table or of a secret that is not up to date.
+These tests do not cover the states that the emulators cannot produce. The emulators cannot run tasks in more than one
+zone, and cannot report unhealthy targets of a load balancer or a failed rollout. The emulators cannot report an
+outdated replica of a table or of a secret.
 """
 
 from __future__ import annotations

@@ -11,7 +11,7 @@ from mjctl.sandbox.answer_once import AnswerOnce
 
 
 class Counter:
-    """Counts its requests as an ASGI application, and answers with the count."""
+    """Counts requests. The object is an ASGI application that answers each request with the count."""
 
     def __init__(self, status: int = 200) -> None:
         self.calls = 0

@@ -1,4 +1,4 @@
-"""The log of calls records each call once, and shows permissions that no call used."""
+"""Tests that the log of calls records each call once, and shows the permissions that no call used."""
 
 from __future__ import annotations
 

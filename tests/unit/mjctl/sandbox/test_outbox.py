@@ -1,4 +1,4 @@
-"""The outbox keeps each message once, in a private file."""
+"""Tests that the outbox stores each message only once, in a private file."""
 
 from __future__ import annotations
 

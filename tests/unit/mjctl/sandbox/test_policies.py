@@ -1,4 +1,4 @@
-"""Each case is a rule of AWS's documents on the evaluation of policies, checked by hand."""
+"""Tests the evaluation of IAM policies. Each test checks a rule from AWS's documents about this evaluation."""
 
 from __future__ import annotations
 

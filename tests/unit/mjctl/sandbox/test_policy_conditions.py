@@ -1,4 +1,4 @@
-"""Each case is a sentence or an example of AWS's documents, checked by hand."""
+"""Tests the conditions of IAM policies. Each case is a sentence or an example from AWS's documents."""
 
 from __future__ import annotations
 
@@ -10,9 +10,11 @@ from mjctl.sandbox.policy_conditions import PolicyError, conditions_met, matches
 
 # The page https://docs.aws.amazon.com/IAM/latest/UserGuide/reference_policies_elements_condition_operators.html
 OPERATORS = "condition_operators"
-# The page https://docs.aws.amazon.com/IAM/latest/UserGuide/reference_policies_condition-single-vs-multi-valued-context-keys.html
+# The page
+# https://docs.aws.amazon.com/IAM/latest/UserGuide/reference_policies_condition-single-vs-multi-valued-context-keys.html
 SETS = "single-vs-multi-valued-context-keys"
-# The page https://docs.aws.amazon.com/IAM/latest/UserGuide/reference_policies_condition-logic-multiple-context-keys-or-values.html
+# The page
+# https://docs.aws.amazon.com/IAM/latest/UserGuide/reference_policies_condition-logic-multiple-context-keys-or-values.html
 LOGIC = "condition-logic-multiple-context-keys-or-values"
 
 TAGS = {"aws:tagkeys": ("environment", "CostCenter")}

@@ -1,4 +1,4 @@
-"""Servers that act as targets of a load balancer, and load balancers before them, for tests."""
+"""Runs test servers as targets of load balancers, and creates load balancers that forward requests to the servers."""
 
 from __future__ import annotations
 
@@ -164,7 +164,7 @@ class LoadBalancer:
     def __init__(self, running: Emulators, folder: Path, name: str, port: int = 8080, **group: Any) -> None:
         self.api = running.client("elbv2", REGION)
         # AWS's shortest interval of health checks is 5 s. Shorter intervals save time in tests, so botocore must not
-        # validate them.
+        # validate the interval.
         self.api._serializer = self.api._serializer._serializer
         self._names = names_file(folder / "stage")
         self.port = port
@@ -210,7 +210,7 @@ class LoadBalancer:
         call(**{key: arn, "Attributes": pairs})
 
     def health(self) -> dict[str, dict[str, Any]]:
-        """Return the health of each target, by its address."""
+        """Return the health of each target, by the target's address."""
         described = self.api.describe_target_health(TargetGroupArn=self.group)["TargetHealthDescriptions"]
         return {entry["Target"]["Id"]: entry["TargetHealth"] for entry in described}
 
@@ -219,7 +219,7 @@ class LoadBalancer:
 
     def wait_until_healthy(self, *targets: Backend) -> None:
         wait_for(lambda: all(self.states().get(backend.address) == "healthy" for backend in targets))
-        # The proxy gets its routes twice a second.
+        # ministack's process sends routes to the proxy twice a second, so wait until the proxy has the new routes.
         time.sleep(0.7)
 
     @property
@@ -240,7 +240,7 @@ class LoadBalancer:
 def balanced(
     running: tuple[Emulators, Path], name: str, number: int = 1, **group: Any
 ) -> Iterator[tuple[LoadBalancer, list[Backend]]]:
-    """Run backends behind a load balancer, and wait until it forwards to them."""
+    """Run backends behind a load balancer, and wait until the load balancer forwards requests to the backends."""
     with backends(number) as targets:
         balancer = LoadBalancer(*running, name, **group)
         balancer.register(*targets)

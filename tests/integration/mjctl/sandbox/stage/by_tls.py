@@ -1,4 +1,4 @@
-"""Calls a running stage as the stage's own processes do: by AWS's names and TLS."""
+"""Calls a running stage as the stage's own processes do: over TLS, at the names of AWS's endpoints."""
 
 from __future__ import annotations
 
@@ -34,7 +34,7 @@ class Answer(NamedTuple):
 
 
 class StageCaller:
-    """Calls a stage with the names that it publishes."""
+    """Calls a stage at the DNS names that the stage publishes."""
 
     def __init__(self, folder: Path, emulators: Emulators) -> None:
         self.emulators = emulators
@@ -43,15 +43,15 @@ class StageCaller:
         self.authority = folder / "stage" / "authority" / "authority.pem"
 
     def plain(self, service: str, region: str = "us-east-1") -> Any:
-        """Return a client of ministack's own port with the operator's key, like Terraform's."""
+        """Return a client that calls ministack's own port with the operator's access key, as Terraform does."""
         return self.emulators.client(service, region)
 
     def published(self) -> dict[str, str]:
-        """Return the address of each name that the stage publishes now."""
+        """Return the IP address of each DNS name that the stage currently publishes."""
         return published(self._hosts)
 
     def address(self, name: str) -> str:
-        """Wait until the stage publishes a name, and return its address."""
+        """Wait until the stage publishes a DNS name, and return the IP address of the name."""
         deadline = time.monotonic() + _PUBLISHED_SECONDS
         while time.monotonic() < deadline:
             address = published(self._hosts).get(name)
@@ -63,12 +63,12 @@ class StageCaller:
     def client(
         self, service: str, region: str = "us-east-1", key: Mapping[str, Any] | None = None, *, unsigned: bool = False
     ) -> Any:
-        """Return a client that calls AWS's own name.
+        """Return a client that calls the name of AWS's endpoint.
 
         Args:
             service: boto3's name of the service.
             region: The region.
-            key: `AccessKeyId`, `SecretAccessKey` and `SessionToken`; None for the operator's key.
+            key: `AccessKeyId`, `SecretAccessKey` and `SessionToken`; None for the operator's access key.
             unsigned: True to send no signature.
         """
         from botocore import UNSIGNED
@@ -111,16 +111,16 @@ class StageCaller:
         address: str | None = None,
         server_name: str | None = None,
     ) -> Answer:
-        """Send a request by TLS.
+        """Send a request over TLS.
 
         Args:
-            host: The value of `Host`.
+            host: The value of the header `Host`.
             path: The path of the URL.
             method: The HTTP method.
-            headers: More headers.
-            body: The body.
-            address: The address; by default the published address of `host`.
-            server_name: The name for TLS; by default `host`.
+            headers: Headers other than `Host`.
+            body: The body of the request.
+            address: The IP address of the server; by default the published address of `host`.
+            server_name: The name that the server's certificate must contain; by default `host`.
         """
         context = ssl.create_default_context(cafile=str(self.authority))
         raw = socket.create_connection((address or self.address(host), 443), timeout=20)
@@ -161,12 +161,12 @@ def running(folder: Path) -> Iterator[StageCaller]:
 
 
 def trust(principal: Mapping[str, str]) -> str:
-    """Return a trust policy."""
+    """Return a trust policy that allows a principal to assume the role."""
     statement = {"Effect": "Allow", "Principal": principal, "Action": "sts:AssumeRole"}
     return json.dumps({"Version": "2012-10-17", "Statement": [statement]})
 
 
 def allow(action: str, resource: str) -> str:
-    """Return a policy that allows an action."""
+    """Return a policy that allows an action on a resource."""
     statement = {"Effect": "Allow", "Action": action, "Resource": resource}
     return json.dumps({"Version": "2012-10-17", "Statement": [statement]})

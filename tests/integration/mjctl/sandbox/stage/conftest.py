@@ -12,7 +12,7 @@ FOLDER = Path(__file__).parent
 
 
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
-    """Mark the tests of this folder. pytest calls this function with the tests of all folders."""
+    """Mark the tests in this folder. pytest calls this function with the tests in all folders."""
     for item in items:
         if FOLDER in item.path.parents:
             item.add_marker(pytest.mark.infra)

@@ -1,4 +1,4 @@
-"""Tests that clients who trust a stage's authority accept its certificates for their names only."""
+"""Tests that clients that trust a stage's authority accept a certificate only for the names in the certificate."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ from mjctl.sandbox.stage.authority import Authority
 
 
 def handshake(authority: Authority, names: Sequence[str], wanted: str, cafile: Path) -> None:
-    """Connect to a server with a certificate for `names`, as a client that looks for `wanted`."""
+    """Connect to a server with a certificate for `names`, as a client that expects a certificate for `wanted`."""
     files = authority.issue(names)
     server = ssl.create_default_context(ssl.Purpose.CLIENT_AUTH)
     server.load_cert_chain(files.certificate, files.key)
@@ -50,7 +50,7 @@ def test_an_authority_is_kept_and_certificates_are_issued_again_for_other_names(
     assert second.pair == first.pair
     assert second.issue(["api.example.com"]).certificate.read_bytes() == before
     assert second.issue(["api.example.com", "play.example.com"]).certificate.read_bytes() != before
-    # The longer list does not replace the certificate for the shorter list.
+    # The certificate for two names must not replace the certificate for the first name alone.
     assert second.issue(["api.example.com"]).certificate.read_bytes() == before
 
 

@@ -1,4 +1,4 @@
-"""Tests the door of a cache: which log-ins it asks about, what it replaces, and when it closes a connection."""
+"""Tests the door of a cache, a proxy in front of Valkey: its log-ins, replaced commands and closed connections."""
 
 from __future__ import annotations
 
@@ -22,7 +22,7 @@ REFUSAL = b"-WRONGPASS invalid username-password pair or user is disabled.\r\n"
 
 
 class Node:
-    """Stands for Valkey and for ministack's process: answers commands with OK and decides on log-ins."""
+    """Replaces Valkey and ministack's process in a test: answers commands with OK, and decides on log-ins."""
 
     def __init__(self, folder: Path, address: str) -> None:
         self.folder, self.address = folder, address

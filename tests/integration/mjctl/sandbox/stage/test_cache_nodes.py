@@ -1,4 +1,4 @@
-"""Tests that the members of ElastiCache replication groups are real Valkey servers, with users, TLS and failovers."""
+"""Tests that the nodes of ElastiCache replication groups are real Valkey servers, with users, TLS and failovers."""
 
 from __future__ import annotations
 
@@ -37,7 +37,7 @@ ACCOUNT = "123456789012"
 
 
 def wait_for(condition: Callable[[], Any], seconds: float = 20) -> Any:
-    """Return the first true result of `condition`."""
+    """Call `condition` until its result is true, and return the result."""
     deadline = time.monotonic() + seconds
     while True:
         try:
@@ -128,7 +128,7 @@ def roles(group: Mapping[str, Any]) -> dict[str, str]:
 
 
 class Cache:
-    """Connects to the names of a replication group, as a task of the game does."""
+    """Connects to the DNS names of a replication group, as the game server does."""
 
     def __init__(self, emulators: Emulators, folder: Path) -> None:
         self.emulators = emulators
@@ -180,7 +180,7 @@ class Cache:
         return address
 
     def connect(self, name: str, user: str | None, password: str | None, **options: Any) -> Redis:
-        """Connect to an endpoint. This process is outside the stage and must translate the name itself."""
+        """Connect to an endpoint. The test runs outside the stage, so this method translates the name to an address."""
         return Redis(
             host=self.address(name),
             port=6379,
@@ -509,7 +509,7 @@ def test_a_group_in_cluster_mode_serves_all_slots_and_replaces_a_killed_primary(
         "ssl_check_hostname": False,
         "decode_responses": True,
     }
-    # The nodes announce their DNS names, which this process outside the stage must translate.
+    # The nodes announce their DNS names. The test runs outside the stage, so it must translate the names itself.
     client = RedisCluster(
         host=cache.address(endpoint),
         port=6379,

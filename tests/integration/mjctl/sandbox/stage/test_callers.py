@@ -1,4 +1,4 @@
-"""Tests that a connection to a cache is attributed to its task or function, and that security groups decide on it."""
+"""Tests that the stage finds the task or function that opens a connection to a cache, and applies security groups."""
 
 from __future__ import annotations
 
@@ -25,7 +25,7 @@ pytestmark = pytest.mark.timeout(60)
 ACCOUNT, REGION = "123456789012", "us-east-1"
 TASK = f"arn:aws:ecs:{REGION}:{ACCOUNT}:task/main/1"
 FUNCTION = f"arn:aws:lambda:{REGION}:{ACCOUNT}:function:worker"
-# A child of the process opens the connection, as the workers of a server do.
+# A child process opens the connection, because many servers use worker processes.
 PROGRAM = """
 import os, socket, sys, time
 if os.fork() == 0:
@@ -46,7 +46,7 @@ def engine(tmp_path: Path) -> Iterator[ContainerEngine]:
 
 @contextmanager
 def accepted(start: Callable[[int], Any]) -> Iterator[int | None]:
-    """Yield the process that `start` lets connect to a port."""
+    """Yield the id of the process that connects to a port, after `start` has started the process."""
     with socket.create_server(("127.0.0.1", 0)) as server:
         server.settimeout(20)
         start(server.getsockname()[1])

@@ -1,4 +1,4 @@
-"""Tests that the stage records the decisions of IAM, and compares them with the policies of the roles."""
+"""Tests that the stage records the decisions of IAM, and compares the decisions with the policies of the roles."""
 
 from __future__ import annotations
 

@@ -1,6 +1,7 @@
-"""Tests that Cognito is as strict as AWS documents, and that ministack still needs each correction.
+"""Tests that the emulated Cognito is as strict as AWS documents, and that ministack still needs each correction.
 
-A probe returns True if the stage behaves as AWS does. The probe must return False for ministack without corrections.
+Each function in `PROBES` returns True if the stage behaves like AWS. For ministack without corrections, the function
+must return False.
 """
 
 from __future__ import annotations
@@ -50,7 +51,7 @@ class Pool:
         return answer
 
     def code(self, address: str) -> str:
-        """Return the code of the last mail."""
+        """Return the code in the last mail to `address`."""
         message = read_messages(self.outbox, address)[-1]
         return re.search(r"\b\d{6}\b", message.text)[0]  # type: ignore[index]
 
@@ -82,7 +83,7 @@ class Pool:
 
 
 def error(call: Callable[[], Any]) -> str:
-    """Return the code of the error of a call, or an empty text."""
+    """Return the error code of a call that fails, or an empty string if the call succeeds."""
     try:
         call()
     except ClientError as failure:
@@ -129,7 +130,8 @@ def _limits(pool: Pool) -> bool:
 def _recovery(pool: Pool) -> bool:
     pool.sign_up("a@example.com")
     before = len(read_messages(pool.outbox))
-    # An unverified address gets no code, and the answer does not show it, because the client prevents such errors.
+    # Cognito sends no code to an unverified address. The answer does not show this fact, because the app client has the
+    # setting `PreventUserExistenceErrors`.
     hidden = pool.forgot("a@example.com") == "" and len(read_messages(pool.outbox)) == before
     pool.confirm("a@example.com")
     user = pool.cognito.admin_get_user(UserPoolId=pool.id, Username="a@example.com")
@@ -185,7 +187,7 @@ def test_errors_do_not_show_whether_an_account_exists(emulators: tuple[bool, Cal
     assert pool.confirm("nobody@example.com", "123456") == "CodeMismatchException"
 
 
-# The quota counts the mails of all pools, so its probe is the last.
+# The test of the mail quota is the last test, because its mails exceed the quota of all pools.
 @pytest.mark.parametrize("name", sorted(PROBES, key=lambda name: (name == "cognito-mail-quota", name)))
 def test_a_correction_is_needed_and_works(name: str, emulators: tuple[bool, Callable[[str], Pool]]) -> None:
     corrected, pool = emulators
@@ -197,7 +199,7 @@ def test_a_correction_is_needed_and_works(name: str, emulators: tuple[bool, Call
 
 
 def in_process(code: str) -> Any:
-    """Run code in a child process, because ministack reads its settings when it is imported. Returns its JSON."""
+    """Run code in a child process, because ministack reads its settings during the import. Returns: the JSON value."""
     program = f"import json\nfrom mjctl.sandbox.stage import cognito_rules as rules\n{code}"
     done = subprocess.run([sys.executable, "-c", program], capture_output=True, text=True, check=True)
     return json.loads(done.stdout.splitlines()[-1])

@@ -29,7 +29,7 @@ AWAY = (OSError, asyncpg.PostgresError, asyncpg.InterfaceError, TimeoutError, Mj
 
 
 async def wait_for(condition: Callable[[], Awaitable[Any]], seconds: float = 30) -> Any:
-    """Return the first true result of `condition`."""
+    """Call `condition` until its result is true, and return the result."""
     deadline = time.monotonic() + seconds
     problem: Exception | None = None
     while time.monotonic() < deadline:
@@ -43,7 +43,7 @@ async def wait_for(condition: Callable[[], Awaitable[Any]], seconds: float = 30)
 
 
 class Database:
-    """Connects to the names of Aurora clusters, as the functions of the game do."""
+    """Connects to the DNS names of Aurora clusters, as the Lambda functions of the game do."""
 
     def __init__(self, emulators: Emulators, folder: Path) -> None:
         self.emulators = emulators
@@ -71,7 +71,7 @@ class Database:
         return name
 
     async def connect(self, name: str, *, tls: bool = True, password: str | None = None) -> Any:
-        """Connect to an endpoint. This process is outside the stage and must translate and check the name itself."""
+        """Connect to an endpoint. The test is outside the stage, so this method translates and checks the name."""
         context = ssl.create_default_context(cafile=str(self.authority))
         context.check_hostname = False
         connection = await asyncpg.connect(
@@ -322,7 +322,7 @@ async def test_a_second_region_follows_and_takes_over(database: Database) -> Non
     for name in names:
         await wait_for(follows(name, 10))
     assert second["Endpoint"] not in published(database.hosts), "the endpoint of a secondary cluster is inactive"
-    # The secondary cluster forwards writes.
+    # The secondary cluster forwards the write to the primary cluster.
     await wait_for(lambda: database.run(second["ReaderEndpoint"], "INSERT INTO t VALUES (11)"))
 
     answer = home.switchover_global_cluster(

@@ -1,4 +1,4 @@
-"""Tests that Lambda functions run with their role's rights, without the emulator's address, and within the limits."""
+"""Tests that Lambda functions run with their role's rights, without ministack's address, and within Lambda's limits."""
 
 from __future__ import annotations
 

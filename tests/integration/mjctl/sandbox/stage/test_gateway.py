@@ -1,4 +1,4 @@
-"""Tests that AWS's names answer by TLS, to signed requests of this user only, and that IAM decides."""
+"""Tests that the stage answers over TLS at AWS's names, only to signed requests of the current user, as IAM allows."""
 
 from __future__ import annotations
 
@@ -189,7 +189,7 @@ def test_secure_transport_is_true_by_tls_and_on_the_operators_port_but_false_on_
         "Condition": {"Bool": {"aws:SecureTransport": "false"}},
     }
     sqs.set_queue_attributes(QueueUrl=url, Attributes={"Policy": json.dumps({"Statement": [deny]})})
-    # The operator is not locked out, so that Terraform can change and delete the queue.
+    # The policy must not deny the operator's calls, so that Terraform can change and delete the queue.
     assert sqs.get_queue_attributes(QueueUrl=url, AttributeNames=["All"])["Attributes"]
     key = session_of_role(stage, "clear", allow("sqs:*", resource))
     client = stage.client("sqs", REGION, key)

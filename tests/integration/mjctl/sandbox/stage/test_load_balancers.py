@@ -1,4 +1,4 @@
-"""Tests the load balancers of a stage: real connections through the proxy to real servers."""
+"""Tests the load balancers of a stage with real connections through the proxy to real servers."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Tests that the outbox of the stage has the mails and text messages of Cognito, SES and SNS."""
+"""Tests that the outbox of the stage contains the mails and text messages that Cognito, SES and SNS send."""
 
 from __future__ import annotations
 

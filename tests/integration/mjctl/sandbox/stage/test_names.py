@@ -1,4 +1,4 @@
-"""Tests that a stage's names resolve for its own processes only."""
+"""Tests that a stage's DNS names resolve only in the stage's own processes."""
 
 from __future__ import annotations
 
@@ -13,7 +13,8 @@ import pytest
 from mjctl.sandbox.stage import names
 
 NAME = "sqs.us-east-1.amazonaws.com"
-# Enters the namespace, starts a child that waits for a line, publishes a name and lets the child resolve it.
+# The program enters the mount namespace and starts a child process. The child process resolves a name that the program
+# publishes later.
 PROGRAM = f"""
 import subprocess, sys
 from pathlib import Path

@@ -1,6 +1,7 @@
-"""Tests that each correction of ministack's IAM works and is still needed.
+"""Tests that each correction of ministack's IAM works, and that ministack still needs the correction.
 
-A probe returns True if the stage behaves as AWS does. The probe must return False for ministack without corrections.
+Each function in `PROBES` returns True if the stage behaves like AWS. For ministack without corrections, the function
+must return False.
 """
 
 from __future__ import annotations
@@ -30,7 +31,7 @@ def probe(correction: str, rule: str) -> Callable[[Probe], Probe]:
 
 
 def refused(call: Callable[[], Any]) -> str:
-    """Return the message of a refusal by IAM, or an empty text if the call is allowed."""
+    """Return the error message of a call that IAM refuses, or an empty string if IAM allows the call."""
     try:
         call()
     except ClientError as error:
@@ -246,7 +247,7 @@ def test_every_correction_has_a_probe() -> None:
 
 
 class TestBoundariesAndSessions:
-    """Tests rules that ministack keeps, and that the corrections must keep too."""
+    """Tests rules that ministack implements without corrections. The corrections must not break these rules."""
 
     def test_a_boundary_limits_a_role(self, stage: tuple[bool, UnguardedStage]) -> None:
         _, running = stage

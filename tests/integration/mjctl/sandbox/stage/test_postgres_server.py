@@ -1,4 +1,4 @@
-"""Tests the servers of the emulated Aurora with every PostgreSQL of this machine, with and without its own TLS."""
+"""Tests the servers of the emulated Aurora with every PostgreSQL installation of this machine, with and without TLS."""
 
 from __future__ import annotations
 
@@ -28,7 +28,7 @@ INSTALLED = postgres.installations()
 
 
 class Machine:
-    """Holds what a server needs."""
+    """Holds the objects that a server of the emulated Aurora needs."""
 
     def __init__(self, folder: Path) -> None:
         self.addresses = Addresses(folder)

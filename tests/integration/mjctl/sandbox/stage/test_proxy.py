@@ -1,4 +1,4 @@
-"""Tests the process of the load balancers: its life, its guards, the firewall and the security groups."""
+"""Tests the load balancers' proxy: its start and end, its protection from other users, firewall and security groups."""
 
 from __future__ import annotations
 
@@ -43,7 +43,7 @@ def running(tmp_path_factory: pytest.TempPathFactory) -> Iterator[tuple[Emulator
 
 
 def proxies(folder: Path) -> list[psutil.Process]:
-    """Return the running proxies of the stage in a folder, which write to its log."""
+    """Return the running proxies of the stage in a folder. A proxy of the stage writes to the stage's `proxy.log`."""
     log = str(folder / "stage" / "proxy.log")
     running = []
     for process in psutil.process_iter():

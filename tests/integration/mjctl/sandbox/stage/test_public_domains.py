@@ -1,4 +1,4 @@
-"""Tests that the API's domain and CloudFront answer by TLS, with certificates, records and rules as on AWS."""
+"""Tests that the API's domain and CloudFront answer over TLS, with certificates, DNS records and rules as on AWS."""
 
 from __future__ import annotations
 
@@ -46,7 +46,7 @@ def stage(tmp_path_factory: pytest.TempPathFactory) -> Iterator[StageCaller]:
 
 @pytest.fixture(scope="module")
 def site(stage: StageCaller) -> Site:
-    """Create an API, a distribution with a bucket, and the records of both."""
+    """Create an API, a CloudFront distribution with a bucket, and the DNS records of the API and the distribution."""
     zone = stage.plain("route53").create_hosted_zone(Name=DOMAIN, CallerReference="z")["HostedZone"]["Id"]
     api, client = _api(stage, zone)
     distribution = _distribution(stage, zone)

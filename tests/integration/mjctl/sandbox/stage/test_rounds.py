@@ -37,7 +37,7 @@ AWAY = (OSError, RedisError, asyncpg.PostgresError, asyncpg.InterfaceError, Boto
 
 
 async def wait_for(condition: Callable[[], Any], seconds: float = 30) -> Any:
-    """Return the first true result of `condition`, which returns a value or an awaitable."""
+    """Call `condition` until its result is true, and return the result. The result may be an awaitable."""
     deadline = time.monotonic() + seconds
     problem: Exception | None = None
     while time.monotonic() < deadline:
@@ -192,14 +192,14 @@ async def test_servers_run_again_with_their_data_after_a_stop_and_after_a_crash(
         assert await wait_for(lambda: sandbox.rows("INSERT INTO t VALUES (2)")) == [1, 2]
         await wait_for(lambda: published(sandbox.stage / "hosts") == addresses)
 
-        # The append-only file of Valkey is flushed to the disk once a second, but the kernel has every write.
+        # The append-only file of Valkey is flushed to the disk once a second, but the kernel has received every write.
         sandbox.redis().set("a", "2")
         sandbox.kill_everything()
         await sandbox.start()
         assert await wait_for(lambda: sandbox.redis().get("a")) == "2"
         assert await wait_for(lambda: sandbox.rows("INSERT INTO t VALUES (3)")) == [1, 2, 3]
 
-        # The servers of a killed ministack still run, and must end before others use their data.
+        # The servers of a killed ministack still run. These servers must end before new servers use the same data.
         former = {process.pid for process in leftovers.processes(sandbox.stage)}
         sandbox.end(signal.SIGKILL)
         await sandbox.start()

@@ -1,6 +1,7 @@
-"""Tests that policies decide on the calls that AWS services make for each other, and that ministack still needs it.
+"""Tests that policies decide whether AWS services may call each other, and that ministack still needs the corrections.
 
-A probe returns True if the stage behaves as AWS does. The probe must return False for ministack without corrections.
+Each function in `PROBES` returns True if the stage behaves like AWS. For ministack without corrections, the function
+must return False.
 """
 
 from __future__ import annotations
@@ -44,7 +45,7 @@ def function(
     program: str = PROGRAM,
     service: str = "lambda.amazonaws.com",
 ) -> str:
-    """Create a function whose role has the statements and trusts a service. Returns the ARN of the function."""
+    """Create a Lambda function whose role has the statements and trusts a service. Returns: the ARN of the function."""
     iam = stage.client("iam", REGION)
     trust = {"Effect": "Allow", "Action": "sts:AssumeRole", "Principal": {"Service": service}}
     role = iam.create_role(RoleName=f"{name}-fn", AssumeRolePolicyDocument=document(trust))["Role"]["Arn"]
@@ -69,7 +70,7 @@ def key(stage: UnguardedStage, *statements: dict[str, Any]) -> str:
 
 
 def fails(call: Callable[[], Any]) -> str:
-    """Return the message of an error of AWS, or an empty text."""
+    """Return the error message of a call that fails, or an empty string if the call succeeds."""
     try:
         call()
     except ClientError as error:

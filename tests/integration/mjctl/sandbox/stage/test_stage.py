@@ -1,4 +1,4 @@
-"""Tests that ministack runs with a stage, knows its operator, and leaves no process."""
+"""Tests that ministack runs with a stage, accepts the operator's access key, and leaves no process after its end."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Tests the health of a load balancer's targets against real servers."""
+"""Tests the health checks of a load balancer's targets with real servers as targets."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Tests of ECS deployments: health before completion, the circuit breaker, and the protection of tasks."""
+"""Tests ECS deployments: health before completion, the circuit breaker, and the protection of tasks."""
 
 from __future__ import annotations
 
@@ -24,7 +24,7 @@ def cluster(tmp_path_factory: pytest.TempPathFactory) -> Iterator[TinyCluster]:
 
 
 def protect(task: Any, **wish: Any) -> tuple[int, Any]:
-    """Change the protection of a task by the address in the task's environment."""
+    """Change the protection of a task at the URL in the task's environment variables."""
     url = get(task, "/environment")["ECS_AGENT_URI"] + "/task-protection/v1/state"
     return ask(url, method="PUT", body=json.dumps(wish).encode())
 

@@ -15,7 +15,7 @@ pytestmark = [pytest.mark.infra, pytest.mark.timeout(120)]
 
 DIGEST = "6e" * 32
 OPS_PORT = 9090
-# The check of terraform/modules/game_service, more often.
+# The health check of terraform/modules/game_service, with a shorter interval.
 HEALTH_CHECK = {
     "command": [
         "CMD",
@@ -37,7 +37,7 @@ def test_the_game_server_starts_becomes_healthy_and_drains(tmp_path: Path) -> No
     release.mkdir(parents=True)
     (release / "gameserver").symlink_to(Path(gameserver.__path__[0]))
     settings = {
-        # No Redis answers. The game server starts nevertheless, and repeats its attempts.
+        # No Redis listens here. The game server must start nevertheless, and repeat its attempts to connect.
         "CACHE_URL": "redis://127.0.0.1:1/0",
         "CLIENT_ID": "client",
         "ENVIRONMENT": "test",

@@ -50,7 +50,7 @@ def test_a_service_gets_a_new_task_after_a_restart(tmp_path: Path) -> None:
         assert process_of(after).is_running()
         lost = cluster.task(before["taskArn"])
         assert (lost["lastStatus"], lost["desiredStatus"]) == ("STOPPED", "STOPPED")
-        # The task could still send a message when the sandbox stopped.
+        # When the sandbox stopped, the task sent its last message before ministack ended.
         messages = cluster.client("sqs").receive_message(QueueUrl=queue)["Messages"]
         assert [message["Body"] for message in messages] == ["farewell"]
         assert eventually(lambda: cluster.is_stable("main"))

@@ -26,7 +26,7 @@ def cluster(tmp_path_factory: pytest.TempPathFactory) -> Iterator[TinyCluster]:
 
 @pytest.fixture(scope="module")
 def placed(cluster: TinyCluster) -> tuple[str, Any]:
-    """Create a load balancer. Returns the ARN of its target group, and the network from which it reaches tasks."""
+    """Create a load balancer. Returns: the ARN of its target group, and the network configuration for its tasks."""
     ec2, balancers = cluster.client("ec2"), cluster.client("elbv2")
     vpc = ec2.describe_subnets(SubnetIds=cluster.subnets)["Subnets"][0]["VpcId"]
     members = ec2.create_security_group(Description="game", GroupName="game", VpcId=vpc)["GroupId"]
@@ -69,7 +69,7 @@ def serve(cluster: TinyCluster, placed: tuple[str, Any], name: str, game: str = 
 
 
 def states(cluster: TinyCluster, placed: tuple[str, Any]) -> dict[str, str]:
-    """Return the states of the targets by their addresses."""
+    """Return the state of each target, by the target's address."""
     described = cluster.client("elbv2").describe_target_health(TargetGroupArn=placed[0])["TargetHealthDescriptions"]
     return {each["Target"]["Id"]: each["TargetHealth"]["State"] for each in described}
 

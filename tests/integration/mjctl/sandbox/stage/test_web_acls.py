@@ -1,4 +1,4 @@
-"""Tests that web ACLs are read from moto with all that they name."""
+"""Tests that web ACLs are read from moto with the IP sets, pattern sets and rule groups that their rules refer to."""
 
 from __future__ import annotations
 

@@ -1,6 +1,7 @@
 """Runs a stage whose gateway admits every access key, so that tests can call AWS as a role.
 
-The gateway of a real stage admits the operator's access key only. Roles use the entrances of the stage.
+ministack's port is the gateway. In a real stage, the gateway admits only the operator's access key, and roles call AWS
+at the stage's addresses of AWS's endpoints.
 """
 
 from __future__ import annotations
@@ -27,7 +28,7 @@ _PROGRAM = (
 
 
 class UnguardedStage(Emulators):
-    """Runs ministack with a stage, and gives clients of roles."""
+    """Runs ministack with a stage, and creates roles with boto3 clients."""
 
     def _start(self, emulator: str) -> None:
         ensure_aws_key(self.key_file)
@@ -50,7 +51,7 @@ class UnguardedStage(Emulators):
     def role(self, name: str, *statements: dict[str, Any], **options: Any) -> Role:
         """Create a role that the account trusts, with an inline policy, and assume it."""
         iam = self.client("iam", REGION)
-        # Tests also give the role to functions.
+        # Lambda must be able to assume the role, because some tests use the role for functions.
         principal = {"AWS": f"arn:aws:iam::{ACCOUNT}:root", "Service": "lambda.amazonaws.com"}
         trust = {"Effect": "Allow", "Action": "sts:AssumeRole", "Principal": principal}
         iam.create_role(RoleName=name, AssumeRolePolicyDocument=document(trust), **options)
@@ -68,7 +69,7 @@ class Role:
         self._credentials = sts.assume_role(RoleArn=arn, RoleSessionName="test", **session)["Credentials"]
 
     def limited(self, *statements: dict[str, Any]) -> Role:
-        """Return the role with a session policy."""
+        """Return the role with the credentials of a session that a session policy limits."""
         return Role(self._stage, self.arn, Policy=document(*statements))
 
     def client(self, service: str, region: str = REGION) -> Any:

@@ -1,4 +1,4 @@
-"""Tests that names keep their addresses, and that two stages never share a network."""
+"""Tests that names keep their IP addresses, and that two stages never use the same network of loopback addresses."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Tests that requests are counted against a rate and a burst."""
+"""Tests that the emulated API Gateway limits requests by a rate and a burst."""
 
 from __future__ import annotations
 

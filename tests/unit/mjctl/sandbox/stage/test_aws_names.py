@@ -1,4 +1,4 @@
-"""Tests how AWS's names are read."""
+"""Tests that the stage finds the region, the service and the API in the names of AWS's endpoints."""
 
 from __future__ import annotations
 

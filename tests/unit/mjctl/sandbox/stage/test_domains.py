@@ -1,4 +1,4 @@
-"""Tests which names a certificate covers."""
+"""Tests for which DNS names a certificate is valid."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Tests that web ACLs decide as AWS documents it. Each group of tests names AWS's document."""
+"""Tests that web ACLs decide as AWS documents. The comment before a test links to AWS's document."""
 
 from __future__ import annotations
 

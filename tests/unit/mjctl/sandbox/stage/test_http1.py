@@ -1,4 +1,4 @@
-"""Tests that heads of messages are parsed and that the ends of bodies are found at every split of the bytes."""
+"""Tests that the parser reads the head and finds the end of each HTTP message, however the bytes are split."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Actions, resources and further checks have the names of AWS's Service Authorization Reference."""
+"""Tests that IAM's actions and resources have the names in AWS's Service Authorization Reference."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Tests which rule of a listener applies to a request, and where redirects lead.
+"""Tests which rule of a listener applies to a request, and to which URL a redirect leads.
 
 https://docs.aws.amazon.com/elasticloadbalancing/latest/application/rule-condition-types.html
 """

@@ -1,4 +1,4 @@
-"""Tests that the user at the other end of a connection is found, also if the kernel answers only with its table."""
+"""Tests that the user at the other end of a connection is found, also on a kernel that cannot answer for one socket."""
 
 from __future__ import annotations
 

@@ -41,7 +41,7 @@ EVERYTHING = permission(None, block="0.0.0.0/0", protocol="-1")
 
 
 def game() -> SecurityGroups:
-    """Return the groups of the production stack: players, load balancer, game servers and cache."""
+    """Return the security groups of the production stack: load balancer, game servers and cache."""
     return groups(
         lb=([permission(443, block="0.0.0.0/0")], [permission(8080, group="sg-task")]),
         task=(

@@ -1,4 +1,4 @@
-"""Tests of the scheduler's decisions: rolling updates, scaling, protection and unhealthy tasks."""
+"""Tests which ECS tasks the stage starts and stops: rolling updates, scaling, protection and unhealthy tasks."""
 
 from __future__ import annotations
 
