@@ -81,7 +81,7 @@ class RunningSandbox:
         account_id: The AWS account that the emulators emulate.
         emulators: The running emulators, in the order of `NAMES`.
         key_file: The path of the file with the emulators' access key.
-        stage_folder: The folder of the stage, or None if the sandbox runs no processes behind its resources.
+        stage_folder: The folder of the stage's files, or None if the sandbox has no stage.
     """
 
     account_id: str
@@ -108,8 +108,8 @@ class Started:
         sandbox: The sandbox that runs after the start.
         began: The names of the emulators that `start` started. Emulators with other names ran already.
         kept: True if an emulator that `start` started had a saved state.
-        unread: The release of moto that saved a state which the installed release cannot read, or None if there is no
-            such state.
+        unread: The release of moto that saved a state that the installed release cannot read, or None if
+            there is no such state.
         obstacle: The reason why the sandbox has no stage, with a remedy, or None if the sandbox has a stage.
     """
 
@@ -182,7 +182,8 @@ def start(folder: Path, *, account_id: str = ACCOUNT_ID) -> Started:
         saved = _saved_version(folder, "moto")
         unread = saved if "moto" in missing and saved not in (None, version("moto")) else None
         kept = any((_state(folder, name) / "version").exists() for name in missing)
-        # Stop emulators that an earlier `mjctl sandbox up` started, but did not record because it was killed.
+        # An earlier `mjctl sandbox up` that was killed may have started emulators without recording them. Stop these
+        # emulators.
         _end(process for name, process in _marked(folder) if name in missing)
         if "ministack" in missing:
             _end_stage(folder)

@@ -198,7 +198,7 @@ def _of(name: str, difference: str, apply: Callable[[], None]) -> Correction:
 
 
 CORRECTIONS = (
-    _of("cognito-deletion-protection", "Cognito deletes a user pool with deletion protection", _protected_pools),
+    _of("cognito-deletion-protection", "Cognito deletes a user pool that has deletion protection", _protected_pools),
     _of(
         "iam-linked-roles",
         "IAM names service-linked roles wrongly, and answers the second creation of a role with another error than AWS",

@@ -62,12 +62,12 @@ class Caller:
 
     @staticmethod
     def of(arn: str, *, role_arn: str = "") -> Caller:
-        """Return the caller that an ARN or the name of an AWS service names. GetCallerIdentity returns such an ARN.
+        """Return the caller that an ARN, e.g. of an answer of GetCallerIdentity, or the name of an AWS service names.
 
         Args:
             arn: The ARN of the caller or the name of the service.
-            role_arn: The ARN of the role of a session. Give it if the role has a path, because the ARN of a session
-                does not contain the path.
+            role_arn: The ARN of a session's role. This argument is necessary if the role has a path, because the ARN of
+                the session does not contain the path.
         """
         if not arn.startswith("arn:"):
             return Caller(CallerKind.SERVICE, arn)

@@ -161,13 +161,13 @@ def main(arguments: list[str]) -> None:
     parser.add_argument("--detach", type=Path, metavar="LOG", help="run as a daemon that writes to this file")
     parser.add_argument("--key", type=Path, required=True, metavar="FILE", help="the access key that callers must use")
     parser.add_argument("--state", type=Path, metavar="FOLDER", help="keep the state in this folder")
-    parser.add_argument("--stage", type=Path, metavar="FOLDER", help="run real processes, with their files here")
-    parser.add_argument("--releases", type=Path, metavar="FOLDER", help="the game code of the releases, for the stage")
-    parser.add_argument("--moto", metavar="URL", help="the address of moto, for the stage")
+    parser.add_argument("--stage", type=Path, metavar="FOLDER", help="run a stage with its files in this folder")
+    parser.add_argument("--releases", type=Path, metavar="FOLDER", help="the game code of each release, for the stage")
+    parser.add_argument("--moto", metavar="URL", help="the address of moto, which the stage calls")
     parser.add_argument(
         "--uncorrected", action="store_true", help="run without corrections, for tests of the corrections"
     )
-    parser.add_argument("--wrapper", metavar="MODULE", help="wrap the application by this module, for tests")
+    parser.add_argument("--wrapper", metavar="MODULE", help="wrap the emulator's application by this module, for tests")
     chosen = parser.parse_args(arguments)
     if chosen.detach:
         _detach(chosen.detach)

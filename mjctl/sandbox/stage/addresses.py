@@ -28,7 +28,7 @@ _HOSTS = 255 * _HOSTS_IN_BLOCK - 1
 
 
 class Addresses:
-    """Assigns addresses to names, and saves them in a file, because an endpoint outlives the process at its address.
+    """Assigns addresses to names, and saves the addresses in a file, so that a restarted container keeps its address.
 
     Attributes:
         network: The first two numbers of all addresses, e.g. `127.78`.

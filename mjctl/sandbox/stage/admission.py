@@ -1,4 +1,4 @@
-"""Decides whether a load balancer refuses a client's request, answers the request, or forwards it to a target."""
+"""Decides whether a load balancer refuses, answers or forwards a client's request."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ Decision = OwnAnswer | tuple[TargetPool, PoolMember]
 
 
 def decide(route: ListenerRoute, balancing: Balancing, head: RequestHead, body: bytes, address: str) -> Decision:
-    """Let the firewall and the rules of the listener decide on a request.
+    """Decide on a request by the firewall and by the rules of the listener.
 
     Args:
         route: The listener that received the request.

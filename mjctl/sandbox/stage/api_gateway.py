@@ -17,7 +17,7 @@ Answer = tuple[int, dict[str, Any], bytes]
 
 
 class TokenBucket:
-    """Counts requests against a rate and a burst.
+    """Limits requests by a rate and a burst, as the token buckets of API Gateway do.
 
     https://docs.aws.amazon.com/apigateway/latest/developerguide/http-api-throttling.html
     """
@@ -97,7 +97,7 @@ class ApiGateway:
 
     @staticmethod
     def _limited(original: Handler) -> Handler:
-        """End an integration at its time limit, which is at most 30 seconds.
+        """Answer with the status 503 after the time limit of an integration, which is at most 30 seconds.
 
         https://docs.aws.amazon.com/apigateway/latest/developerguide/http-api-quotas.html
         """

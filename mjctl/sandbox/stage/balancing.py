@@ -36,7 +36,7 @@ class Balancing:
         self._firewall_counts: dict[str, dict[str, Counter[str]]] = defaultdict(lambda: defaultdict(Counter))
         self._idle: dict[MemberKey, list[TargetSide]] = defaultdict(list)
         self._turns: Counter[str] = Counter()
-        # A load balancer does not verify the certificates of its targets.
+        # Verify no certificate, because a load balancer of AWS does not verify the certificates of its targets.
         self._secure = ssl.create_default_context()
         self._secure.check_hostname = False
         self._secure.verify_mode = ssl.CERT_NONE
@@ -95,7 +95,7 @@ class Balancing:
             del self.outstanding[key]
 
     def take_idle(self, key: MemberKey) -> TargetSide | None:
-        """Return an open connection to a target that carries no request, or None if there is no such connection."""
+        """Return an open connection to a target that carries no request, or None if no connection is open."""
         idle = self._idle.get(key)
         return idle.pop() if idle else None
 

@@ -31,7 +31,7 @@ _LOOK_SECONDS = 0.5
 _BACKLOG = 512
 # A client on Linux gives up an attempt to connect after about two minutes without an answer.
 _IGNORE_SECONDS = 130.0
-# Valkey limits the commands of a client before its log-in by the same numbers.
+# Before a client's log-in, Valkey also accepts at most 10 parts in a command, and at most 16,384 bytes in a part.
 _MOST_PARTS, _LONGEST_PART = 10, 16_384
 # https://docs.aws.amazon.com/AmazonElastiCache/latest/dg/auth-iam.html
 _CONNECTION_SECONDS = 12 * 3600.0
@@ -100,7 +100,7 @@ class CacheDoor:
                 try:
                     connection, peer = await asyncio.get_running_loop().sock_accept(listener)
                 except OSError:
-                    # The process has reached its limit of open connections.
+                    # This process has reached its limit of open files. Try again after other connections have ended.
                     await asyncio.sleep(_LOOK_SECONDS)
                     continue
                 self._begin(self._handle(connection, peer))

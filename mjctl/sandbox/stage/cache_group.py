@@ -84,7 +84,7 @@ class CacheGroup:
         self._report(record, healthy=healthy)
 
     def fail_primary(self, shard: Record) -> None:
-        """Kill the primary of a shard, so that `correct` replaces it."""
+        """Kill the primary of a shard, so that `correct` replaces the primary by a replica."""
         node = self._nodes.get(cache_records.primary_of(shard)["CacheClusterId"])
         if node is not None:
             node.kill()

@@ -58,7 +58,7 @@ def pid_of_peer(peer: tuple[str, int], own: tuple[str, int]) -> int | None:
 
 def _open_files(pid: int) -> Iterator[str]:
     folder = _PROCESSES / str(pid) / "fd"
-    # A process can end or close files during the search, and the files of other users' processes cannot be read.
+    # Skip a process that ends during the search, and processes of other users, whose open files this user cannot read.
     with suppress(OSError):
         for file in os.listdir(folder):
             with suppress(OSError):

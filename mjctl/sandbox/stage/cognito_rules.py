@@ -77,7 +77,7 @@ def expire(user: dict[str, Any], kind: str, now: float) -> None:
 
 
 def attempt(user: dict[str, Any], kind: str, now: float) -> bool:
-    """Count an attempt to request or to enter a code. Returns False if the limit is exceeded."""
+    """Count an attempt to request or to enter a code. Returns: False if the user has no attempt left in this hour."""
     recent = [moment for moment in user.get(f"{kind}_attempts", []) if now - moment < _HOUR]
     if len(recent) >= CODE_ATTEMPTS:
         user[f"{kind}_attempts"] = recent
@@ -273,4 +273,7 @@ CORRECTIONS = (
         _recovery,
     ),
 )
-"""Corrections that need AUTH=true, with which ministack checks codes, so only the stage applies them."""
+"""Corrections that only the stage applies, because only the stage runs ministack with the setting AUTH=true.
+
+Without this setting, ministack does not check codes.
+"""

@@ -149,7 +149,7 @@ class ContainerEngine:
 
     def _get(self, identifier: str) -> Any:
         if identifier == os.environ.get("HOSTNAME", ""):
-            # ministack looks up the container with its own host name, to find the address at which containers reach it.
+            # ministack passes this machine's host name, to find the address at which containers reach ministack.
             networks = {NETWORK: {"IPAddress": "127.0.0.1"}}
             return SimpleNamespace(id="ministack", attrs={"NetworkSettings": {"Networks": networks}})
         for container in list(self.all.values()):

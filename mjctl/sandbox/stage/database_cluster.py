@@ -124,7 +124,7 @@ class DatabaseCluster:
         return self._servers.get(database_records.writer_of(record)) if record.get("DBClusterMembers") else None
 
     def _prepare_volume(self, record: Record, upstream: Source | None, *, is_writer: bool) -> bool:
-        """Create the volume if it does not exist, or copy the volume of the source. Returns: True if it can be used.
+        """Create the volume if it does not exist, or copy the source's volume. Returns: True if the volume is usable.
 
         A secondary cluster copies again if its volume is a copy of another source than `upstream`.
         """
@@ -181,7 +181,7 @@ class DatabaseCluster:
                 if name != writer and not self._volume.has_copy_for(name):
                     self._volume.make_copy_for(name, writer_source)
                 elif name == writer:
-                    # The new writer uses the volume. Its copy from its time as a reader is out of date.
+                    # The new writer uses the volume. The copy that it used as a reader is out of date.
                     self._volume.remove_copy_of(name)
                 server.start(
                     self._volume.data if name == writer else self._volume.copy_for(name),
@@ -220,7 +220,7 @@ class DatabaseCluster:
         """Change the master user's password in PostgreSQL after a change of the password in ministack's record."""
         wanted = (str(record["MasterUsername"]), str(record["_MasterUserPassword"]))
         if is_writer and wanted != self._master:
-            # A new process of the stage sets the password again, because it does not know the current password.
+            # A new process of the stage does not know the password in PostgreSQL, so set the password in any case.
             verifier = postgres.scram_verifier(wanted[1])
             self._servers[writer].sql(f"ALTER ROLE {quoted(wanted[0])} PASSWORD '{verifier}'")
             self._master = wanted

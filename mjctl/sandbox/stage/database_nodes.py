@@ -67,7 +67,7 @@ class DatabaseNodes:
             if scope not in self._clusters:
                 self._clusters[scope] = DatabaseCluster(self._context, scope, self._sockets)
         writers = {scope: database_records.writer_scope(scope, record) for scope, record in records.items()}
-        # A switchover loses nothing, because the former writer ends before the new writer is promoted.
+        # A switchover loses no data, because the former writer ends before the new writer is promoted.
         for scope, writer in writers.items():
             if scope != writer:
                 self._clusters[scope].stop_as_former_writer()

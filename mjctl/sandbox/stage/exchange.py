@@ -94,7 +94,7 @@ class PlayerSide(asyncio.Protocol):
     # Events of the client's connection
 
     def connection_made(self, transport: asyncio.BaseTransport) -> None:
-        """Accept a new connection, or close it if the stage does not admit the client. asyncio calls this method."""
+        """Accept a new connection, or close it if its client may not use the stage. asyncio calls this method."""
         self.transport = cast("asyncio.Transport", transport)
         if not self._admits(transport):
             self._state = _CLOSED

@@ -1,7 +1,8 @@
 """Allows or refuses HTTP requests as a web ACL of AWS WAF does. The module also works outside a stage.
 
-A web ACL is the JSON document that AWS's API returns for it. The load balancers' proxy and the stage's CloudFront
-evaluate each request, also the handshake of a WebSocket. Like AWS, they do not inspect the frames of a WebSocket.
+AWS's API describes a web ACL by a JSON document, which this module evaluates. The load balancers' proxy and the stage's
+CloudFront evaluate each request, also the handshake of a WebSocket. Like AWS, the stage does not inspect the frames of
+a WebSocket.
 
 https://docs.aws.amazon.com/waf/latest/developerguide/web-acl-processing.html
 """

@@ -63,7 +63,7 @@ class Gateway:
         context.names.append(self._published)
 
     def install(self) -> None:
-        """Correct how ministack checks the operator's signatures, and how it finds the region of a request."""
+        """Correct how ministack checks the operator's signatures and finds the region of a request."""
         from ministack import app
         from ministack.core import iam_evaluator
         from ministack.services import apigateway_v1, cloudfront, sqs
@@ -287,7 +287,7 @@ def _is_public(service: str, host: str, method: str, path: str, headers: dict[st
 
 
 def _queue_url(url: Any) -> Any:
-    """Return AWS's URL of a queue, which every program of the stage can use. ministack's URLs name its own port."""
+    """Return AWS's URL of a queue, which every program of the stage can use. ministack's URL names ministack's port."""
     from ministack.core.responses import get_region
 
     account_and_name = "/".join(str(url).rsplit("/", 2)[1:])

@@ -174,7 +174,7 @@ class BodyReader:
     def _read_headers(self, head: MessageHead) -> None:
         length, encoding = head.get(b"content-length"), head.get(b"transfer-encoding")
         if encoding is not None:
-            # Refuse a message with both headers, because it can hide a second request: https://www.rfc-editor.org/rfc/rfc9112#section-6.1
+            # Refuse a message with both headers, because the message can hide a second request: https://www.rfc-editor.org/rfc/rfc9112#section-6.1
             if length is not None or encoding.strip().lower() != b"chunked":
                 raise MalformedMessageError("the length of the body is ambiguous")
             self.chunked = True

@@ -201,8 +201,12 @@ CORRECTIONS = (
     _of("lambda-mapping-role", "Lambda reads queues that the role of the function may not read", _mappings),
     _of("lambda-permission-gateway", "API Gateway invokes functions without their permission", _gateway_invokes),
     _of("lambda-permission-topic", "SNS invokes functions without their permission", _topic_invokes),
-    _of("lambda-role-trust", "Lambda takes roles that it may not assume", _function_roles),
-    _of("logs-key-policy", "CloudWatch Logs uses KMS keys whose policy does not allow it", _log_keys),
-    _of("sns-encrypted-queue", "SNS sends to encrypted queues whose key does not allow it", _encrypted_queues),
+    _of("lambda-role-trust", "Lambda uses roles whose trust policy does not allow Lambda", _function_roles),
+    _of("logs-key-policy", "CloudWatch Logs uses KMS keys whose policy does not allow CloudWatch Logs", _log_keys),
+    _of(
+        "sns-encrypted-queue",
+        "SNS sends to encrypted queues although the policy of the KMS key does not allow SNS",
+        _encrypted_queues,
+    ),
 )
 """Corrections that work only with ministack's setting AUTH=true, which only the stage sets."""
