@@ -28,7 +28,7 @@ from mjctl.sandbox.policy_conditions import (
 )
 
 _ACCOUNT = re.compile(r"(?:arn:aws[a-z-]*:iam::)?(\d{12})(?::root)?")
-# Only a policy of this version has variables. A policy without a version has the older version 2008-10-17.
+# Only a policy of this version has variables. AWS treats a policy without a version as version 2008-10-17.
 _VERSION_WITH_VARIABLES = "2012-10-17"
 
 

@@ -313,19 +313,19 @@ def _of(name: str, difference: str, apply: Callable[[], None]) -> Correction:
 CORRECTIONS = (
     _of(
         "iam-decision",
-        "IAM has no policy variables and no grants of keys, matches ARNs across their fields, and takes the ARN of a "
-        "session for aws:PrincipalArn",
+        "IAM supports no policy variables and no grants of KMS keys, lets a wildcard match colons of an ARN, and uses "
+        "the ARN of a session as aws:PrincipalArn",
         _decisions,
     ),
     _of(
         "iam-names",
-        "IAM checks batch calls, Lambda's mappings, log groups, tasks, health checks and aliases of keys by names that "
-        "policies do not use",
+        "For batch calls, event source mappings, log groups, tasks, health checks and KMS aliases, IAM checks other "
+        "names of actions or resources than AWS",
         _names,
     ),
     _of(
         "iam-further-checks",
-        "IAM checks neither PassRole nor the permission to use the KMS key of an encrypted resource",
+        "IAM checks neither iam:PassRole nor the permission to use the KMS key of an encrypted resource",
         _further_checks,
     ),
 )

@@ -199,8 +199,12 @@ def _of(name: str, difference: str, apply: Callable[[], None]) -> Correction:
 
 CORRECTIONS = (
     _of("lambda-mapping-role", "Lambda reads queues that the role of the function may not read", _mappings),
-    _of("lambda-permission-gateway", "API Gateway invokes functions without their permission", _gateway_invokes),
-    _of("lambda-permission-topic", "SNS invokes functions without their permission", _topic_invokes),
+    _of(
+        "lambda-permission-gateway",
+        "API Gateway invokes Lambda functions whose policy does not allow API Gateway",
+        _gateway_invokes,
+    ),
+    _of("lambda-permission-topic", "SNS invokes Lambda functions whose policy does not allow SNS", _topic_invokes),
     _of("lambda-role-trust", "Lambda uses roles whose trust policy does not allow Lambda", _function_roles),
     _of("logs-key-policy", "CloudWatch Logs uses KMS keys whose policy does not allow CloudWatch Logs", _log_keys),
     _of(
