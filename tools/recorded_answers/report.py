@@ -88,7 +88,11 @@ class Report:
         return bool(self.unlisted or self.vanished)
 
     def counts(self) -> dict[str, dict[str, int]]:
-        """Return by service how many answers are the same, differ only in an error's text, and were compared."""
+        """Return three counts for each service.
+
+        `compared` counts all compared answers, and `same` counts the answers without differences. `same_but_message`
+        counts the answers in which at most the text of an error differs.
+        """
         counts: dict[str, dict[str, int]] = {}
         for answer in self.compared:
             count = counts.setdefault(answer.service, {"same": 0, "same_but_message": 0, "compared": 0})

@@ -23,7 +23,7 @@ A call has these keys:
 `$name` and `${name}` are variables. The loader sets these variables:
 
 - `$account`: the id of the emulated AWS account.
-- `$id` and `$unique`: random texts, which are the same in all calls of a scenario.
+- `$id` and `$unique`: random texts. All calls of a scenario use the same two texts.
 - `$now` and `$minute_ago`: times in seconds.
 - `$now_ms` and `$two_days_ago_ms`: times in milliseconds.
 

@@ -1,7 +1,7 @@
 """Runs a proxy process for the load balancers in the records of ministack, an emulator of AWS.
 
 The players' connections lead through the proxy. ministack itself answers requests to load balancers on ministack's own
-port. It supports no WebSockets, no TLS, no health of targets and no idle timeouts.
+port. Without the proxy, WebSockets, TLS, health of targets and idle timeouts would be missing.
 """
 
 from __future__ import annotations
@@ -228,7 +228,7 @@ class LoadBalancers:
         return TargetPool(arn, group["Protocol"], algorithm, usable, kept, unreachable)
 
     def _read_firewalls(self) -> None:
-        """Read the web ACLs of the load balancers every two seconds from moto, another emulator of AWS."""
+        """Read the web ACLs of the load balancers every two seconds from moto, the second emulator of AWS."""
         if self._acls is None or time.monotonic() - self._read_at < _FIREWALL_SECONDS:
             return
         self._read_at = time.monotonic()

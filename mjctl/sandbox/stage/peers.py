@@ -1,4 +1,4 @@
-"""Finds the user whose process is at the other end of a loopback connection.
+"""Finds the user of the process that has opened a loopback connection to this process.
 
 The stage's servers use this module to accept only connections from the user who runs the stage.
 """
@@ -32,12 +32,12 @@ def user_of_peer(peer: tuple[str, int], own: tuple[str, int]) -> int | None:
     """Return the user id of the process that has opened a connection to this process.
 
     Args:
-        peer: The IPv4 address and the port of the other end.
-        own: The address and the port of this end.
+        peer: The IPv4 address and the port from which the connection was opened.
+        own: The IPv4 address and the port at which this process has accepted the connection.
 
     Returns:
-        None if no process has the other end open. Linux reports user 0 for a socket that a process has closed.
-        Without this check, a process of another user could appear to be root after it has closed its socket.
+        None if the process that opened the connection has closed its socket. Linux reports user 0 for a closed
+        socket. Without this check, a process of another user could appear to be root after it has closed its socket.
     """
     with suppress(OSError):
         return _ask_kernel(peer, own)
@@ -47,7 +47,7 @@ def user_of_peer(peer: tuple[str, int], own: tuple[str, int]) -> int | None:
 
 
 def is_own_user(peer: tuple[str, int], own: tuple[str, int]) -> bool:
-    """Return whether a process of the current user has the other end of a connection open."""
+    """Return whether a process of the current user has opened a connection to this process, and has it still open."""
     return user_of_peer(peer, own) == os.geteuid()
 
 

@@ -84,7 +84,7 @@ class PostgresServer:
 
     @property
     def ended(self) -> bool:
-        """Return whether the process has ended although the stage has not stopped it."""
+        """Return whether the process has ended although the stage has not stopped the process."""
         return self.data is not None and not self._container.running
 
     def start(

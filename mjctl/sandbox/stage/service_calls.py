@@ -1,4 +1,4 @@
-"""Checks by policies whether one AWS service may call another. ministack itself makes these calls without a check."""
+"""Checks by policies whether AWS services may call each other. ministack itself allows such calls without a check."""
 
 from __future__ import annotations
 

@@ -108,8 +108,8 @@ def _replaceable(
 ) -> tuple[str, ...]:
     """Return the unhealthy tasks that can be stopped now.
 
-    ECS starts the replacement of an unhealthy task before it stops the task. If `maximumPercent` leaves no room for a
-    replacement, ECS stops the unhealthy tasks one after another. During a deployment, ECS stops all
+    ECS starts the replacement of an unhealthy task before ECS stops the unhealthy task. If `maximumPercent` leaves no
+    room for a replacement, ECS stops the unhealthy tasks one after another. During a deployment, ECS stops all
     unhealthy tasks immediately. A new task has no players yet, and the deployment replaces an old task anyway.
     """
     if not failed:

@@ -11,7 +11,7 @@ MemberKey = tuple[str, str, int]
 
 
 class ServedPlayer(Protocol):
-    """Describes the client's side of an exchange, as the target's side sees it.
+    """Describes the part of the proxy's connection to a client that the connection to a target uses.
 
     Attributes:
         transport: The connection of the client.
@@ -94,11 +94,11 @@ class TunnelSide(asyncio.Protocol):
     """Forwards the bytes of one direction of a WebSocket. It does not parse the bytes, which saves CPU time."""
 
     def __init__(self, player: ServedPlayer, other: asyncio.Transport, now: Callable[[], float]) -> None:
-        """Create the protocol of one side.
+        """Create the protocol for one of the two connections of a WebSocket: to the client or to the target.
 
         Args:
             player: The client of the WebSocket.
-            other: The connection of the other side.
+            other: The connection to which this object forwards the bytes.
             now: The clock of the event loop.
         """
         self._player = player
@@ -107,20 +107,20 @@ class TunnelSide(asyncio.Protocol):
         self._now = now
 
     def data_received(self, data: bytes) -> None:
-        """Forward bytes to the other side. asyncio calls this method."""
+        """Forward bytes to the other connection of the WebSocket. asyncio calls this method."""
         self._player.active = self._now()
         self._write(data)
 
     def connection_lost(self, exc: Exception | None) -> None:
-        """Close the other side. asyncio calls this method."""
+        """Close the other connection of the WebSocket. asyncio calls this method."""
         del exc
         self._other.close()
         self._player.tunnel_ended()
 
     def pause_writing(self) -> None:
-        """Stop reading from the other side while this side is slow. asyncio calls this method."""
+        """Stop reading from the other connection while this connection is slow. asyncio calls this method."""
         self._other.pause_reading()
 
     def resume_writing(self) -> None:
-        """Continue to read from the other side. asyncio calls this method."""
+        """Continue to read from the other connection of the WebSocket. asyncio calls this method."""
         self._other.resume_reading()

@@ -43,7 +43,7 @@ class AgentAccess:
 
     Attributes:
         task_arn: The task of the container.
-        role_arn: The task's role, or an empty text.
+        role_arn: The ARN of the task's role, or an empty string.
         container: The token of the container in ministack's metadata. The token is also the secret in the agent's URLs.
         credentials_path: The secret in the URL of the credentials.
         authorization: The secret in the header `Authorization` of requests for the credentials.
@@ -68,7 +68,7 @@ class TaskAgent:
 
         Args:
             address: The loopback address at which the agent listens, on port 80 as on Fargate.
-            blocks_deployment: Returns whether ECS refuses to protect a task because it blocks a deployment.
+            blocks_deployment: Returns whether ECS refuses to protect a task because the task blocks a deployment.
         """
         self.url = f"http://{address}"
         self._address = address
@@ -146,7 +146,7 @@ class TaskAgent:
             body: The body of the request.
         """
         # A web page in a browser on this machine can send requests to a loopback address, also by DNS rebinding. The
-        # request of a web page contains another Host or the header Origin.
+        # request of a web page contains the header Origin, or a header Host with a different name.
         if headers.get("host") not in (self._address, f"{self._address}:{PORT}") or "origin" in headers:
             return 403, {"message": "the request is not of a task"}
         parts = _PATH.fullmatch(path)

@@ -91,7 +91,8 @@ class Tasks:
         from ministack.services import ecs
 
         if not self._scheduler.is_open:
-            # ministack listens after it has loaded its saved state. Until then roles, secrets and subnets are missing.
+            # ministack listens after it has loaded its saved state. Before that, roles, secrets and subnets are
+            # missing.
             if not _listens(self._context.gateway):
                 return
             self._mark_lost_tasks()

@@ -239,7 +239,7 @@ def replication(connection: ValkeyConnection) -> dict[str, str]:
 
 
 def apply_parameters(connection: ValkeyConnection, parameters: Mapping[str, str]) -> None:
-    """Set the parameters that this server knows. Some parameters exist on ElastiCache only, such as reserved-memory."""
+    """Set the parameters that the node knows. Some parameters exist on ElastiCache only, such as reserved-memory."""
     for name, value in sorted(parameters.items()):
         with suppress(ValkeyError):
             connection.command("CONFIG", "SET", name, value)

@@ -1,4 +1,4 @@
-"""Tests that the saved state of another release of moto is ignored and causes no error."""
+"""Tests that mjctl ignores a saved state of moto that a different release of moto has written."""
 
 from __future__ import annotations
 

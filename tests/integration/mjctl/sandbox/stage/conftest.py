@@ -1,4 +1,4 @@
-"""Puts all tests of the stage into the infrastructure suite, and skips them on a machine that cannot run a stage."""
+"""Puts the tests of the stage into the infrastructure suite. A machine that cannot run a stage skips the tests."""
 
 from __future__ import annotations
 

@@ -110,7 +110,7 @@ def test_security_groups_decide_on_a_function(
     }
     group = {"CacheSubnetGroupName": "data", "SecurityGroups": [{"SecurityGroupId": "sg-cache"}]}
     subnets = {"Subnets": [{"SubnetIdentifier": "subnet-1"}]}
-    # These dictionaries stand for ministack's records of one account and one region.
+    # These dictionaries replace ministack's records for the account and the region of the tests.
     monkeypatch.setattr(ec2, "_security_groups", groups)
     monkeypatch.setattr(ec2, "_subnets", {"subnet-1": {"CidrBlock": "10.0.0.0/24"}})
     monkeypatch.setattr(elasticache, "_replication_groups", {"state": group})

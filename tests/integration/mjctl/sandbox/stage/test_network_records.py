@@ -1,4 +1,4 @@
-"""Tests that the security groups of a load balancer and of ECS tasks decide on the connections between them."""
+"""Tests that the security groups of a load balancer and of ECS tasks decide which connections are possible."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Tests that mjctl's clients look for the stage's files where the stage writes them."""
+"""Tests that mjctl's clients read the stage's files at the paths at which the stage writes these files."""
 
 from __future__ import annotations
 
