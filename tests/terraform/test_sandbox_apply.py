@@ -31,12 +31,14 @@ from mjctl.models.config_file import load_environment
 from mjctl.models.contract import Contract
 from mjctl.models.environment import Environment
 from mjctl.models.workspace import Workspace
-from mjctl.sandbox.stage import leftovers
+from mjctl.sandbox.stage import leftovers, names
 from tests.documents import read_document
 from tools.stage.commands import Commands
 from tools.stage.play import played_match
 
 pytestmark = [pytest.mark.infra, pytest.mark.timeout(2400)]
+
+needs_stage = pytest.mark.skipif(names.obstacle() is not None, reason="this machine cannot run a stage")
 
 NOT_EMULATED = {
     "aws_backup_vault_lock_configuration",
@@ -145,6 +147,7 @@ def test_a_second_plan_changes_nothing(
     record_testsuite_property("plan_seconds", sandbox.seconds["plan --all-regions"])
 
 
+@needs_stage
 def test_every_region_is_healthy_with_a_log_in_and_a_match(sandbox: Sandbox) -> None:
     deadline = time.monotonic() + 120
     while True:
@@ -159,6 +162,7 @@ def test_every_region_is_healthy_with_a_log_in_and_a_match(sandbox: Sandbox) -> 
         assert {checks[region, name] for name in ("login", "match", "redis", "targets")} == {"pass"}
 
 
+@needs_stage
 def test_players_confirm_their_accounts_and_play_a_match_that_is_stored(
     sandbox: Sandbox, record_testsuite_property: Callable[[str, object], None]
 ) -> None:
@@ -178,10 +182,12 @@ def test_players_confirm_their_accounts_and_play_a_match_that_is_stored(
         )
 
 
+@needs_stage
 def test_iam_refused_no_call_of_a_role(sandbox: Sandbox) -> None:
     assert sandbox.mjctl("sandbox", "calls", "--refused")["calls"] == []
 
 
+@needs_stage
 def test_a_killed_game_server_is_replaced(sandbox: Sandbox) -> None:
     region = sandbox.environment.primary_region
     ecs = sandbox.account.client("ecs", region)
