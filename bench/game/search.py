@@ -92,7 +92,7 @@ class Result:
     @property
     def disturbed(self) -> bool:
         """Return whether other processes used more of the server's core than `OTHERS_ON_SERVER_CORE` (median)."""
-        return statistics.median(w["others_on_server_core"] for w in self.windows) > OTHERS_ON_SERVER_CORE
+        return bool(statistics.median(w["others_on_server_core"] for w in self.windows) > OTHERS_ON_SERVER_CORE)
 
 
 class Search:
