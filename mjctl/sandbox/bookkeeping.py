@@ -1,4 +1,7 @@
-"""Lists and removes mjctl's files about the units in a sandbox. Without the sandbox's state, the files are useless."""
+"""Lists and removes mjctl's files about the units in a sandbox.
+
+Without the sandbox's state, mjctl's files about the units are useless.
+"""
 
 from __future__ import annotations
 
@@ -20,7 +23,7 @@ def units(folder: Path) -> tuple[str, ...]:
 def forget(folder: Path) -> None:
     """Remove the state of the sandbox and the files of all units, so that the next deploy creates all resources.
 
-    This function keeps the history of the environment.
+    `forget` keeps the history of the environment.
     """
     daemon.forget(folder)
     for unit in units(folder):

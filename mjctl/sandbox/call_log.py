@@ -18,7 +18,7 @@ _ALL_KEYS_OF_BUCKET = "/*"
 
 @dataclass(frozen=True)
 class RecordedCall:
-    """Describes a call of AWS. Of calls that differ only in their times, the log contains the first call.
+    """Describes a call of AWS. The call log contains only the first of several calls that differ only in their times.
 
     Attributes:
         caller: The ARN of the role or user, or the name of the AWS service.
@@ -49,7 +49,7 @@ class CallLog:
         """Read the calls that are in the file already.
 
         Args:
-            file: The log, with one call in JSON on each line. The file need not exist.
+            file: The log, with one call in JSON on each line. The file of the log need not exist.
         """
         self._file = file
         self._lock = threading.Lock()

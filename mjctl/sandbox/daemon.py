@@ -40,7 +40,8 @@ NAMES = ("ministack", "moto")
 # identify an emulator: after the end of the emulator, the operating system may give the id to another process.
 _MARK = "MJCTL_SANDBOX"
 _START_SECONDS = 60.0
-# The emulators get this time to end after SIGTERM, because ministack then saves its whole state.
+# mjctl waits this time for the end of an emulator after SIGTERM, because ministack saves its whole state before it
+# ends.
 _STOP_SECONDS = 60.0
 # The only environment variables that the emulators inherit from the shell, so that an emulator never uses the user's
 # AWS credentials or profiles.
@@ -106,7 +107,7 @@ class Started:
 
     Attributes:
         sandbox: The sandbox that runs after the start.
-        began: The names of the emulators that `start` started. Emulators with other names ran already.
+        began: The names of the emulators that `start` started. Emulators that `began` does not name ran already.
         kept: True if an emulator that `start` started had a saved state.
         unread: The release of moto that saved a state that the installed release cannot read, or None if
             there is no such state.
@@ -161,8 +162,8 @@ def start(folder: Path, *, account_id: str = ACCOUNT_ID) -> Started:
     _check_installed()
     with _locked(folder):
         if not _asks_for_key(folder):
-            # An earlier version of mjctl started emulators that require no access key. Stop these emulators, which save
-            # their states before they end.
+            # An earlier version of mjctl started emulators that require no access key. Stop emulators without a
+            # key. They save their states before they end.
             _end(process for _, process in _marked(folder))
         alive = alive_emulators(folder)
         runs_for = str(_record(folder).get("account_id", account_id))
@@ -182,8 +183,8 @@ def start(folder: Path, *, account_id: str = ACCOUNT_ID) -> Started:
         saved = _saved_version(folder, "moto")
         unread = saved if "moto" in missing and saved not in (None, version("moto")) else None
         kept = any((_state(folder, name) / "version").exists() for name in missing)
-        # An earlier `mjctl sandbox up` that was killed may have started emulators without recording them. Stop these
-        # emulators.
+        # An earlier `mjctl sandbox up` that was killed may have started emulators without recording them. Stop the
+        # unrecorded emulators.
         _end(process for name, process in _marked(folder) if name in missing)
         if "ministack" in missing:
             _end_stage(folder)

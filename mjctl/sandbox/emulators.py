@@ -19,11 +19,11 @@ from mjctl.sandbox.serve import ACCOUNT_ID
 from mjctl.sandbox.stage import leftovers
 
 # The AWS services for which moto answers, because moto emulates them better. ministack answers for all other services.
-# The names are those in the environment variables AWS_ENDPOINT_URL_<SERVICE> of the AWS SDKs.
+# Each name of a service is the part <SERVICE> in an environment variable AWS_ENDPOINT_URL_<SERVICE> of the AWS SDKs.
 MOTO_SERVICES = ("APPLICATION_AUTO_SCALING", "CLOUDWATCH", "ECR", "SHIELD", "WAFV2")
 
-# Maps boto3's name of a service to the service's name in the variable AWS_ENDPOINT_URL_<SERVICE>, if the latter is not
-# boto3's name in upper case.
+# Maps boto3's name of a service to the service's name in the variable AWS_ENDPOINT_URL_<SERVICE>, if the name in the
+# variable is not boto3's name in upper case.
 _ENDPOINT_NAMES = {"application-autoscaling": "APPLICATION_AUTO_SCALING"}
 
 _START_SECONDS = 60.0
@@ -66,8 +66,9 @@ class Emulators:
             corrected: True to apply mjctl's corrections to the emulators.
             stage: True to run real processes behind the resources of ministack. The files of the stage are in the
                 folder `stage` below `folder`, and the game code of an image is `releases/game/<digest>` below `folder`.
-            wrapper: The name of a module that wraps the emulators' applications, for tests. Its functions `wrap_asgi`
-                and `wrap_wsgi` get the application, the emulator's name and `folder`, and return an application.
+            wrapper: The name of a module that wraps the emulators' applications, for tests. The module's functions
+                `wrap_asgi` and `wrap_wsgi` get the application, the emulator's name and `folder`, and return an
+                application.
         """
         self._folder = folder
         self._names = names

@@ -1,8 +1,7 @@
 """Corrections of ministack's answers that differ from AWS's recorded answers and would hide an error of this project.
 
-`python -m tools.recorded_answers` finds these differences. The docstring of `ministack_corrections` explains the rules
-for corrections.
-Import this module only in the process that runs ministack.
+`python -m tools.recorded_answers` finds differences from AWS's recorded answers. The docstring of
+`ministack_corrections` explains the rules for corrections. Import this module only in the process that runs ministack.
 """
 
 from __future__ import annotations
@@ -52,9 +51,9 @@ def _is_managed(arn: str) -> bool:
 
 @cache
 def _managed_policies() -> frozenset[str]:
-    """Return the ARNs of AWS's managed policies. ministack has few of these policies, and moto has a file of all.
+    """Return the ARNs of AWS's managed policies. ministack has few managed policies, and moto has a file of all.
 
-    The function reads the file instead of importing it, because the import of moto would need much memory.
+    The function reads moto's file as text, because an import of moto would need much memory.
     """
     spec = importlib.util.find_spec("moto")
     if spec is None or spec.origin is None:

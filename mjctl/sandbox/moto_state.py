@@ -1,7 +1,7 @@
 """Saves and loads the state of moto in a file, because moto keeps its state in memory only.
 
-The file of the state contains moto's pickled objects. The file is in a private folder, so that only this user can write
-the file. moto ignores a file that another release of moto has saved.
+The file of the state contains moto's pickled objects. The file of the state is in a private folder, so that only
+this user can write the file. `MotoState` ignores a file of another release of moto.
 """
 
 from __future__ import annotations
@@ -39,7 +39,7 @@ class MotoState:
         self._saved: bytes | None = None
 
     def load(self) -> bool:
-        """Load the saved state. Call this method before moto receives its first request.
+        """Load the saved state. Call `load` before moto receives its first request.
 
         Returns:
             True if a state was loaded; False without a saved state, and for a state of another release of moto.

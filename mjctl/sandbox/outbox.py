@@ -41,8 +41,8 @@ class MessageLog:
         """Read the messages that are in the file already.
 
         Args:
-            file: A file with one message in JSON on each line. The file is private, because messages contain codes by
-                which another user could log in to accounts.
+            file: A file with one message in JSON on each line. The file of messages is private, because messages
+                contain codes by which another user could log in to accounts.
         """
         self._file = file
         self._lock = threading.Lock()
@@ -63,7 +63,7 @@ def read_messages(file: Path, to: str | None = None) -> list[SentMessage]:
 
     Args:
         file: The file of a `MessageLog`.
-        to: An address or a phone number. Return only messages to this recipient, and ignore upper and lower case.
+        to: An address or a phone number. Return only messages to the recipient `to`, and ignore upper and lower case.
     """
     if not file.exists():
         return []

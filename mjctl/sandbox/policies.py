@@ -28,12 +28,15 @@ from mjctl.sandbox.policy_conditions import (
 )
 
 _ACCOUNT = re.compile(r"(?:arn:aws[a-z-]*:iam::)?(\d{12})(?::root)?")
-# Only a policy of this version has variables. AWS treats a policy without a version as version 2008-10-17.
+# Only a policy of version 2012-10-17 has policy variables. AWS treats a policy without a version as version 2008-10-17.
 _VERSION_WITH_VARIABLES = "2012-10-17"
 
 
 class CallerKind(StrEnum):
-    """Lists the kinds of callers. The values are those of the condition key aws:PrincipalType, if AWS has a value."""
+    """Lists the kinds of callers.
+
+    The value of a kind is a value of the condition key aws:PrincipalType, if AWS has a value.
+    """
 
     ROOT = "Account"
     USER = "User"
@@ -66,7 +69,7 @@ class Caller:
 
         Args:
             arn: The ARN of the caller or the name of the service.
-            role_arn: The ARN of a session's role. This argument is necessary if the role has a path, because the ARN of
+            role_arn: The ARN of a session's role. `role_arn` is necessary if the role has a path, because the ARN of
                 the session does not contain the path.
         """
         if not arn.startswith("arn:"):
@@ -102,7 +105,10 @@ class Caller:
 
 
 class _Naming(IntEnum):
-    """Says how a statement of a resource-based policy names a caller. A higher value gives the caller more rights."""
+    """Says how a statement of a resource-based policy names a caller.
+
+    A higher value of `_Naming` gives the caller more rights.
+    """
 
     NOT = 0
     ACCOUNT = 1
@@ -129,7 +135,10 @@ class Statement:
     variables: bool
 
     def applies(self, action: str, resource: str, keys: Keys) -> bool:
-        """Return whether action, resource and conditions of the statement match a call. Principals are not compared."""
+        """Return whether action, resource and conditions of the statement match a call.
+
+        `applies` ignores the principals.
+        """
         try:
             return (
                 self._has_action(action)
@@ -218,7 +227,7 @@ class ApplicablePolicies:
             of a role. None if the resource has no policy.
         owner: The account that owns the resource, or an empty text if the caller's account owns it.
         resource_decides: True if the resource-based policy must allow the call even if the caller is in the owner's
-            account. This is so for KMS keys and for the trust policies of roles.
+            account. A KMS key and a role have such resource-based policies.
         granted: True if a grant of a KMS key allows the call.
     """
 

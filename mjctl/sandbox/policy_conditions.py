@@ -196,8 +196,8 @@ _NEGATED: Mapping[str, str] = {
 def _parts(pattern: str, keys: Keys | None) -> list[tuple[str, bool]]:
     """Replace the variables in a pattern, and return its parts as pairs of a text and whether the text is literal.
 
-    The value of a variable is literal, so that `*` in the value is no wildcard. Otherwise a user whose name is `*`
-    would get access to the folders of other users.
+    The value of a variable is literal, so that `*` in the value is no wildcard. With a wildcard, a user whose name is
+    `*` would get access to the folders of other users.
     """
     if keys is None or "${" not in pattern:
         return [(pattern, False)]

@@ -47,8 +47,8 @@ def _serve_ministack(
     )
     if state is not None:
         os.environ.update(
-            # Deny ministack access to Docker. Otherwise ministack might mistake containers of the user for its own
-            # containers, and remove them.
+            # Deny ministack access to Docker. With access, ministack might mistake containers of the user for its own
+            # containers, and remove the user's containers.
             DOCKER_HOST=f"unix://{state / 'no-docker.sock'}",
             PERSIST_STATE="1",
             S3_DATA_DIR=str(state / "s3"),
@@ -124,7 +124,7 @@ def _serve_moto(
 def _wrapper(module: str | None, function: str, chosen: argparse.Namespace) -> Callable[[Any], Any]:
     """Return a function that wraps an emulator's application, or that returns the application without a `module`.
 
-    The wrapper is `function` of `module`. It gets the application, the emulator's name and the access key's folder.
+    `function` of `module` gets the application, the emulator's name and the access key's folder.
     """
     if not module:
         return lambda application: application

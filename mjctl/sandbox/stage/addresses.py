@@ -1,7 +1,7 @@
 """Assigns a loopback address to each container, to each load balancer and to the gateway of a stage.
 
 With an address for each container, two containers can listen on the same port, as on AWS. The ports in task definitions
-and endpoints therefore need no change. Linux accepts every address of 127.0.0.0/8 without a configuration.
+and endpoints are the same on the stage and on AWS. Linux accepts every address of 127.0.0.0/8 without a configuration.
 """
 
 from __future__ import annotations

@@ -27,7 +27,7 @@ class TokenBucket:
 
         Args:
             rate: The requests per second.
-            burst: The number of tokens in a full bucket. A full bucket admits this many requests at the same time.
+            burst: The number of tokens in a full bucket. A full bucket admits `burst` requests at the same time.
             clock: Returns the time in seconds.
         """
         self.limits = (rate, burst)

@@ -1,8 +1,8 @@
 """The private certificate authority of a stage, which issues the certificates of every name that the stage serves.
 
 `Authority.variables` returns environment variables that name a bundle of certificates. Programs of the stage trust the
-certificates of the bundle: the authority and the authorities of this machine. No program outside the stage trusts the
-authority of a stage.
+authorities in the bundle: the authority of the stage and the authorities of this machine. No program outside the stage
+trusts the authority of a stage.
 """
 
 from __future__ import annotations
@@ -32,7 +32,7 @@ class Authority:
     """Issues certificates, and keeps them in private files.
 
     Attributes:
-        certificate_file: The file with the authority's certificate, in PEM. The certificate is no secret.
+        certificate_file: The file with the authority's certificate, in PEM. The authority's certificate is no secret.
         bundle: The file with the authority's certificate and the certificates of this machine's authorities, in PEM.
     """
 
@@ -65,7 +65,8 @@ class Authority:
         """Return a certificate for `names`. A later call with equal `names` returns the same certificate."""
         from ministack.core.x509_utils import sign_leaf_certificate
 
-        # The digest is over all names, because the certificates of two load balancers can have the same first name.
+        # Calculate the digest of all names, because the certificates of two load balancers can have the same first
+        # name.
         digest = hashlib.sha256("\n".join(names).encode()).hexdigest()[:12]
         folder = self._folder / "issued" / f"{names[0].replace('*', '_')}-{digest}"
         files = CertificateFiles(folder / "certificate.pem", folder / "key.pem")

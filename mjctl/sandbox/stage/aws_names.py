@@ -13,10 +13,10 @@ REGIONAL = (
     *("ssm", "streams.dynamodb", "sts", "tagging"),
 )
 GLOBAL = ("cloudfront", "iam", "route53", "s3", "sts")
-# Only these services name resources in the path of the URL. Requests to all other services have the path `/`. Requests
-# to SQS may also have the path of a queue.
+# The services that name resources in the path of the URL. A request to a service that this set does not contain has the
+# path `/`. Only a request to SQS may also have the path of a queue.
 _WITH_PATHS = frozenset({"apigateway", "backup", "cloudfront", "cognito-idp", "lambda", "route53", "s3", "scheduler"})
-# SDKs sign the calls of global services such as IAM for this region. Every account uses the global services.
+# SDKs sign the calls of global services such as IAM for us-east-1. Every account uses the global services.
 _GLOBAL_REGION = "us-east-1"
 _QUEUE_PATH = re.compile(r"/\d{12}/[\w.-]+")
 _REGION = re.compile(r"[a-z]{2}(-[a-z]+)+-\d")
@@ -26,7 +26,7 @@ _API = re.compile(r"(?P<api>[a-z0-9]+)\.execute-api\.(?P<region>[a-z0-9-]+)\.ama
 class AwsNames:
     """Lists the host names of AWS that an account can use.
 
-    `refresh` reads ministack's records. The other methods use the records that the last `refresh` has read.
+    `refresh` reads ministack's records. All methods except `refresh` use the records of the last `refresh`.
     """
 
     def __init__(self, account_id: str) -> None:
@@ -55,7 +55,7 @@ class AwsNames:
 
 
 def accepts_path(service: str, path: str) -> bool:
-    """Return whether requests to a service of AWS can have this path in the URL."""
+    """Return whether the URL of a request to an AWS service can have the path `path`."""
     return path == "/" or service in _WITH_PATHS or (service == "sqs" and _QUEUE_PATH.fullmatch(path) is not None)
 
 

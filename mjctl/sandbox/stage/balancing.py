@@ -76,7 +76,8 @@ class Balancing:
             return None
         if pool.algorithm == "weighted_random":
             return pool, random.choice(members)
-        # Of targets with an equal number of requests, `min` returns the first, so the order must rotate too.
+        # `min` returns the first of several targets with an equal number of requests, so rotate the order of the
+        # targets.
         self._turns[group] += 1
         first = self._turns[group] % len(members)
         rotated = [*members[first:], *members[:first]]
@@ -89,7 +90,7 @@ class Balancing:
         return self._secure if pool.protocol == "HTTPS" else None
 
     def release(self, key: MemberKey) -> None:
-        """Subtract the end of a request or a WebSocket from the number that a target serves."""
+        """Reduce the number of requests and WebSockets that a target serves by 1."""
         self.outstanding[key] -= 1
         if self.outstanding[key] <= 0:
             del self.outstanding[key]
@@ -100,7 +101,10 @@ class Balancing:
         return idle.pop() if idle else None
 
     def keep_idle(self, key: MemberKey, target: TargetSide) -> None:
-        """Keep an open connection for a later request. If the target gets no new requests, close the connection."""
+        """Keep an open connection for a later request.
+
+        Close an open connection to a target that gets no new requests.
+        """
         pool = self.routes.pools.get(key[0])
         if pool is None or key[1:] not in pool.usable or len(self._idle[key]) >= _MOST_IDLE_CONNECTIONS:
             target.cut()

@@ -61,7 +61,7 @@ class CacheDoor:
         self._tasks: set[asyncio.Task[None]] = set()
 
     async def serve(self) -> None:
-        """Accept connections until this coroutine is cancelled."""
+        """Accept connections until the coroutine `serve` is cancelled."""
         try:
             while True:
                 modified = self._file.stat().st_mtime_ns
@@ -112,7 +112,7 @@ class CacheDoor:
         is_node = peer[0] in self._settings["nodes"]
         with ExitStack() as stack:
             stack.enter_context(connection)
-            # On AWS, only computers in the VPC reach a node. Here, every user of this machine could connect.
+            # On AWS, only computers in the VPC reach a node. On the stage, every user of this machine could connect.
             if not await asyncio.to_thread(is_own_user, peer, own):
                 return
             if not is_node and await self._is_unreachable(peer, own):
@@ -216,7 +216,10 @@ async def _ignore(connection: socket.socket) -> None:
 async def _open(
     connection: socket.socket, context: ssl.SSLContext | None
 ) -> tuple[asyncio.StreamReader, asyncio.StreamWriter]:
-    """Return the streams of an accepted connection. With a `context`, complete the handshake of TLS first."""
+    """Return the streams of an accepted connection.
+
+    With a `context`, complete the TLS handshake before returning the streams.
+    """
     loop = asyncio.get_running_loop()
     reader = asyncio.StreamReader()
     protocol = asyncio.StreamReaderProtocol(reader)

@@ -32,7 +32,7 @@ from mjctl.sandbox.stage.valkey import (
 
 DOOR_IMAGE = "mjctl/cache-door"
 
-# The stage kills a node that has not answered for this time, and then replaces the node as after a crash.
+# The stage kills a node that has not answered for 10 s, and then replaces the node as after a crash.
 _UNANSWERED_SECONDS = 10.0
 
 logger = logging.getLogger("mjctl.sandbox.stage")
@@ -134,7 +134,8 @@ class CacheGroup:
                     logger.warning("%s is no candidate for a failover: %s", node.member, error)
         if not offsets:
             return
-        # If two replicas have received equally much, promote the first by id, so that a test can predict the result.
+        # If two replicas have received equal amounts of data, promote the first by id, so that tests can predict the
+        # result.
         chosen = max(sorted(offsets), key=lambda member: offsets[member])
         with self._nodes[chosen].connect() as connection:
             if record["ClusterEnabled"]:
@@ -207,7 +208,10 @@ class CacheGroup:
 
 
 def _in_role(connection: ValkeyConnection, source: str | None, port: int) -> bool:
-    """Make a node a replica of `source`, or the primary without a `source`. Returns: True if the node is complete."""
+    """Make a node a replica of `source`, or the primary without a `source`.
+
+    Returns: True if the node has its role and all data.
+    """
     fields = replication(connection)
     if source is None:
         if fields["role"] == "master":

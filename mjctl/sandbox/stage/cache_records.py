@@ -35,7 +35,7 @@ _MEMORY = {
     "r7g.large": 13.07, "r7g.xlarge": 26.32, "r7g.2xlarge": 52.82,
 }  # fmt: skip
 _RESERVED_PERCENT = 25.0
-# ElastiCache forbids these commands to all users, even if a user's access string allows the commands:
+# ElastiCache forbids the restricted commands to all users, even if a user's access string allows the commands:
 # https://docs.aws.amazon.com/AmazonElastiCache/latest/dg/SupportedCommands.html
 _RESTRICTED = (
     "acl|deluser", "acl|load", "acl|log", "acl|save", "acl|setuser", "bgrewriteaof", "bgsave", "cluster|addslots",
@@ -81,7 +81,10 @@ def member_name(scope: Scope, record: Record, member: str) -> str:
 
 
 def wildcard_name(scope: Scope) -> str:
-    """Return the wildcard name in the certificate of a group with TLS. The name covers all endpoints of the group."""
+    """Return the wildcard name in the certificate of a group with TLS.
+
+    The wildcard name covers all endpoints of the group.
+    """
     return f"*.{_domain(scope)}"
 
 
@@ -165,7 +168,10 @@ def rules_of(user: Mapping[str, Any], iam_password: str) -> tuple[str, ...]:
 
 
 def rules_without_users(record: Record) -> tuple[str, ...]:
-    """Return the ACL rules of the user `default` of a group without user groups. The user may have a password."""
+    """Return the ACL rules of the user `default` of a group without user groups.
+
+    The user `default` may have a password.
+    """
     tokens = [] if record.get("_auth_optional") else record.get("_auth_tokens") or []
     passwords = [f"#{digest_of(token)}" for token in tokens] or ["nopass"]
     return ("on", *passwords, "~*", "&*", "+@all", *(f"-{command}" for command in _RESTRICTED))
@@ -287,7 +293,7 @@ def _endpoint(record: Record, name: str) -> dict[str, Any]:
 def _has_domain(record: Record) -> bool:
     """Return whether the DNS names of the members end with the DNS name of the group.
 
-    They do in a group with TLS and in a group in cluster mode:
+    The members of a group with TLS or in cluster mode have such DNS names:
     https://docs.aws.amazon.com/AmazonElastiCache/latest/dg/Endpoints.html
     """
     return bool(record.get("TransitEncryptionEnabled") or record["ClusterEnabled"])

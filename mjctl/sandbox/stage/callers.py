@@ -18,7 +18,7 @@ from mjctl.sandbox.stage.containers import TASK_LABEL, ContainerEngine
 
 _CONNECTIONS = Path("/proc/net/tcp")
 _PROCESSES = Path("/proc")
-# ministack sets this environment variable in the process of each Lambda function.
+# Environment variable that ministack sets in the process of each Lambda function.
 _FUNCTION_VARIABLE = "_LAMBDA_FUNCTION_ARN"
 
 
@@ -37,7 +37,7 @@ class NetworkCaller(NamedTuple):
 def pid_of_peer(peer: tuple[str, int], own: tuple[str, int]) -> int | None:
     """Return the id of a process of this user that has opened a connection to this process, or None.
 
-    The search takes some milliseconds, because Linux has no table of the processes by socket. The function reads the
+    The search takes some milliseconds, because Linux has no table of the processes by socket. `pid_of_peer` reads the
     open files of all processes.
 
     Args:

@@ -1,6 +1,6 @@
 """Corrections of ministack's Cognito: random codes that expire, limits of attempts, and the quota of mail.
 
-AWS documents these rules at:
+AWS documents the rules of Cognito for codes, attempts and mail at:
 https://docs.aws.amazon.com/cognito/latest/developerguide/quotas.html
 https://docs.aws.amazon.com/cognito/latest/developerguide/signing-up-users-in-your-app.html
 https://docs.aws.amazon.com/cognito/latest/developerguide/managing-users-passwords.html
@@ -28,13 +28,14 @@ _HOUR, _DAY = 3600.0, 86_400.0
 # The seconds for which a code is valid, by the name under which ministack stores the code in a user's record.
 CODE_SECONDS = {"_confirmation_code": _DAY, "_reset_code": _HOUR}
 # AWS allows a user 5 to 20 attempts to request or enter a code within an hour. The higher the risk that AWS sees in a
-# request, the fewer attempts it allows. The stage allows 5.
+# request, the fewer attempts it allows. The stage always allows 5 attempts.
 CODE_ATTEMPTS = 5
 # After 5 consecutive wrong passwords, Cognito locks the account for 1 s. Each further wrong password doubles the time,
 # up to 15 minutes.
 PASSWORD_ATTEMPTS = 5
 LONGEST_LOCK_SECONDS = 900.0
-# The number of mails that Cognito sends in a day without Amazon SES. The day of the quota begins at 09:00 UTC.
+# The number of mails that Cognito sends in a day if a user pool does not use Amazon SES. The day of the quota begins at
+# 09:00 UTC.
 DAILY_MAILS = 50
 _QUOTA_HOUR = 9
 
@@ -52,7 +53,10 @@ _sent: dict[str, list[float]] = {}
 
 
 def quota_day(now: float) -> float:
-    """Return the start of the mail quota's day that contains the time `now`. Both times are in seconds since 1970."""
+    """Return the start of the mail quota's day that contains the time `now`.
+
+    Both the start and `now` are in seconds since 1970.
+    """
     begin = datetime.fromtimestamp(now, UTC).replace(hour=_QUOTA_HOUR, minute=0, second=0, microsecond=0).timestamp()
     return begin if begin <= now else begin - _DAY
 
@@ -275,5 +279,5 @@ CORRECTIONS = (
 )
 """Corrections that only the stage applies, because only the stage runs ministack with the setting AUTH=true.
 
-Without this setting, ministack does not check codes.
+Without AUTH=true, ministack does not check codes.
 """

@@ -39,7 +39,7 @@ TASK_LABEL = "com.amazonaws.ecs.task-arn"
 _EXEC_SECONDS = 30.0
 _FOLLOW_SECONDS = 0.2
 _LAST_LINES = 1000
-# A shell and Docker report this exit code for a program that does not exist.
+# The exit code that a shell and Docker report for a program that does not exist.
 _NOT_FOUND = 127
 # Matches the folders that ministack creates inside a container for certificates.
 _COPIED_FOLDERS = re.compile(r"(?<![\w/])/ministack-[a-z-]+-tls")
@@ -66,7 +66,7 @@ Recipe = Callable[["Container"], ContainerCommand]
 
 
 class ExecResult(NamedTuple):
-    """Holds the result of `Container.exec_run`. docker-py also calls this class `ExecResult`."""
+    """Holds the result of `Container.exec_run`. docker-py has a class with the same fields."""
 
     exit_code: int
     output: bytes
@@ -133,7 +133,10 @@ class ContainerEngine:
         _stop_all([container for container in self.running() if container.is_task])
 
     def close(self) -> None:
-        """End the processes of ECS tasks, and then all other processes. ministack's schedulers start none again."""
+        """End the processes of ECS tasks, and then all other processes.
+
+        ministack's schedulers start no process again.
+        """
         self.end_tasks()
         _stop_all(self.running())
 

@@ -21,7 +21,7 @@ from mjctl.sandbox.stage.traffic_counts import TrafficCounts
 class TargetState:
     """Returns the health of a target to the part of the stage that runs ECS tasks.
 
-    The part that runs the load balancers decides on the health, and calls `set`.
+    The part that runs the load balancers decides on the health of a target, and calls `set`.
     """
 
     def __init__(self) -> None:
@@ -55,7 +55,8 @@ class StageContext:
         addresses: Assigns loopback addresses to containers and load balancers.
         authority: The certificate authority of the stage.
         engine: Runs the containers of the stage.
-        names: Functions of the parts that return host names with their addresses. The stage publishes all these names.
+        names: Functions of the parts that return host names with their addresses. The stage publishes all names that
+            the functions return.
         target_state: Returns the health of the load balancers' target at an address.
         targets: The health of each target of the load balancers.
         traffic: The counts of requests by the load balancers and by their firewalls.
@@ -80,10 +81,10 @@ class StagePart(Protocol):
     """Defines a part of the stage, which runs one kind of processes."""
 
     def install(self) -> None:
-        """Correct ministack in this process. The stage calls this method once, before ministack serves requests."""
+        """Correct ministack in this process. The stage calls `install` once, before ministack serves requests."""
 
     def look(self) -> None:
-        """Start and stop processes as ministack's records describe. One thread calls this method twice a second."""
+        """Start and stop processes as ministack's records describe. One thread calls `look` twice a second."""
 
     def close(self) -> None:
-        """End the part's threads and processes. The stage calls this method before ministack saves its state."""
+        """End the part's threads and processes. The stage calls `close` before ministack saves its state."""

@@ -181,7 +181,7 @@ class DatabaseCluster:
                 if name != writer and not self._volume.has_copy_for(name):
                     self._volume.make_copy_for(name, writer_source)
                 elif name == writer:
-                    # The new writer uses the volume. The copy that it used as a reader is out of date.
+                    # The new writer uses the volume. The copy that the new writer used as a reader is out of date.
                     self._volume.remove_copy_of(name)
                 server.start(
                     self._volume.data if name == writer else self._volume.copy_for(name),
@@ -205,7 +205,7 @@ class DatabaseCluster:
     def _endpoints(self, record: Record) -> list[str]:
         """Return the cluster and reader endpoints of all clusters of a global database.
 
-        After a failover, each instance can serve clients at any of these endpoints.
+        After a failover, each instance of a global database can serve clients at any of these endpoints.
         """
         global_cluster = database_records.global_cluster_of(self.scope, record) or {}
         names = [str(record["Endpoint"]), str(record["ReaderEndpoint"])]

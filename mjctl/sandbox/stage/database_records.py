@@ -38,7 +38,10 @@ def cluster_of(scope: ClusterScope) -> Record | None:
 
 
 def instances_of(scope: ClusterScope, record: Record) -> dict[str, Record]:
-    """Return ministack's records of a cluster's instances, by id. The lowest promotion tier comes first."""
+    """Return ministack's records of a cluster's instances, by id.
+
+    The instance with the lowest promotion tier comes first.
+    """
     from ministack.services import rds
 
     instances = {}
@@ -53,7 +56,7 @@ def instances_of(scope: ClusterScope, record: Record) -> dict[str, Record]:
 def writer_of(record: Record) -> str:
     """Return the id of the instance that writes. In a secondary cluster, the instance writes after a promotion.
 
-    If the writer was deleted, this function makes the first instance in the record the writer.
+    If the writer was deleted, `writer_of` makes the first instance in the record the writer.
     """
     members = record["DBClusterMembers"]
     if not any(member.get("IsClusterWriter") for member in members):
@@ -124,7 +127,9 @@ def parameters_of(scope: ClusterScope, record: Record) -> dict[str, str]:
 
 
 def requires_tls(record: Record, parameters: Mapping[str, str]) -> bool:
-    """Return whether the cluster refuses connections without TLS. From PostgreSQL 17 on, the default is true.
+    """Return whether the cluster refuses connections without TLS.
+
+    From PostgreSQL 17 on, a cluster refuses connections without TLS by default.
 
     https://docs.aws.amazon.com/AmazonRDS/latest/AuroraUserGuide/AuroraPostgreSQL.Security.html
     """

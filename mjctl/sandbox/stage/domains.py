@@ -11,7 +11,7 @@ from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 from typing import Any, Literal
 
-# CloudFront uses only certificates that ACM has issued in this region:
+# CloudFront uses only certificates that ACM has issued in us-east-1:
 # https://docs.aws.amazon.com/AmazonCloudFront/latest/DeveloperGuide/cnames-and-https-requirements.html
 _CLOUDFRONT_REGION = "us-east-1"
 _LONGEST_CHAIN = 8
@@ -25,7 +25,8 @@ class PublicDomain:
         name: The host name in lower case.
         kind: `api` or `distribution`: the kind of the resource that answers.
         certificate: The names that the domain's certificate covers. A domain of CloudFront such as
-            `d111111abcdef8.cloudfront.net` has CloudFront's certificate. Other domains have a certificate of ACM.
+            `d111111abcdef8.cloudfront.net` has CloudFront's certificate. A domain of an API and an alias have a
+            certificate of ACM.
         region: The region of the API that answers; `us-east-1` for a distribution.
         distribution: The id of the distribution, or None for an API.
     """
@@ -46,7 +47,7 @@ def covers(certificate: Sequence[str], name: str) -> bool:
 class Domains:
     """Finds the public domains of an account.
 
-    `refresh` reads ministack's records. The other methods use the records that the last `refresh` has read.
+    `refresh` reads ministack's records. All methods except `refresh` use the records of the last `refresh`.
     """
 
     def __init__(self, account_id: str) -> None:
@@ -58,7 +59,7 @@ class Domains:
         """Read ministack's records of domains and of Route 53."""
         records = list(_records(self._account_id))
         targets: dict[str, str] = {}
-        # Of several regions, Route 53 answers with the region that is nearest to the client. All regions of the stage
+        # With latency records, Route 53 answers with the region that is nearest to the client. All regions of the stage
         # are on this machine, so use the first region by name that no health check excludes.
         for record in sorted(records, key=lambda record: (_is_excluded(record), record.get("Region") or "")):
             targets.setdefault(_host(record["Name"]), _target(record))

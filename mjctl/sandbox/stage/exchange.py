@@ -94,7 +94,10 @@ class PlayerSide(asyncio.Protocol):
     # Events of the client's connection
 
     def connection_made(self, transport: asyncio.BaseTransport) -> None:
-        """Accept a new connection, or close it if its client may not use the stage. asyncio calls this method."""
+        """Accept a new connection, or close the connection of a client that may not use the stage.
+
+        asyncio calls this method.
+        """
         self.transport = cast("asyncio.Transport", transport)
         if not self._admits(transport):
             self._state = _CLOSED
@@ -119,7 +122,7 @@ class PlayerSide(asyncio.Protocol):
         """Close the connection to the target, because the client's connection has ended. asyncio calls this method."""
         del exc
         if self._state in {_CONNECT, _EXCHANGE} and self._response_body is None:
-            # The client has closed the connection before the response. AWS counts this as status 460.
+            # The client has closed the connection before the response. AWS then counts a status 460.
             self._counts["HTTPCode_ELB_4XX_Count"] += 1
             self._counts["HTTPCode_ELB_460_Count"] += 1
         self._leave_target()
@@ -330,7 +333,7 @@ class PlayerSide(asyncio.Protocol):
         self.transport.set_protocol(TunnelSide(self, target.transport, now))
 
     def tunnel_ended(self) -> None:
-        """Remove an ended WebSocket from the counts. The client's side and the target's side call this method."""
+        """Remove an ended WebSocket from the counts. The client's side and the target's side call `tunnel_ended`."""
         if self._target is not None:
             self._balancing.in_use[self._target.key].discard(self._target)
         self._release()

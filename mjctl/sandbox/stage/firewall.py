@@ -1,4 +1,4 @@
-"""Allows or refuses HTTP requests as a web ACL of AWS WAF does. The module also works outside a stage.
+"""Allows or refuses HTTP requests as a web ACL of AWS WAF does. The module `firewall` also works outside a stage.
 
 AWS's API describes a web ACL by a JSON document, which this module evaluates. The load balancers' proxy and the stage's
 CloudFront evaluate each request, also the handshake of a WebSocket. Like AWS, the stage does not inspect the frames of
@@ -317,7 +317,10 @@ class Firewall:
         return transformed(inspected.values[0], settings.get("TextTransformations") or []).decode("latin-1")
 
     def _report(self, what: str) -> None:
-        """Log, once for each part, that the stage does not evaluate a part of the web ACL. The part never matches."""
+        """Log, once for each part, that the stage does not evaluate a part of the web ACL.
+
+        A part that the stage does not evaluate never matches.
+        """
         if what not in self._reported:
             self._reported.add(what)
             logger.warning("%s: the stage does not evaluate %s", self._acl["Name"], what)

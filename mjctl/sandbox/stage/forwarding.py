@@ -121,7 +121,7 @@ def _reason(status: int) -> str:
 
 
 def _host(host: bytes, port: int) -> bytes:
-    """Return the header Host for a target. It has the listener's port unless this port is 80 or 443."""
+    """Return the header Host for a target. The header Host has the listener's port, unless the port is 80 or 443."""
     name, colon, given = host.rpartition(b":")
     if not colon or not given.isdigit():
         name = host

@@ -1,8 +1,8 @@
 """Makes ministack run Lambda functions as AWS does: with credentials of their roles and within limits of concurrency.
 
 ministack runs a function as a child process. The child process inherits the environment of ministack, and gets
-ministack's address as `AWS_ENDPOINT_URL` and an access key that anyone can compute. This module removes these three
-differences from AWS.
+ministack's address as `AWS_ENDPOINT_URL` and an access key that anyone can compute. The module `functions` removes
+these three differences from AWS.
 """
 
 from __future__ import annotations
@@ -47,7 +47,7 @@ class Functions:
         wrap(lambda_svc, "execution_credentials", self._credentials)
         wrap(lambda_runtime, "subprocess", self._clean_subprocess)
         wrap(lambda_svc, "_put_function_concurrency", self._leaves_unreserved)
-        # Without this line, ministack's limit depends on the memory of this machine.
+        # Set AWS's limit, because ministack's own limit depends on the memory of this machine.
         lambda_svc._ACCOUNT_CONCURRENCY_CAP = _ACCOUNT_CONCURRENCY
 
     def look(self) -> None:

@@ -1,8 +1,8 @@
 """Runs containers of the game server's image: the code of a release with the settings of the Dockerfile.
 
-The sandbox builds no image. Instead, the release store has a folder with the code of each release. The folder's name is
-the game digest, the digest of the release's game server. The SHA-256 of the game digest serves as the image's digest
-(mjctl.deploy.releases.release_artifacts).
+The sandbox builds no image. The release store has a folder with the code of each release. The name of a release's
+folder is the game digest, the digest of the release's game server. The SHA-256 of the game digest serves as the image's
+digest (mjctl.deploy.releases.release_artifacts).
 """
 
 from __future__ import annotations
@@ -64,8 +64,8 @@ class GameImage:
             ImageMissing: no release has the image.
         """
         code = self._code(container.image)
-        # In the image, /tmp is the working folder and the only folder that the game server can change. HOME is this
-        # folder too, so that the game server does not find the operator's files, e.g. ~/.aws.
+        # In the image, /tmp is the working folder and the only folder that the game server can change. HOME names
+        # a private folder, so that the game server does not find the operator's files, e.g. ~/.aws.
         folder = container.folder / "tmp"
         folder.mkdir(mode=0o700, exist_ok=True)
         variables = {

@@ -1,7 +1,7 @@
 """The gateway of the stage: an address at which AWS's services, the API's domains and CloudFront answer by TLS.
 
-mjctl and Terraform do not use the gateway. They use ministack's port on 127.0.0.1, without TLS and with the operator's
-key, which mjctl/local/guard.py checks. The gateway checks each request as follows:
+mjctl and Terraform do not use the gateway. mjctl and Terraform use ministack's port on 127.0.0.1, without TLS and with
+the operator's key, which mjctl/local/guard.py checks. The gateway checks each request as follows:
 
 - The client must be a process of the user who runs the stage. Processes of root are refused too, unless root runs the
   stage. If root runs the stage, PostgreSQL runs as another user. PostgreSQL calls no service of AWS.
@@ -10,9 +10,10 @@ key, which mjctl/local/guard.py checks. The gateway checks each request as follo
 - A request to a public domain needs no signature, because the domain is public on AWS too.
 
 The condition key `aws:SecureTransport` is true for requests by TLS, and false for requests to port 80 of the gateway.
-The key is also true for requests to ministack's port. Otherwise a policy that denies requests without TLS would refuse
-Terraform's requests to buckets and queues. Requests to ministack's port need the operator's key and never leave this
-machine. ministack reads the key from `X-Forwarded-Proto`, and the gateway replaces this header of the client.
+The condition key is also true for requests to ministack's port. If the condition key were false there, a policy that
+denies requests without TLS would refuse Terraform's requests to buckets and queues. Requests to ministack's port need
+the operator's key and never leave this machine. The gateway replaces the client's header `X-Forwarded-Proto`, because
+ministack reads the condition key from the header.
 """
 
 from __future__ import annotations
@@ -113,7 +114,7 @@ class Gateway:
         return serve
 
     def route(self, application: Application) -> Application:
-        """Return an application that answers requests to public domains, and passes the others to `application`."""
+        """Return an application that answers requests to public domains, and passes on all other requests."""
 
         async def serve(scope: Scope, receive: Receive, send: Send) -> None:
             if _DOMAIN in scope:

@@ -74,11 +74,11 @@ _FAILED = TargetCheck("Target.FailedHealthChecks", "Health checks failed")
 class TargetHealth:
     """Derives the state of a target from the results of its checks.
 
-    A new target becomes healthy after its first successful check. Each later change of the state needs several equal
-    results in succession. The thresholds in `settings` are the numbers of these results.
+    A new target becomes healthy after its first successful check. After the first successful check, a change of the
+    state needs several equal results in succession. The thresholds in `settings` are the numbers of results.
 
     Attributes:
-        settings: The settings of the checks. They can change while the target is registered.
+        settings: The settings of the checks. The settings can change while the target is registered.
         state: The current state of the target, with a reason.
     """
 

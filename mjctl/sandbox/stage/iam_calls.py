@@ -1,6 +1,6 @@
 """Returns the actions, resources and condition keys that AWS checks for a call, where ministack checks others.
 
-AWS lists the names at https://docs.aws.amazon.com/service-authorization/latest/reference/reference_policies_actions-resources-contextkeys.html
+AWS lists its actions, resources and condition keys at https://docs.aws.amazon.com/service-authorization/latest/reference/reference_policies_actions-resources-contextkeys.html
 """
 
 from __future__ import annotations
@@ -26,7 +26,7 @@ _ACTIONS = {
 # botocore's names of CloudFront's operations end with the version of the API, e.g. `GetDistribution2020_05_31`.
 _VERSION = re.compile(r"\d{4}_\d{2}_\d{2}$")
 
-# Actions without a resource in IAM. Only a statement with the resource `*` allows these actions.
+# Matches actions without a resource in IAM. Only a statement with the resource `*` allows an action without a resource.
 _WITHOUT_RESOURCE = re.compile(
     r"ec2:Describe.*|elasticloadbalancing:Describe.*|ecs:(DeregisterTaskDefinition|DescribeTaskDefinition|List(Clusters"
     r"|Services|TaskDefinitions|TaskDefinitionFamilies))|kms:(CreateKey|ListKeys|ListAliases|GenerateRandom)"

@@ -35,7 +35,8 @@ def key_arn(reference: str) -> str:
 def customer_key(resource: str) -> str:
     """Return the ARN of the customer's KMS key that encrypts a resource, or an empty text without such a key.
 
-    AWS managed keys need no check. They allow their use to every caller in the account that may use the service:
+    AWS managed keys need no check. An AWS managed key allows its use to every caller in the account that may use the
+    key's service:
     https://docs.aws.amazon.com/kms/latest/developerguide/concepts.html#aws-managed-cmk
     """
     if not resource.startswith("arn:"):
