@@ -175,7 +175,7 @@ class DatabaseCluster:
             names = [endpoint, *self._endpoints(record)]
             certificate = self._context.authority.issue(names)
             if server.running and server.certified != names:
-                server.use_new_certificate()
+                server.use_new_certificate(certificate)
             server.certified = names
             if not server.running:
                 if name != writer and not self._volume.has_copy_for(name):

@@ -71,6 +71,8 @@ class PostgresServer:
         self.ready = False
         self._binaries = Path()
         self._passwords = Path()
+        folder = self._container.folder
+        self._certificate = CertificateFiles(folder / "certificate.pem", folder / "key.pem")
 
     @property
     def container_name(self) -> str:
@@ -123,6 +125,7 @@ class PostgresServer:
             (folder / f".s.PGSQL.{_PORT}.lock").unlink(missing_ok=True)
         with_tls = has_tls(self._binaries / "postgres")
         (data / "pg_hba.conf").write_text(_access(tls_required=tls_required, with_tls=with_tls), encoding="ascii")
+        self._keep(certificate)
         settings = {
             **_SETTINGS,
             "port": str(_PORT),
@@ -136,19 +139,20 @@ class PostgresServer:
         if with_tls:
             settings |= {
                 "ssl": "on",
-                "ssl_cert_file": str(certificate.certificate),
-                "ssl_key_file": str(certificate.key),
+                "ssl_cert_file": str(self._certificate.certificate),
+                "ssl_key_file": str(self._certificate.key),
             }
         options = [part for name, value in settings.items() for part in ("-c", f"{name}={value}")]
         server = [*postgres.unprivileged(), str(self._binaries / "postgres"), "-D", str(data), *options]
-        command = server if with_tls else [*self._terminator(certificate), "--", *server]
+        command = server if with_tls else [*self._terminator(), "--", *server]
         write_private(self._container.folder / "command.json", json.dumps({"command": command, "folder": str(data)}))
         self.data, self.configured = data, None
         self._container.start()
         self._wait_until_ready()
 
-    def use_new_certificate(self) -> None:
-        """Read the certificate files again. A server without TLS stops, and reads the files at its next start."""
+    def use_new_certificate(self, certificate: CertificateFiles) -> None:
+        """Present another TLS certificate. A server without TLS stops, and presents it after its next start."""
+        self._keep(certificate)
         if has_tls(self._binaries / "postgres"):
             self.sql("SELECT pg_reload_conf()")
         else:
@@ -227,14 +231,19 @@ class PostgresServer:
                 return
         raise UnreachableError(f"{self.container_name} does not accept connections", where=str(self._container.log))
 
-    def _terminator(self, certificate: CertificateFiles) -> Sequence[str]:
+    def _keep(self, certificate: CertificateFiles) -> None:
+        """Copy a certificate into this server's files, whose paths a running PostgreSQL cannot change."""
+        write_private(self._certificate.key, certificate.key.read_text(encoding="ascii"))
+        write_private(self._certificate.certificate, certificate.certificate.read_text(encoding="ascii"))
+
+    def _terminator(self) -> Sequence[str]:
         """Return the command of a proxy that adds TLS to a PostgreSQL server without TLS."""
         options: dict[str, Any] = {
             "address": self.address,
             "port": _PORT,
             "socket": self._sockets / f".s.PGSQL.{_PORT}",
-            "certificate": certificate.certificate,
-            "key": certificate.key,
+            "certificate": self._certificate.certificate,
+            "key": self._certificate.key,
         }
         parts = [part for name, value in options.items() for part in (f"--{name}", str(value))]
         return [sys.executable, "-m", "mjctl.local.terminator", *parts, "--postgres"]
