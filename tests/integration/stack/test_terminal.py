@@ -105,7 +105,8 @@ LINES: dict[str, list[Line]] = {
     "backup drill": [Line(_HERE, lane="drill")],
     "backup discard": [Line(("scratch-none",), (ExitCode.REFUSED, ExitCode.NOT_FOUND), ("no",))],
     "cache hot": [Line(("--seconds", "1"))],
-    "cache stats": [Line(table=True)],
+    # A drill creates namespaces, which `cache stats` lists.
+    "cache stats": [Line(table=True, lane="drill")],
     "cache keys": [Line(("profile:*", "--sizes"), table=True)],
     "cache get": [Line((KEY,)), Line(("profile:nosuch",), (ExitCode.NOT_FOUND,))],
     "cache ttl": [Line((KEY,))],
