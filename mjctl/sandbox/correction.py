@@ -8,7 +8,7 @@ from __future__ import annotations
 from collections.abc import Callable
 from dataclasses import dataclass
 from types import ModuleType
-from typing import Any
+from typing import Any, Final
 
 
 @dataclass(frozen=True)
@@ -28,6 +28,15 @@ class Correction:
     version: str
     difference: str
     apply: Callable[[], None]
+
+
+MINISTACK_RELEASE: Final = "1.5.33"
+"""The release of ministack with which the corrections were last compared."""
+
+
+def ministack_correction(name: str, difference: str, apply: Callable[[], None]) -> Correction:
+    """Return a correction of ministack. The arguments are attributes of `Correction`."""
+    return Correction(name, "ministack", MINISTACK_RELEASE, difference, apply)
 
 
 def wrap(module: ModuleType, name: str, make: Callable[[Callable[..., Any]], Callable[..., Any]]) -> None:

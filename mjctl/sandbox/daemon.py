@@ -26,8 +26,7 @@ from mjctl.files import file_lock, read_json, write_private
 from mjctl.local.credentials import ensure_aws_key, read_aws_key
 from mjctl.local.ports import candidates, is_free
 from mjctl.models.errors import ConflictError, DependencyError, PermissionDeniedError, UnreachableError
-from mjctl.sandbox.emulators import endpoint_variables
-from mjctl.sandbox.serve import ACCOUNT_ID
+from mjctl.sandbox.emulators import ACCOUNT_ID, endpoint_variables
 from mjctl.sandbox.stage import leftovers
 from mjctl.sandbox.stage import names as stage_names
 

@@ -15,8 +15,10 @@ from typing import Any
 from mjctl.local import emulated
 from mjctl.local.credentials import AwsKey, ensure_aws_key
 from mjctl.models.errors import DependencyError, UnreachableError
-from mjctl.sandbox.serve import ACCOUNT_ID
 from mjctl.sandbox.stage import leftovers
+
+ACCOUNT_ID = "123456789012"
+"""Default of the emulated AWS account."""
 
 # The AWS services for which moto answers, because moto emulates them better. ministack answers for all other services.
 # Each name of a service is the part <SERVICE> in an environment variable AWS_ENDPOINT_URL_<SERVICE> of the AWS SDKs.

@@ -9,11 +9,10 @@ from xml.sax.saxutils import unescape
 from ministack.core.responses import get_account_id, new_uuid
 from ministack.services import cognito, iam, kms, secretsmanager, ses, sns
 
-from mjctl.sandbox.correction import Correction, wrap
+from mjctl.sandbox.correction import ministack_correction, wrap
 
 Handler = Callable[..., Any]
 
-_VERSION = "1.5.33"
 _EMAIL_PROTOCOLS = ("email", "email-json")
 _SNS_SENDER = "no-reply@sns.amazonaws.com"
 
@@ -193,28 +192,26 @@ def _send(address: str, subject: str, text: str) -> None:
     ses.send_internal_email(_SNS_SENDER, [unescape(address)], subject, body_text=text, type_name="SnsNotification")
 
 
-def _of(name: str, difference: str, apply: Callable[[], None]) -> Correction:
-    return Correction(name, "ministack", _VERSION, difference, apply)
-
-
 CORRECTIONS = (
-    _of("cognito-deletion-protection", "Cognito deletes a user pool that has deletion protection", _protected_pools),
-    _of(
+    ministack_correction(
+        "cognito-deletion-protection", "Cognito deletes a user pool that has deletion protection", _protected_pools
+    ),
+    ministack_correction(
         "iam-linked-roles",
         "IAM names service-linked roles wrongly, and answers the second creation of a role with another error than AWS",
         _linked_roles,
     ),
-    _of(
+    ministack_correction(
         "kms-pending-replica",
         "KMS creates a replica key again while the first replica key is in the waiting period before its deletion",
         _pending_replicas,
     ),
-    _of(
+    ministack_correction(
         "secret-name-pending",
         "Secrets Manager answers the creation of a secret that is scheduled for deletion with another error than AWS",
         _pending_secrets,
     ),
-    _of(
+    ministack_correction(
         "sns-email-pending",
         "SNS confirms subscriptions by e-mail at once, and sends no mail",
         _email_subscriptions,

@@ -14,7 +14,7 @@ from xml.sax.saxutils import escape
 
 from ministack.services import apigateway, dynamodb, ec2, ecs, elasticache, kms, rds, route53, secretsmanager
 
-from mjctl.sandbox.correction import Correction, wrap
+from mjctl.sandbox.correction import ministack_correction, wrap
 
 Handler = Callable[..., Any]
 
@@ -356,64 +356,73 @@ def _zone_without_dnssec() -> None:
     wrap(route53, "handle_request", make)
 
 
-_VERSION = "1.5.33"
-
-
-def _of(name: str, difference: str, apply: Callable[[], None]) -> Correction:
-    return Correction(name, "ministack", _VERSION, difference, apply)
-
-
 CORRECTIONS = (
-    _of(
+    ministack_correction(
         "authorizer-payload-version",
         "API Gateway returns a payload format version for JWT authorizers, which only Lambda authorizers have",
         _authorizer_without_payload_version,
     ),
-    _of(
+    ministack_correction(
         "cache-key-and-upgrades",
         "ElastiCache does not return a replication group's KMS key, nor AutoMinorVersionUpgrade of the group's nodes",
         _cache_key_and_upgrades,
     ),
-    _of(
+    ministack_correction(
         "cache-parameters-by-source",
         "ElastiCache DescribeCacheParameters ignores Source and returns default values as user settings",
         _cache_parameters_by_source,
     ),
-    _of(
+    ministack_correction(
         "cache-user-escaped",
         "ElastiCache CreateUser does not escape the access string: `&*` breaks the XML",
         _cache_user_escaped,
     ),
-    _of("cache-user-log-in", "ElastiCache does not return that a user logs in by IAM", _cache_user_log_in),
-    _of(
+    ministack_correction(
+        "cache-user-log-in", "ElastiCache does not return that a user logs in by IAM", _cache_user_log_in
+    ),
+    ministack_correction(
         "db-cluster-endpoints",
         "RDS replaces a cluster's endpoints by 127.0.0.1 when the cluster gets an instance",
         _cluster_endpoints_stay,
     ),
-    _of("db-cluster-log-exports", "RDS does not return the logs that a cluster exports", _cluster_log_exports),
-    _of(
+    ministack_correction(
+        "db-cluster-log-exports", "RDS does not return the logs that a cluster exports", _cluster_log_exports
+    ),
+    ministack_correction(
         "db-instance-filter",
         "RDS DescribeDBInstances ignores the filter dbi-resource-id, so a wait for a deletion never ends",
         _instance_by_resource_id,
     ),
-    _of("db-performance-insights-key", "RDS does not return Performance Insights' KMS key", _performance_insights_key),
-    _of("dynamodb-replica-key", "DynamoDB gives a replica the primary region's KMS key", _replica_keys),
-    _of("ecs-zone-rebalancing", "ECS does not return availabilityZoneRebalancing", _service_zone_rebalancing),
-    _of(
+    ministack_correction(
+        "db-performance-insights-key", "RDS does not return Performance Insights' KMS key", _performance_insights_key
+    ),
+    ministack_correction(
+        "dynamodb-replica-key", "DynamoDB gives a replica the primary region's KMS key", _replica_keys
+    ),
+    ministack_correction(
+        "ecs-zone-rebalancing", "ECS does not return availabilityZoneRebalancing", _service_zone_rebalancing
+    ),
+    ministack_correction(
         "endpoint-groups",
         "EC2 does not return the security groups and the private DNS of an interface endpoint",
         _endpoint_groups_and_dns,
     ),
-    _of("flow-log-attributes", "EC2 does not return a flow log's role, interval and tags", _flow_log_attributes),
-    _of(
+    ministack_correction(
+        "flow-log-attributes", "EC2 does not return a flow log's role, interval and tags", _flow_log_attributes
+    ),
+    ministack_correction(
         "health-check-booleans",
         "Route 53 writes the booleans of a health check as `True`, which the SDK reads as false",
         _health_check_booleans,
     ),
-    _of("managed-keys", "KMS has no AWS managed keys (alias/aws/...)", _managed_keys),
-    _of("secret-replicas", "Secrets Manager CreateSecret ignores AddReplicaRegions", _secret_replicas_at_creation),
-    _of("secret-replicas-removed", "Secrets Manager has no RemoveRegionsFromReplication", _secret_replicas_removed),
-    _of(
+    ministack_correction("managed-keys", "KMS has no AWS managed keys (alias/aws/...)", _managed_keys),
+    ministack_correction(
+        "secret-replicas", "Secrets Manager CreateSecret ignores AddReplicaRegions", _secret_replicas_at_creation
+    ),
+    ministack_correction(
+        "secret-replicas-removed", "Secrets Manager has no RemoveRegionsFromReplication", _secret_replicas_removed
+    ),
+    ministack_correction(
         "zone-dnssec",
         "Route 53 has no operation GetDNSSEC, which the Terraform provider calls when it deletes a zone",
         _zone_without_dnssec,

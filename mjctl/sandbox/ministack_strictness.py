@@ -17,7 +17,7 @@ from typing import Any
 
 from ministack.services import eventbridge, iam, kms, s3, secretsmanager, sns, sqs
 
-from mjctl.sandbox.correction import Correction, wrap
+from mjctl.sandbox.correction import ministack_correction, wrap
 
 Handler = Callable[..., Any]
 
@@ -232,43 +232,46 @@ def _purge_in_progress() -> None:
     wrap(sqs, "_act_purge_queue", make)
 
 
-_VERSION = "1.5.33"
-
-
-def _of(name: str, difference: str, apply: Callable[[], None]) -> Correction:
-    return Correction(name, "ministack", _VERSION, difference, apply)
-
-
 CORRECTIONS = (
-    _of(
+    ministack_correction(
         "attached-policy-exists",
         "IAM accepts the attachment of a managed policy that does not exist",
         _attached_policy_exists,
     ),
-    _of("bucket-policy-json", "S3 PutBucketPolicy accepts a text that is no policy", _bucket_policy_is_json),
-    _of(
+    ministack_correction(
+        "bucket-policy-json", "S3 PutBucketPolicy accepts a text that is no policy", _bucket_policy_is_json
+    ),
+    ministack_correction(
         "key-metadata",
         "KMS returns a key without its account, and with empty lists of algorithms",
         _key_metadata,
     ),
-    _of(
+    ministack_correction(
         "key-rotation-status",
         "KMS GetKeyRotationStatus returns neither the key's id nor the date of the next rotation",
         _key_rotation_status,
     ),
-    _of("plaintext-limit", "KMS Encrypt accepts more than 4096 bytes", _plaintext_limit),
-    _of("purge-in-progress", "SQS accepts a second PurgeQueue for a queue within 60 seconds", _purge_in_progress),
-    _of(
+    ministack_correction("plaintext-limit", "KMS Encrypt accepts more than 4096 bytes", _plaintext_limit),
+    ministack_correction(
+        "purge-in-progress", "SQS accepts a second PurgeQueue for a queue within 60 seconds", _purge_in_progress
+    ),
+    ministack_correction(
         "role-description",
         "IAM returns an empty description for a role without a description",
         _role_without_empty_description,
     ),
-    _of("rule-with-targets", "EventBridge DeleteRule deletes a rule that has targets", _rule_with_targets),
-    _of(
+    ministack_correction(
+        "rule-with-targets", "EventBridge DeleteRule deletes a rule that has targets", _rule_with_targets
+    ),
+    ministack_correction(
         "secret-without-value",
         "Secrets Manager creates a version for a secret without a value",
         _secret_without_value,
     ),
-    _of("topic-error-codes", "SNS reports InvalidParameterException instead of InvalidParameter", _topic_error_codes),
-    _of("trust-policy-json", "IAM CreateRole accepts a trust policy that is no JSON", _trust_policy_is_json),
+    ministack_correction(
+        "topic-error-codes", "SNS reports InvalidParameterException instead of InvalidParameter", _topic_error_codes
+    ),
+    ministack_correction(
+        "trust-policy-json", "IAM CreateRole accepts a trust policy that is no JSON", _trust_policy_is_json
+    ),
 )

@@ -16,13 +16,14 @@ import sys
 import threading
 from collections.abc import Callable
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from mjctl.local.credentials import AwsKey, ensure_aws_key
 from mjctl.local.guard import WsgiGuard
-from mjctl.sandbox.stage.stage import Stage, prepare
+from mjctl.sandbox.emulators import ACCOUNT_ID
 
-ACCOUNT_ID = "123456789012"
+if TYPE_CHECKING:
+    from mjctl.sandbox.stage.stage import Stage
 
 _SAVE_SECONDS = 2.0
 
@@ -179,6 +180,9 @@ def main(arguments: list[str]) -> None:
         return
     stage = None
     if chosen.stage:
+        # Import the stage only here, because moto and a sandbox without a stage do not need its modules.
+        from mjctl.sandbox.stage.stage import Stage, prepare
+
         prepare(chosen.stage, key)
         stage = Stage(chosen.stage, chosen.account, chosen.port, key.access_key_id, chosen.releases, chosen.moto)
     wrap = _wrapper(chosen.wrapper, "wrap_asgi", chosen)

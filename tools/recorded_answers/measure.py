@@ -10,8 +10,7 @@ from functools import cache
 from pathlib import Path
 from typing import Any
 
-from mjctl.sandbox.emulators import Emulators
-from mjctl.sandbox.serve import ACCOUNT_ID
+from mjctl.sandbox.emulators import ACCOUNT_ID, Emulators
 from tools.recorded_answers import model_wrapper, scenario
 from tools.recorded_answers.comparison import Bindings, Difference, compare
 from tools.recorded_answers.known_differences import KnownDifference

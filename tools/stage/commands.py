@@ -58,17 +58,23 @@ class Commands:
     def run(self, *arguments: str) -> Ran:
         """Run a command with `--env sandbox --output json`."""
         started = time.monotonic()
-        done = subprocess.run(
+        with subprocess.Popen(
             [sys.executable, "-m", "mjctl", *arguments, "--env", ENVIRONMENT, "--output", "json"],
             env={**os.environ, "MJCTL_PROJECT_DIR": str(self.project), "MJCTL_HOME": str(self.home)},
             stdin=subprocess.DEVNULL,
             stdout=subprocess.PIPE,
             stderr=None if self.progress else subprocess.PIPE,
             text=True,
-            check=False,
-        )
+        ) as process:
+            try:
+                printed, errors = process.communicate()
+            except KeyboardInterrupt:
+                # The terminal has sent Ctrl-C to the command too. `subprocess.run` would kill the command, which still
+                # saves Terraform's state and releases its locks.
+                process.communicate()
+                raise
         try:
-            document = json.loads(done.stdout)
+            document = json.loads(printed)
         except ValueError:
             document = {}
-        return Ran(" ".join(arguments), done.returncode, document, done.stderr or "", time.monotonic() - started)
+        return Ran(" ".join(arguments), process.returncode, document, errors or "", time.monotonic() - started)

@@ -21,7 +21,7 @@ from pathlib import Path
 from tools.checkout import ROOT, tracked_files
 from tools.stage.commands import Commands
 from tools.stage.play import played_match
-from tools.stage.steps import Failure, Steps, processes_of
+from tools.stage.steps import Failure, Steps, remaining
 
 _PARTS = ("configs/", "gameserver/", "terraform/", "web/")
 
@@ -78,7 +78,7 @@ def found(patch: Path, folder: Path, regions: list[str]) -> Finding:
         return Finding(patch.name, failure.step, failure.finding, round(time.monotonic() - started, 1))
     finally:
         commands.run("sandbox", "down")
-        for process in processes_of(commands):
+        for process in remaining(commands):
             process.kill()
     return Finding(patch.name, None, "every check passed", round(time.monotonic() - started, 1))
 

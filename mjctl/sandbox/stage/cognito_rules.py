@@ -19,11 +19,10 @@ from typing import Any
 from ministack.core.responses import get_account_id
 from ministack.services import cognito
 
-from mjctl.sandbox.correction import Correction, wrap
+from mjctl.sandbox.correction import ministack_correction, wrap
 
 Handler = Callable[..., Any]
 
-_VERSION = "1.5.33"
 _HOUR, _DAY = 3600.0, 86_400.0
 # The seconds for which a code is valid, by the name under which ministack stores the code in a user's record.
 CODE_SECONDS = {"_confirmation_code": _DAY, "_reset_code": _HOUR}
@@ -262,16 +261,14 @@ def _mail_quota() -> None:
     wrap(cognito, "_run_idp_handler", make_run)
 
 
-def _of(name: str, difference: str, apply: Callable[[], None]) -> Correction:
-    return Correction(name, "ministack", _VERSION, difference, apply)
-
-
 CORRECTIONS = (
-    _of("cognito-code-limits", "Cognito's codes never expire, and allow any number of attempts", _code_limits),
-    _of("cognito-mail-quota", "Cognito sends any number of mails without Amazon SES", _mail_quota),
-    _of("cognito-password-lock", "Cognito allows any number of wrong passwords", _password_lock),
-    _of("cognito-random-codes", "Cognito's codes are always 123456 and 654321", _random_codes),
-    _of(
+    ministack_correction(
+        "cognito-code-limits", "Cognito's codes never expire, and allow any number of attempts", _code_limits
+    ),
+    ministack_correction("cognito-mail-quota", "Cognito sends any number of mails without Amazon SES", _mail_quota),
+    ministack_correction("cognito-password-lock", "Cognito allows any number of wrong passwords", _password_lock),
+    ministack_correction("cognito-random-codes", "Cognito's codes are always 123456 and 654321", _random_codes),
+    ministack_correction(
         "cognito-recovery",
         "Cognito does not verify an address by a code, and resets passwords by addresses that were never verified",
         _recovery,

@@ -197,10 +197,7 @@ def _elasticache(_action: str, call: SignedCall) -> str:
         "CacheParameterGroupName": "parametergroup",
         "CacheSubnetGroupName": "subnetgroup",
     }
-    for parameter, kind in kinds.items():
-        if name := call.text(parameter):
-            return call.arn("elasticache", f"{kind}:{name}")
-    return call.text("ResourceName")
+    return _named_resource("elasticache", call, kinds)
 
 
 def _rds(action: str, call: SignedCall) -> str:
@@ -216,9 +213,14 @@ def _rds(action: str, call: SignedCall) -> str:
         "DBClusterParameterGroupName": "cluster-pg",
         "DBParameterGroupName": "pg",
     }
+    return _named_resource("rds", call, kinds)
+
+
+def _named_resource(service: str, call: SignedCall, kinds: Mapping[str, str]) -> str:
+    """Return the ARN of the first resource that a parameter of `kinds` names, or else the ARN in `ResourceName`."""
     for parameter, kind in kinds.items():
         if name := call.text(parameter):
-            return call.arn("rds", f"{kind}:{name}")
+            return call.arn(service, f"{kind}:{name}")
     return call.text("ResourceName")
 
 

@@ -15,7 +15,7 @@ from ministack.core import iam_actions, iam_evaluator
 from ministack.core.responses import get_account_id
 from ministack.services import iam
 
-from mjctl.sandbox.correction import Correction, wrap
+from mjctl.sandbox.correction import ministack_correction, wrap
 from mjctl.sandbox.policies import (
     AccessDecision,
     ApplicablePolicies,
@@ -46,7 +46,6 @@ from mjctl.sandbox.stage.iam_records import (
 
 Handler = Callable[..., Any]
 
-_VERSION = "1.5.33"
 _EVERYTHING = Policy.parse({"Statement": {"Effect": "Allow", "Action": "*", "Resource": "*"}}, "everything")
 
 # The signed call of the current request. ministack passes only a part of the call to the functions that decide.
@@ -306,24 +305,20 @@ def denial_message(denied: Any, action: str, resource: str) -> str:
     return str(iam_actions.identity_denial_message(action, denied.principal_arn, resource, denied.decision == "Deny"))
 
 
-def _of(name: str, difference: str, apply: Callable[[], None]) -> Correction:
-    return Correction(name, "ministack", _VERSION, difference, apply)
-
-
 CORRECTIONS = (
-    _of(
+    ministack_correction(
         "iam-decision",
         "IAM supports no policy variables and no grants of KMS keys, lets a wildcard match colons of an ARN, and uses "
         "the ARN of a session as aws:PrincipalArn",
         _decisions,
     ),
-    _of(
+    ministack_correction(
         "iam-names",
         "For batch calls, event source mappings, log groups, tasks, health checks and KMS aliases, IAM checks other "
         "names of actions or resources than AWS",
         _names,
     ),
-    _of(
+    ministack_correction(
         "iam-further-checks",
         "IAM checks neither iam:PassRole nor the permission to use the KMS key of an encrypted resource",
         _further_checks,

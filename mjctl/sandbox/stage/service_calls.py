@@ -11,14 +11,13 @@ from ministack.core.iam_evaluator import EvalContext
 from ministack.core.responses import get_account_id, get_region, request_scope
 from ministack.services import apigateway, cloudwatch_logs, iam, lambda_svc, sns, sqs
 
-from mjctl.sandbox.correction import Correction, wrap
+from mjctl.sandbox.correction import ministack_correction, wrap
 from mjctl.sandbox.stage.iam_calls import key_keys
 from mjctl.sandbox.stage.iam_records import customer_key, key_arn
 from mjctl.sandbox.stage.permissions import role_decision, service_decision
 
 Handler = Callable[..., Any]
 
-_VERSION = "1.5.33"
 _INVOKE = "lambda:InvokeFunction"
 # The actions that an event source mapping needs for a queue:
 # https://docs.aws.amazon.com/lambda/latest/dg/services-sqs-configure.html#events-sqs-permissions
@@ -193,21 +192,25 @@ def _log_keys() -> None:
     wrap(cloudwatch_logs, "_create_log_group", make)
 
 
-def _of(name: str, difference: str, apply: Callable[[], None]) -> Correction:
-    return Correction(name, "ministack", _VERSION, difference, apply)
-
-
 CORRECTIONS = (
-    _of("lambda-mapping-role", "Lambda reads queues that the role of the function may not read", _mappings),
-    _of(
+    ministack_correction(
+        "lambda-mapping-role", "Lambda reads queues that the role of the function may not read", _mappings
+    ),
+    ministack_correction(
         "lambda-permission-gateway",
         "API Gateway invokes Lambda functions whose policy does not allow API Gateway",
         _gateway_invokes,
     ),
-    _of("lambda-permission-topic", "SNS invokes Lambda functions whose policy does not allow SNS", _topic_invokes),
-    _of("lambda-role-trust", "Lambda uses roles whose trust policy does not allow Lambda", _function_roles),
-    _of("logs-key-policy", "CloudWatch Logs uses KMS keys whose policy does not allow CloudWatch Logs", _log_keys),
-    _of(
+    ministack_correction(
+        "lambda-permission-topic", "SNS invokes Lambda functions whose policy does not allow SNS", _topic_invokes
+    ),
+    ministack_correction(
+        "lambda-role-trust", "Lambda uses roles whose trust policy does not allow Lambda", _function_roles
+    ),
+    ministack_correction(
+        "logs-key-policy", "CloudWatch Logs uses KMS keys whose policy does not allow CloudWatch Logs", _log_keys
+    ),
+    ministack_correction(
         "sns-encrypted-queue",
         "SNS sends to encrypted queues although the policy of the KMS key does not allow SNS",
         _encrypted_queues,

@@ -269,18 +269,15 @@ def active_tasks(service: Record) -> list[Record]:
     """Return the starting and running tasks of a service. The service is in the current account and region."""
     from ministack.services import ecs
 
-    group = f"service:{service['serviceName']}"
     return [
         task
-        for task in list(ecs._tasks.values())
-        if task.get("group") == group
-        and task.get("clusterArn") == service["clusterArn"]
-        and task["lastStatus"] in ecs._PRE_STOP_STATUSES
-        and task["desiredStatus"] != "STOPPED"
+        for task in _left(service)
+        if task["lastStatus"] in ecs._PRE_STOP_STATUSES and task["desiredStatus"] != "STOPPED"
     ]
 
 
 def _left(service: Record) -> list[Record]:
+    """Return the tasks of a service that have not stopped yet."""
     from ministack.services import ecs
 
     group = f"service:{service['serviceName']}"

@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
 
 from mjctl.sandbox.stage import names
+from tests.tiny_game import TinyCluster, running_cluster
 
 FOLDER = Path(__file__).parent
 
@@ -22,3 +24,10 @@ def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
 def _stage_is_possible() -> None:
     if reason := names.obstacle():
         pytest.skip(reason)
+
+
+@pytest.fixture(scope="module")
+def cluster(tmp_path_factory: pytest.TempPathFactory) -> Iterator[TinyCluster]:
+    """Return an ECS cluster on a stage, which the tests of a file share."""
+    with running_cluster(tmp_path_factory.mktemp("stage")) as running:
+        yield running

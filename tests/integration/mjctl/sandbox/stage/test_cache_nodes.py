@@ -29,7 +29,7 @@ from redis.retry import Retry
 from mjctl.sandbox.emulators import Emulators
 from mjctl.sandbox.stage.names import published
 
-pytestmark = [pytest.mark.infra, pytest.mark.timeout(120)]
+pytestmark = pytest.mark.timeout(120)
 
 REGION = "us-east-1"
 GROUP = "state"

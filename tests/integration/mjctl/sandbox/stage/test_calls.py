@@ -13,7 +13,7 @@ from mjctl.sandbox.policies import Policy
 from mjctl.sandbox.stage.layout import calls_file
 from tests.integration.mjctl.sandbox.stage.unguarded import ACCOUNT, REGION, UnguardedStage, allow, document
 
-pytestmark = [pytest.mark.infra, pytest.mark.timeout(60)]
+pytestmark = pytest.mark.timeout(60)
 
 
 @pytest.fixture(scope="module")

@@ -21,7 +21,7 @@ from mjctl.sandbox.emulators import Emulators
 from mjctl.sandbox.outbox import read_messages
 from tests.integration.mjctl.sandbox.released import corrections_of
 
-pytestmark = [pytest.mark.infra, pytest.mark.timeout(120)]
+pytestmark = pytest.mark.timeout(120)
 
 REGION = "us-east-1"
 PASSWORD, NEW_PASSWORD = "Not-a-secret-1", "Not-a-secret-2"

@@ -21,7 +21,7 @@ from mjctl.models.errors import MjctlError
 from mjctl.sandbox.emulators import Emulators
 from mjctl.sandbox.stage.names import published
 
-pytestmark = [pytest.mark.infra, pytest.mark.timeout(180)]
+pytestmark = pytest.mark.timeout(180)
 
 HOME, ABROAD = "us-east-1", "eu-west-1"
 PASSWORD = "the-first-password"

@@ -18,7 +18,6 @@ from botocore.exceptions import ClientError
 
 from mjctl.files import read_json
 from mjctl.sandbox.emulators import Emulators
-from mjctl.sandbox.stage import names
 from mjctl.sandbox.stage.layout import certificate_file, names_file
 from tests.integration.mjctl.sandbox.stage.backends import (
     REGION,
@@ -29,11 +28,7 @@ from tests.integration.mjctl.sandbox.stage.backends import (
     wait_for,
 )
 
-pytestmark = [
-    pytest.mark.infra,
-    pytest.mark.timeout(120),
-    pytest.mark.skipif(names.obstacle() is not None, reason="this machine cannot run a stage"),
-]
+pytestmark = pytest.mark.timeout(120)
 
 
 @pytest.fixture(scope="module")

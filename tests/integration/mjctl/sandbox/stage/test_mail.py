@@ -14,7 +14,7 @@ from mjctl.sandbox.emulators import Emulators
 from mjctl.sandbox.outbox import SentMessage, read_messages
 from mjctl.sandbox.stage.layout import mail_file
 
-pytestmark = [pytest.mark.infra, pytest.mark.timeout(60)]
+pytestmark = pytest.mark.timeout(60)
 
 REGION = "us-east-1"
 

@@ -9,15 +9,10 @@ from typing import Any
 import pytest
 
 from mjctl.files import read_json
-from mjctl.sandbox.stage import names
 from mjctl.sandbox.stage.layout import names_file
 from tests.tiny_game import PORT, TinyCluster, address, eventually, running_cluster
 
-pytestmark = [
-    pytest.mark.infra,
-    pytest.mark.timeout(120),
-    pytest.mark.skipif(names.obstacle() is not None, reason="this machine cannot run a stage"),
-]
+pytestmark = pytest.mark.timeout(120)
 
 
 def create_group(cluster: TinyCluster, name: str) -> str:

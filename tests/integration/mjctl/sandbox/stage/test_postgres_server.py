@@ -22,7 +22,7 @@ from mjctl.sandbox.stage.postgres_server import PostgresServer
 from mjctl.sandbox.stage.postgres_volume import Source, Volume
 from mjctl.sandbox.stage.rounds import socket_folder
 
-pytestmark = [pytest.mark.infra, pytest.mark.timeout(120)]
+pytestmark = pytest.mark.timeout(120)
 
 INSTALLED = postgres.installations()
 

@@ -29,7 +29,7 @@ from mjctl.local.credentials import ensure_aws_key
 from mjctl.sandbox.stage import leftovers
 from mjctl.sandbox.stage.names import published
 
-pytestmark = [pytest.mark.infra, pytest.mark.timeout(180)]
+pytestmark = pytest.mark.timeout(180)
 
 REGION = "us-east-1"
 PASSWORD = "a-password-of-length-16"

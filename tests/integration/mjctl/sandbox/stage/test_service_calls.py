@@ -21,7 +21,7 @@ from mjctl.sandbox.call_log import read_calls
 from tests.integration.mjctl.sandbox.released import corrections_of
 from tests.integration.mjctl.sandbox.stage.unguarded import ACCOUNT, REGION, UnguardedStage, allow, document
 
-pytestmark = [pytest.mark.infra, pytest.mark.timeout(120)]
+pytestmark = pytest.mark.timeout(120)
 
 Probe = Callable[[UnguardedStage], bool]
 PROBES: dict[str, Probe] = {}

@@ -9,14 +9,9 @@ from pathlib import Path
 import pytest
 
 from mjctl.sandbox.emulators import Emulators
-from mjctl.sandbox.stage import names
 from tests.integration.mjctl.sandbox.stage.backends import REGION, LoadBalancer, backends, wait_for
 
-pytestmark = [
-    pytest.mark.infra,
-    pytest.mark.timeout(120),
-    pytest.mark.skipif(names.obstacle() is not None, reason="this machine cannot run a stage"),
-]
+pytestmark = pytest.mark.timeout(120)
 
 
 @pytest.fixture(scope="module")

@@ -3,14 +3,12 @@
 from __future__ import annotations
 
 import os
-from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
 import psutil
 import pytest
 
-from mjctl.sandbox.stage import names
 from tests.strangers import CROSS_SITE, as_nobody
 from tests.tiny_game import (
     CLUSTER,
@@ -22,18 +20,9 @@ from tests.tiny_game import (
     get,
     image,
     process_of,
-    running_cluster,
 )
 
-pytestmark = [pytest.mark.infra, pytest.mark.timeout(120)]
-
-
-@pytest.fixture(scope="module")
-def cluster(tmp_path_factory: pytest.TempPathFactory) -> Iterator[TinyCluster]:
-    if reason := names.obstacle():
-        pytest.skip(reason)
-    with running_cluster(tmp_path_factory.mktemp("stage")) as running:
-        yield running
+pytestmark = pytest.mark.timeout(120)
 
 
 @pytest.fixture(scope="module")

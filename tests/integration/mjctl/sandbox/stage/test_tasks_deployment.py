@@ -4,23 +4,13 @@ from __future__ import annotations
 
 import json
 import time
-from collections.abc import Iterator
 from typing import Any
 
 import pytest
 
-from mjctl.sandbox.stage import names
-from tests.tiny_game import CLUSTER, HEALTH_CHECK, TinyCluster, ask, eventually, get, image, running_cluster
+from tests.tiny_game import CLUSTER, HEALTH_CHECK, TinyCluster, ask, eventually, get, image
 
-pytestmark = [pytest.mark.infra, pytest.mark.timeout(120)]
-
-
-@pytest.fixture(scope="module")
-def cluster(tmp_path_factory: pytest.TempPathFactory) -> Iterator[TinyCluster]:
-    if reason := names.obstacle():
-        pytest.skip(reason)
-    with running_cluster(tmp_path_factory.mktemp("stage")) as running:
-        yield running
+pytestmark = pytest.mark.timeout(120)
 
 
 def protect(task: Any, **wish: Any) -> tuple[int, Any]:

@@ -11,10 +11,9 @@ import pytest
 from mjctl.local import emulated
 from mjctl.local.credentials import ensure_aws_key
 from mjctl.sandbox import daemon
-from mjctl.sandbox.stage import names
 from tests.tiny_game import REGION, TinyCluster, eventually, process_of, write_release
 
-pytestmark = [pytest.mark.infra, pytest.mark.timeout(120)]
+pytestmark = pytest.mark.timeout(120)
 
 
 def connected(sandbox: daemon.RunningSandbox) -> TinyCluster:
@@ -29,8 +28,6 @@ def connected(sandbox: daemon.RunningSandbox) -> TinyCluster:
 
 
 def test_a_service_gets_a_new_task_after_a_restart(tmp_path: Path) -> None:
-    if reason := names.obstacle():
-        pytest.skip(reason)
     write_release(tmp_path / "releases")
     try:
         cluster = connected(daemon.start(tmp_path).sandbox)

@@ -3,13 +3,11 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Iterator
 from typing import Any
 
 import psutil
 import pytest
 
-from mjctl.sandbox.stage import names
 from tests.tiny_game import (
     CLUSTER,
     DIGEST,
@@ -21,18 +19,9 @@ from tests.tiny_game import (
     get,
     image,
     process_of,
-    running_cluster,
 )
 
-pytestmark = [pytest.mark.infra, pytest.mark.timeout(120)]
-
-
-@pytest.fixture(scope="module")
-def cluster(tmp_path_factory: pytest.TempPathFactory) -> Iterator[TinyCluster]:
-    if reason := names.obstacle():
-        pytest.skip(reason)
-    with running_cluster(tmp_path_factory.mktemp("stage")) as running:
-        yield running
+pytestmark = pytest.mark.timeout(120)
 
 
 def started(cluster: TinyCluster, name: str, game: str = "", **changes: Any) -> Any:

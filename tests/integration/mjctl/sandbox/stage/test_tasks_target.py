@@ -3,25 +3,15 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Iterator
 from typing import Any
 
 import pytest
 
-from mjctl.sandbox.stage import names
-from tests.tiny_game import CLUSTER, PORT, TinyCluster, address, eventually, get, process_of, running_cluster
+from tests.tiny_game import CLUSTER, PORT, TinyCluster, address, eventually, get, process_of
 
-pytestmark = [pytest.mark.infra, pytest.mark.timeout(120)]
+pytestmark = pytest.mark.timeout(120)
 
 DRAIN_SECONDS = 2
-
-
-@pytest.fixture(scope="module")
-def cluster(tmp_path_factory: pytest.TempPathFactory) -> Iterator[TinyCluster]:
-    if reason := names.obstacle():
-        pytest.skip(reason)
-    with running_cluster(tmp_path_factory.mktemp("stage")) as running:
-        yield running
 
 
 @pytest.fixture(scope="module")
