@@ -82,7 +82,7 @@ test-browser: $(VENV)/.tests-installed ## run the web client in Chromium; 2 minu
 	$(PYTEST) -m browser tests/browser
 
 .PHONY: test-infra
-test-infra: $(VENV)/.tests-installed $(VENV)-checkov/.installed ## apply the production stacks to an emulated AWS; 25 minutes
+test-infra: $(VENV)/.tests-installed $(VENV)-checkov/.installed ## apply the production stacks to an emulated AWS; 35 minutes
 	CHECKOV=$(VENV)-checkov/bin/checkov $(PYTEST) -m infra
 
 # `make stage` keeps the stage running. `make stage-down` destroys it.

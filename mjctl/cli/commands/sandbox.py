@@ -43,7 +43,8 @@ def up(env: EnvOption = "sandbox", output: OutputOption = OutputFormat.TEXT) -> 
     """Start the emulated AWS and print environment variables for it.
 
     The emulated AWS starts with everything that was deployed to it before. An emulated AWS that runs already is left
-    unchanged.
+    unchanged. On Linux, real game servers, Redis and PostgreSQL run behind the emulated resources. If they cannot run,
+    the command says why.
 
     The command prints `export` lines with variables for the AWS CLI, boto3 and Terraform. In a shell,
     eval "$(mjctl sandbox up)" sets the variables.
@@ -326,7 +327,7 @@ def _variables(environment: Environment, sandbox: RunningSandbox) -> dict[str, s
 def _document(emulator: EmulatorProcess) -> dict[str, Any]:
     """Return the JSON entry of a running emulator.
 
-    `memory_bytes` includes the processes that the emulator starts to run Lambda functions.
+    `memory_bytes` includes the processes that the emulator starts: Lambda functions and the stage.
     """
     import psutil
 

@@ -58,7 +58,7 @@ class EmulatorDocument(JsonDocument):
     version: str
     pid: int
     url: str
-    memory_bytes: int = Field(description="memory of the emulator and of the Lambda functions that it runs")
+    memory_bytes: int = Field(description="memory of the emulator and of the processes that it has started")
     uptime_seconds: float
     log: str = Field(description="path of the emulator's log")
 
