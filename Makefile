@@ -95,10 +95,16 @@ stage-down: $(VENV)/.tests-installed ## destroy what `make stage` deployed
 	$(BIN)/mjctl destroy --env sandbox --all-regions --auto-approve
 	$(BIN)/mjctl sandbox down --env sandbox
 
-# `make stage-plant PATCH=fault.patch` applies a patch to a copy of the project, deploys the copy and plays.
+# `make stage-plant PATCH=fault.patch` applies a patch to a copy of the project, deploys the copy and plays. With BASE=DIR
+# or with several patches, a deployed copy is kept and changed, which is faster.
 .PHONY: stage-plant
 stage-plant: $(VENV)/.tests-installed ## say which check finds a planted fault: make stage-plant PATCH=fault.patch
-	$(BIN)/python -m tools.stage.plant $(PATCH)
+	$(BIN)/python -m tools.stage.plant $(PATCH) $(if $(BASE),--base $(BASE))
+
+# `make stage-faults FAULTS="no-mail health-path"` plants only the named faults of tools/stage/fault_list.py.
+.PHONY: stage-faults
+stage-faults: $(VENV)/.tests-installed ## plant faults into the stacks, and say which check finds each; 2 hours
+	$(BIN)/python -m tools.stage.faults $(FAULTS) $(if $(BASE),--base $(BASE))
 
 # `make mutants` breaks one line of the product at a time. At least one test must fail for each broken line.
 .PHONY: mutants

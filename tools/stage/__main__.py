@@ -20,6 +20,7 @@ from mjctl.models.config_file import load_environment
 from mjctl.models.workspace import Workspace
 from mjctl.sandbox.stage import names
 from tools.checkout import ROOT
+from tools.stage.checks import check_parts
 from tools.stage.commands import ENVIRONMENT, Commands
 from tools.stage.play import played_match
 from tools.stage.steps import Failure, Steps, remaining
@@ -50,7 +51,8 @@ def main() -> int:
         try:
             steps.bring_up()
             match = steps.step("a match, as players play it", 25, lambda: played_match(commands, regions[0]))
-            for line in (*match.lines(), *steps.summary()):
+            parts = steps.step("the other parts of the region", 10, lambda: check_parts(commands, regions[0], match))
+            for line in (*match.lines(), *parts, *steps.summary()):
                 print(line)
             if options.down:
                 steps.tear_down()

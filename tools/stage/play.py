@@ -14,6 +14,7 @@ import time
 from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any
+from urllib.parse import urlsplit
 
 from gameserver.client import ApiError, Bot, ConnectionLost, GameClient, JoinRefused, MatchReport
 from mjctl.clients.boto import RegionClients
@@ -22,6 +23,9 @@ from mjctl.clients.tls import private_context
 from mjctl.models.contract import Contract
 from tools.stage.commands import Commands
 from tools.stage.steps import Failure
+
+SERVER_ERROR = 500
+"""Lowest HTTP status of an error of the server."""
 
 _CALL_SECONDS = 20.0
 _MAIL_SECONDS = 20.0
@@ -36,6 +40,7 @@ class PlayedMatch:
     Attributes:
         match_id: the id of the match.
         server: the id of the game server.
+        url: the address of the game server for players.
         reports: the report of each player about the match.
         profile_matches: the number of matches in the first player's profile.
         item: the match's item in DynamoDB.
@@ -45,6 +50,7 @@ class PlayedMatch:
 
     match_id: str
     server: str
+    url: str
     reports: tuple[MatchReport, ...]
     profile_matches: int
     item: Mapping[str, Any]
@@ -73,11 +79,19 @@ def played_match(commands: Commands, region: str) -> PlayedMatch:
     Raises:
         Failure: a step of a player failed. The error names the step.
     """
+    return asyncio.run(_Play(commands, contract_of(commands, region)).run())
+
+
+def contract_of(commands: Commands, region: str) -> Contract:
+    """Return the contract of a deployed region.
+
+    Raises:
+        Failure: the region has no contract.
+    """
     ran = commands.run("outputs", "--region", region)
     if ran.code != 0:
         raise Failure("mjctl outputs", str(ran.document))
-    contract = Contract.parse(ran.document["regions"][0]["outputs"])
-    return asyncio.run(_Play(commands, contract).run())
+    return Contract.parse(ran.document["regions"][0]["outputs"])
 
 
 class _Play:
@@ -97,7 +111,10 @@ class _Play:
         ]
         try:
             return await self._played(players)
-        except (ApiError, ConnectionLost, JoinRefused) as error:
+        except ApiError as error:
+            temporary = error.status == 0 or error.status >= SERVER_ERROR
+            raise Failure(f"a player's {self._part}", str(error), temporary=temporary) from error
+        except (ConnectionLost, JoinRefused) as error:
             raise Failure(f"a player's {self._part}", str(error)) from error
         finally:
             for player in players:
@@ -116,7 +133,9 @@ class _Play:
         self._begin("match creation")
         ticket = await players[0].create_match("probe", "new")
         self._begin("join")
-        connections = [await player.join(ticket) for player in players]
+        connections = [await players[0].join(ticket)]
+        self._begin("join by the shared name")
+        connections.append(await players[1].join((ticket.match_id, self._shared(ticket.url))))
         self._begin("match")
         reports = await asyncio.gather(*(Bot(connection).play() for connection in connections))
         self._begin("stored result")
@@ -125,8 +144,21 @@ class _Play:
         self._begin("")
         web = self._contract.managed.web_domain if self._contract.managed else ""
         return PlayedMatch(
-            ticket.match_id, ticket.server_id, tuple(reports), profile, item, self._seconds, f"https://{web}"
+            ticket.match_id,
+            ticket.server_id,
+            ticket.url,
+            tuple(reports),
+            profile,
+            item,
+            self._seconds,
+            f"https://{web}",
         )
+
+    def _shared(self, url: str) -> str:
+        """Return the address of a game server with the name `play` that the game servers of all regions share."""
+        if self._contract.managed is None:
+            return url
+        return urlsplit(url)._replace(netloc=f"play.{self._contract.managed.web_domain}").geturl()
 
     async def _confirm(self, players: list[GameClient], accounts: list[tuple[str, str]]) -> None:
         for player, (email, password) in zip(players, accounts, strict=True):

@@ -27,23 +27,46 @@ class Failure(Exception):
     Attributes:
         step: the name of the step.
         finding: the failed checks or the error of the command.
+        checks: the names of the failed checks of `mjctl health`.
+        temporary: True if a slow function can be the cause, so that a second attempt can succeed.
     """
 
-    def __init__(self, step: str, finding: str) -> None:
+    def __init__(self, step: str, finding: str, checks: Sequence[str] = (), *, temporary: bool = False) -> None:
         super().__init__(f"{step}: {finding}")
         self.step = step
         self.finding = finding
+        self.checks = tuple(checks)
+        self.temporary = temporary
 
 
 class Steps:
     """Runs the steps in order, and prints each step's number, duration and an estimate of the remaining time."""
 
-    def __init__(self, commands: Commands, regions: Sequence[str], *, down: bool = False) -> None:
+    def __init__(
+        self,
+        commands: Commands,
+        regions: Sequence[str],
+        *,
+        down: bool = False,
+        healthy_seconds: float = _HEALTHY_SECONDS,
+        deploy_seconds: float | None = None,
+    ) -> None:
+        """Prepare the steps.
+
+        Args:
+            commands: runs the commands.
+            regions: the regions to deploy.
+            down: True if the last step destroys everything.
+            healthy_seconds: the time in seconds within which every check of `mjctl health` must pass.
+            deploy_seconds: the time limit of `mjctl deploy` in seconds, or None for no limit.
+        """
         self._commands = commands
         self._regions = tuple(regions)
-        self._count = 6 if down else 5
+        self._healthy_seconds = healthy_seconds
+        self._deploy_seconds = deploy_seconds
+        self._count = 7 if down else 6
         self._number = 0
-        self._left = _EMULATORS + _BOOTSTRAP + _SHARED_STACKS + _REGION * len(regions) + _HEALTH + 25.0
+        self._left = _EMULATORS + _BOOTSTRAP + _SHARED_STACKS + _REGION * len(regions) + _HEALTH + 35.0
         self._left += _DESTROY if down else 0
         self.stack_seconds: dict[str, float] = {}
         self.most_memory_bytes = 0
@@ -54,16 +77,51 @@ class Steps:
         Raises:
             Failure: a command failed, or a check of `health` failed.
         """
-        selected = [f"--region={region}" for region in self._regions]
+        self.start()
+        self.bootstrap()
+        self.deploy()
+        self.check_health()
+
+    def start(self) -> None:
+        """Start the emulators.
+
+        Raises:
+            Failure: the emulators do not start.
+        """
         self.step("the emulated AWS", _EMULATORS, lambda: self._mjctl("sandbox", "up"))
+
+    def bootstrap(self) -> None:
+        """Create the state bucket.
+
+        Raises:
+            Failure: the command failed.
+        """
         self.step("bootstrap", _BOOTSTRAP, lambda: self._mjctl("bootstrap", "--auto-approve"))
+
+    def deploy(self) -> None:
+        """Deploy the regions.
+
+        Raises:
+            Failure: the deploy failed, or exceeded its time limit.
+        """
         deployed = self.step(
             f"deploy of {', '.join(self._regions)}",
             _SHARED_STACKS + _REGION * len(self._regions),
-            lambda: self._mjctl("deploy", *selected, "--auto-approve"),
+            lambda: self._mjctl("deploy", *self._selected, "--auto-approve", limit_seconds=self._deploy_seconds),
         )
         self.stack_seconds = {row["region"]: row["seconds"] for row in deployed.document["regions"]}
-        self.step("health", _HEALTH, lambda: self._healthy(selected))
+
+    def check_health(self) -> None:
+        """Check the health of the regions, until it is good or the time limit is reached.
+
+        Raises:
+            Failure: a check of `health` failed.
+        """
+        self.step("health", _HEALTH, self._healthy)
+
+    def failed_checks(self) -> list[str]:
+        """Return the names of the checks of `health` that fail now."""
+        return failed_checks(self._commands.run("health", *self._selected))
 
     def tear_down(self) -> None:
         """Destroy all stacks of the sandbox.
@@ -94,26 +152,32 @@ class Steps:
             "(resident, without Terraform)",
         ]
 
-    def _healthy(self, selected: Sequence[str]) -> None:
+    @property
+    def _selected(self) -> list[str]:
+        return [f"--region={region}" for region in self._regions]
+
+    def _healthy(self) -> None:
         """Check the health until it is good, as an operator would after the first use of slow functions.
 
         Raises:
-            Failure: after two minutes a check still fails.
+            Failure: after the time limit a check still fails.
         """
-        deadline = time.monotonic() + _HEALTHY_SECONDS
+        deadline = time.monotonic() + self._healthy_seconds
         while True:
             try:
-                self._mjctl("health", *selected)
+                self._mjctl("health", *self._selected)
             except Failure:
                 if time.monotonic() > deadline:
                     raise
             else:
                 return
 
-    def _mjctl(self, *arguments: str) -> Ran:
-        ran = self._commands.run(*arguments)
+    def _mjctl(self, *arguments: str, limit_seconds: float | None = None) -> Ran:
+        ran = self._commands.run(*arguments, limit_seconds=limit_seconds)
+        if ran.late:
+            raise Failure(f"mjctl {ran.command}", f"did not end within {limit_seconds:.0f} s; {finding_of(ran)}")
         if ran.code != 0:
-            raise Failure(f"mjctl {ran.command}", finding_of(ran))
+            raise Failure(f"mjctl {ran.command}", finding_of(ran), failed_checks(ran))
         return ran
 
 
@@ -127,6 +191,11 @@ def finding_of(ran: Ran) -> str:
     errors = [(row["region"], row["error"]) for row in rows] or [("", document.get("error") or {})]
     texts = [f"{region + ': ' if region else ''}{error.get('what', '')}".strip() for region, error in errors]
     return "; ".join(text for text in texts if text) or f"exit code {ran.code} {ran.errors[-500:]}"
+
+
+def failed_checks(ran: Ran) -> list[str]:
+    """Return the names of the checks that failed in a run of `mjctl health`."""
+    return [check["name"] for check in ran.document.get("checks", ()) if check["status"] == "fail"]
 
 
 def processes_of(commands: Commands) -> list[psutil.Process]:

@@ -1,0 +1,176 @@
+"""Checks those parts of a deployed region that a match and `mjctl health` do not use.
+
+The parts are:
+
+- the web client behind CloudFront
+- the leaderboard
+- the operator's commands
+- the security groups of the functions
+- the calls of roles that IAM refused
+"""
+
+from __future__ import annotations
+
+import asyncio
+import time
+from collections.abc import Mapping
+from ipaddress import IPv4Network
+from typing import Any
+from urllib.parse import urlsplit
+
+import aiohttp
+
+from gameserver.client.play_socket import USER_AGENT
+from mjctl.clients.boto import RegionClients
+from mjctl.clients.tls import private_context
+from mjctl.models.contract import Contract
+from mjctl.sandbox.stage.reachability import NetworkEnd, SecurityGroups
+from tools.stage.commands import Commands
+from tools.stage.play import SERVER_ERROR, PlayedMatch, contract_of
+from tools.stage.steps import Failure, finding_of
+
+_CALL_SECONDS = 20.0
+# The API's answer of the leaderboard can come from a cache.
+_LEADERBOARD_SECONDS = 40.0
+_COMMANDS = (("cache", "stats"), ("queue", "list"), ("servers", "list"))
+_DATABASE_HOST = "GAMESERVER_DATABASE_HOST"
+
+
+def check_parts(commands: Commands, region: str, match: PlayedMatch) -> list[str]:
+    """Check the parts of a region after a match.
+
+    Returns: A line of text for each checked part.
+
+    Raises:
+        Failure: a check failed. The error names the check.
+    """
+    return asyncio.run(_Checks(commands, contract_of(commands, region), match).run())
+
+
+class _Checks:
+    def __init__(self, commands: Commands, contract: Contract, match: PlayedMatch) -> None:
+        self._commands = commands
+        self._contract = contract
+        self._match = match
+        self._domain = contract.managed.web_domain if contract.managed else ""
+
+    async def run(self) -> list[str]:
+        async with aiohttp.ClientSession(
+            connector=aiohttp.TCPConnector(ssl=private_context(self._contract) or True),
+            headers={"User-Agent": USER_AGENT},
+            timeout=aiohttp.ClientTimeout(total=_CALL_SECONDS),
+        ) as http:
+            lines = [await self._web_client(http), await self._leaderboard(http)]
+        lines.append(await asyncio.to_thread(self._operators_commands))
+        lines.append(await self._security_groups())
+        lines.append(await asyncio.to_thread(self._calls))
+        return lines
+
+    async def _web_client(self, http: aiohttp.ClientSession) -> str:
+        step = "the web client"
+        page = f"https://{self._domain}/"
+        status, text = await _get(http, step, page)
+        if status != 200 or "<script" not in text:
+            message = f"{page} answers {status} without the page of the web client"
+            raise Failure(step, message, temporary=status >= SERVER_ERROR)
+        origin = urlsplit(self._match.url)
+        if f"{origin.scheme}://{origin.netloc}" not in (await self._content_policy()).replace(";", " ").split():
+            raise Failure(step, f"the page's Content-Security-Policy forbids {origin.scheme}://{origin.netloc}")
+        status, text = await _get(http, step, f"{page}v1/leaderboard")
+        if status != 200 or '"entries"' not in text:
+            message = f"{page}v1/leaderboard answers {status} without a leaderboard: {text[:100]}"
+            raise Failure(step, message, temporary=status >= SERVER_ERROR)
+        return f"{step}: {page} loads, may connect to {origin.netloc} and reads the leaderboard"
+
+    async def _content_policy(self) -> str:
+        """Return the page's Content-Security-Policy, which the emulated CloudFront stores but does not send."""
+        with RegionClients(self._contract) as clients:
+            listed = await clients.call_all("cloudfront", "list_distributions")
+            for distribution in listed.get("DistributionList", {}).get("Items", ()):
+                policy = distribution["DefaultCacheBehavior"].get("ResponseHeadersPolicyId")
+                if policy and self._domain in distribution["Aliases"].get("Items", ()):
+                    answer = await clients.call("cloudfront", "get_response_headers_policy", Id=policy)
+                    headers = answer["ResponseHeadersPolicy"]["ResponseHeadersPolicyConfig"]["SecurityHeadersConfig"]
+                    return str(headers["ContentSecurityPolicy"]["ContentSecurityPolicy"])
+        return ""
+
+    async def _leaderboard(self, http: aiohttp.ClientSession) -> str:
+        step = "the leaderboard"
+        players = {player["player_id"] for player in self._match.reports[0].result["players"]}
+        give_up_at = time.monotonic() + _LEADERBOARD_SECONDS
+        while True:
+            status, text = await _get(http, step, f"{self._contract.endpoints.api}/v1/leaderboard?limit=100")
+            if status == 200 and all(f'"{player}"' in text for player in players):
+                return f"{step}: contains both players of the match"
+            if time.monotonic() > give_up_at:
+                raise Failure(step, f"answers {status}, and does not contain the players of the match: {text[:200]}")
+            await asyncio.sleep(1)
+
+    def _operators_commands(self) -> str:
+        step = "the operator's commands"
+        for command in _COMMANDS:
+            ran = self._commands.run(*command, "--region", self._contract.region)
+            if ran.code != 0:
+                raise Failure(step, f"mjctl {ran.command}: {finding_of(ran)}")
+        return f"{step}: {', '.join(' '.join(command) for command in _COMMANDS)} succeed"
+
+    async def _security_groups(self) -> str:
+        """Check that each function with the address of the database may connect to the database.
+
+        The stage does not enforce the security groups of Aurora, so a match would not show that a rule is missing.
+        """
+        step = "the security groups"
+        managed = self._contract.managed
+        if managed is None:
+            return f"{step}: none"
+        with RegionClients(self._contract) as clients:
+            cluster = (await clients.call("rds", "describe_db_clusters", DBClusterIdentifier=managed.database_cluster))[
+                "DBClusters"
+            ][0]
+            groups = SecurityGroups((await clients.call_all("ec2", "describe_security_groups"))["SecurityGroups"])
+            subnets = {
+                subnet["SubnetId"]: IPv4Network(subnet["CidrBlock"])
+                for subnet in (await clients.call_all("ec2", "describe_subnets"))["Subnets"]
+            }
+            database = NetworkEnd(
+                "the database",
+                frozenset(group["VpcSecurityGroupId"] for group in cluster["VpcSecurityGroups"]),
+                await _networks_of_database(clients, cluster, subnets),
+            )
+            checked = []
+            for name in managed.functions.values():
+                function = await clients.call("lambda", "get_function_configuration", FunctionName=name)
+                if _DATABASE_HOST not in function.get("Environment", {}).get("Variables", {}):
+                    continue
+                source = NetworkEnd(
+                    f"the function {name}",
+                    frozenset(function["VpcConfig"]["SecurityGroupIds"]),
+                    tuple(subnets[subnet] for subnet in function["VpcConfig"]["SubnetIds"]),
+                )
+                if obstacle := groups.obstacle(source, database, int(cluster["Port"])):
+                    raise Failure(step, obstacle)
+                checked.append(name)
+        return f"{step}: {', '.join(checked)} may connect to the database"
+
+    def _calls(self) -> str:
+        step = "the calls of roles"
+        refused = self._commands.run("sandbox", "calls", "--refused").document.get("calls", ())
+        if refused:
+            texts = [f"{call['caller'].rsplit('/', 1)[-1]} {call['action']} {call['resource']}" for call in refused[:5]]
+            raise Failure(step, f"IAM refused {len(refused)} calls: {'; '.join(texts)}")
+        return f"{step}: IAM refused no call"
+
+
+async def _networks_of_database(
+    clients: RegionClients, cluster: Mapping[str, Any], subnets: Mapping[str, IPv4Network]
+) -> tuple[IPv4Network, ...]:
+    groups = await clients.call("rds", "describe_db_subnet_groups", DBSubnetGroupName=cluster["DBSubnetGroup"])
+    return tuple(subnets[subnet["SubnetIdentifier"]] for subnet in groups["DBSubnetGroups"][0]["Subnets"])
+
+
+async def _get(http: aiohttp.ClientSession, step: str, url: str) -> tuple[int, str]:
+    try:
+        async with http.get(url, allow_redirects=False) as response:
+            return response.status, await response.text()
+    except (aiohttp.ClientError, TimeoutError, OSError) as error:
+        raise Failure(step, f"{url} does not answer: {error or type(error).__name__}", temporary=True) from error

@@ -1,0 +1,580 @@
+"""Lists faults of the production stacks. Each fault breaks one property, and names the check that must find it.
+
+`make stage-faults` plants the faults. A developer who changes a line that a fault replaces must change the fault too. A
+unit test checks that the text `old` of each edit still occurs exactly once in its file.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+_REGION = "terraform/stacks/region"
+_MODULES = "terraform/modules"
+
+
+@dataclass(frozen=True)
+class Edit:
+    """Replaces a text in a file of the project.
+
+    Attributes:
+        file: path of the file, relative to the repository.
+        old: the text to replace, which must occur exactly once in the file.
+        new: the text that replaces `old`.
+    """
+
+    file: str
+    old: str
+    new: str
+
+
+@dataclass(frozen=True)
+class Fault:
+    """Describes a fault.
+
+    Attributes:
+        name: short name that `make stage-faults` prints.
+        breaks: the broken property, as a clause.
+        found_by: the step that must find the fault, or `check NAME` for a check of `mjctl health`.
+        edits: the changes of the project.
+        first_deploy: True if only a deploy from nothing shows the fault.
+        unfound: the reason why no check can find the fault on the stage, or "". `make stage-faults` does not plant a
+            fault that has a reason in `unfound`.
+    """
+
+    name: str
+    breaks: str
+    found_by: str
+    edits: tuple[Edit, ...]
+    first_deploy: bool = False
+    unfound: str = ""
+
+
+def _fault(name: str, breaks: str, found_by: str, file: str, old: str, new: str, *, unfound: str = "") -> Fault:
+    return Fault(name, breaks, found_by, (Edit(file, old, new),), unfound=unfound)
+
+
+_ROUTES = (
+    _fault(
+        "no-confirm-route",
+        "players cannot confirm their account",
+        "a player's confirmation",
+        f"{_REGION}/api.tf",
+        '    "POST /v1/confirm"           = { authorized = false, target = "auth" }\n',
+        "",
+    ),
+    _fault(
+        "authorizer-audience",
+        "the authorizer expects tokens of another client",
+        "check login",
+        f"{_MODULES}/api/main.tf",
+        "audience = [var.jwt.audience]",
+        'audience = ["another-client"]',
+    ),
+    _fault(
+        "authorizer-issuer",
+        "the authorizer expects tokens of another user pool",
+        "check login",
+        f"{_REGION}/api.tf",
+        "issuer = var.foundation.identity.issuer }",
+        'issuer = "${var.foundation.identity.issuer}x" }',
+    ),
+    _fault(
+        "gateway-permission",
+        "API Gateway may invoke the functions only for one route that no player calls",
+        "check api",
+        f"{_MODULES}/api/main.tf",
+        "${aws_apigatewayv2_api.http.execution_arn}/*/*",
+        "${aws_apigatewayv2_api.http.execution_arn}/*/GET/v2/none",
+    ),
+    _fault(
+        "cdn-api-to-bucket",
+        "CloudFront sends the web client's calls of the API to the bucket",
+        "the web client",
+        f"{_MODULES}/edge/cdn.tf",
+        'path_pattern             = "/v1/*"\n    target_origin_id         = "api"',
+        'path_pattern             = "/v1/*"\n    target_origin_id         = "web"',
+    ),
+    _fault(
+        "web-bucket-policy",
+        "CloudFront may not read the bucket of the web client",
+        "the web client",
+        f"{_MODULES}/edge/cdn.tf",
+        'values = [aws_cloudfront_distribution.web.arn] }\n      service   = "cloudfront.amazonaws.com"',
+        'values = [aws_cloudfront_distribution.web.arn] }\n      service   = "s3.amazonaws.com"',
+    ),
+    _fault(
+        "web-content-policy",
+        "the web client may not connect to the game servers of the region",
+        "the web client",
+        f"{_MODULES}/edge/cdn.tf",
+        '"play-${region}"]) : "wss://${host}.${var.domain}"',
+        '"games-${region}"]) : "wss://${host}.${var.domain}"',
+    ),
+    _fault(
+        "alias-of-api",
+        "the API's name leads to the load balancer of the game servers",
+        "check api",
+        f"{_MODULES}/edge/dns.tf",
+        "name                   = each.value.api.name",
+        "name                   = each.value.load_balancer.dns_name",
+    ),
+    _fault(
+        "alias-of-play",
+        "the shared name of the game servers leads to the API",
+        "a player's join by the shared name",
+        f"{_MODULES}/edge/dns.tf",
+        "name                   = each.value.load_balancer.dns_name",
+        "name                   = each.value.api.name",
+    ),
+    _fault(
+        "certificate-names",
+        "the certificate does not cover the name of the region's game servers",
+        "check match",
+        f"{_REGION}/game.tf",
+        'names        = [local.play_host, "api.',
+        'names        = ["games.${var.foundation.dns.domain}", "api.',
+    ),
+    _fault(
+        "firewall-rate",
+        "the firewall blocks an address after ten requests in five minutes",
+        "mjctl",
+        f"{_MODULES}/firewall/main.tf",
+        "limit              = var.rate_limit",
+        "limit              = 10",
+    ),
+    _fault(
+        "firewall-agent",
+        "the firewall blocks our game client by its User-Agent",
+        "check match",
+        f"{_MODULES}/firewall/main.tf",
+        '  dynamic "rule" {\n    for_each = local.managed_groups\n',
+        """  rule {
+    name     = "no-bots"
+    priority = 10
+
+    action {
+      block {}
+    }
+
+    statement {
+      byte_match_statement {
+        positional_constraint = "CONTAINS"
+        search_string         = "mjctl"
+
+        field_to_match {
+          single_header {
+            name = "user-agent"
+          }
+        }
+
+        text_transformation {
+          priority = 0
+          type     = "LOWERCASE"
+        }
+      }
+    }
+
+    visibility_config {
+      cloudwatch_metrics_enabled = true
+      metric_name                = "NoBots"
+      sampled_requests_enabled   = true
+    }
+  }
+
+  dynamic "rule" {
+    for_each = local.managed_groups
+""",
+    ),
+)
+
+_PERMISSIONS = (
+    _fault(
+        "auth-may-not-store-names",
+        "the function `auth` may not store the name of a new player",
+        "the calls of roles",
+        f"{_REGION}/api.tf",
+        '{ PlayerName = { actions = ["dynamodb:UpdateItem"]',
+        '{ PlayerName = { actions = ["dynamodb:GetItem"]',
+    ),
+    _fault(
+        "functions-may-not-query",
+        "the functions `api` and `persistence` may not write items",
+        "check match",
+        f"{_REGION}/api.tf",
+        '"dynamodb:PutItem", "dynamodb:Query", "dynamodb:UpdateItem"]',
+        '"dynamodb:Query"]',
+    ),
+    _fault(
+        "functions-may-not-read-secret",
+        "the functions may not read the password of the database",
+        "mjctl deploy",
+        f"{_REGION}/api.tf",
+        'actions   = ["secretsmanager:GetSecretValue"]',
+        'actions   = ["secretsmanager:DescribeSecret"]',
+    ),
+    _fault(
+        "consumer-may-not-delete",
+        "the function `persistence` may not delete messages that it has processed",
+        "mjctl",
+        f"{_MODULES}/functions/access.tf",
+        '"sqs:DeleteMessage", ',
+        "",
+    ),
+    _fault(
+        "server-may-not-publish",
+        "game servers may not publish events",
+        "check match",
+        f"{_REGION}/game.tf",
+        'actions = ["sns:Publish"]',
+        'actions = ["sns:GetTopicAttributes"]',
+    ),
+    _fault(
+        "server-may-not-protect",
+        "a game server with matches may not protect its task",
+        "the calls of roles",
+        f"{_MODULES}/game_service/access.tf",
+        'actions   = ["ecs:GetTaskProtection", "ecs:UpdateTaskProtection"]',
+        'actions   = ["ecs:GetTaskProtection"]',
+    ),
+    _fault(
+        "no-cache-log-in",
+        "game servers and functions may not log in to the cache",
+        "mjctl",
+        f"{_REGION}/game.tf",
+        'resources = [module.cache.arn, module.cache.user_arns["game"]]',
+        "resources = [module.cache.arn]",
+    ),
+    _fault(
+        "topic-key",
+        "SNS may not use the key of the queue and of the topic",
+        "check match",
+        "terraform/stacks/foundation/main.tf",
+        'multi_region = true, services = ["backup", "cloudwatch", "logs", "sns"] } },',
+        'multi_region = true, services = ["backup", "cloudwatch", "logs"] } },',
+    ),
+    _fault(
+        "task-role-trust",
+        "ECS may not use the role of the game servers",
+        "mjctl deploy",
+        f"{_MODULES}/game_service/access.tf",
+        "values   = [var.account_id]",
+        'values   = ["210987654321"]',
+    ),
+    _fault(
+        "cache-user-commands",
+        "the cache user of the game may not run scripts",
+        "mjctl",
+        f"{_REGION}/main.tf",
+        'game = { access = "on ~* &* +@all -@admin -@dangerous +info" }',
+        'game = { access = "on ~* &* +@all -@admin -@dangerous -@scripting +info" }',
+    ),
+    _fault(
+        "operator-user-keys",
+        "the cache user of the operator may not read the registry of game servers",
+        "the operator's commands",
+        f"{_REGION}/main.tf",
+        "on ~cache* ~server* &*",
+        "on ~cache* &*",
+    ),
+)
+
+_NETWORK = (
+    _fault(
+        "cache-port",
+        "the cache's security group allows another port",
+        "mjctl",
+        f"{_MODULES}/cache/users.tf",
+        "from_port                    = 6379\n  to_port                      = 6379",
+        "from_port                    = 6380\n  to_port                      = 6380",
+    ),
+    _fault(
+        "cache-without-api",
+        "the function `api` may not connect to the cache",
+        "check api",
+        f"{_REGION}/main.tf",
+        '    api    = module.functions.security_group_ids["api"]\n    game ',
+        "    game ",
+    ),
+    _fault(
+        "balancer-to-tasks",
+        "the load balancer may connect to the health port of a task only",
+        "check match",
+        f"{_MODULES}/game_service/access.tf",
+        "for_each = { ops = var.task.ops_port, play = var.task.port }",
+        "for_each = { ops = var.task.ops_port }",
+    ),
+    _fault(
+        "database-without-worker",
+        "the function `persistence` may not connect to the database",
+        "the security groups",
+        f"{_REGION}/main.tf",
+        '    worker  = module.functions.security_group_ids["persistence"]\n',
+        "",
+    ),
+    _fault(
+        "function-to-database",
+        "the functions may connect to another port than that of the database",
+        "the security groups",
+        f"{_MODULES}/functions/main.tf",
+        'description = "Database", port = 5432',
+        'description = "Database", port = 3306',
+    ),
+)
+
+_GAME = (
+    _fault(
+        "health-path",
+        "the target group asks for a path that no game server has",
+        "mjctl deploy",
+        f"{_MODULES}/game_service/load_balancer.tf",
+        'path                = "/readyz"',
+        'path                = "/ready"',
+    ),
+    _fault(
+        "health-port",
+        "the target group asks the players' port for the health",
+        "mjctl deploy",
+        f"{_MODULES}/game_service/load_balancer.tf",
+        "port                = tostring(var.task.ops_port)",
+        'port                = "traffic-port"',
+    ),
+    _fault(
+        "target-port",
+        "the load balancer sends players to the health port",
+        "check match",
+        f"{_MODULES}/game_service/main.tf",
+        "    container_port   = var.task.port",
+        "    container_port   = var.task.ops_port",
+    ),
+    _fault(
+        "task-command",
+        "the image has no command of this name",
+        "mjctl deploy",
+        f"{_MODULES}/game_service/main.tf",
+        'command                = ["serve"]',
+        'command                = ["server"]',
+    ),
+    _fault(
+        "task-without-topic",
+        "game servers do not know the topic of the events",
+        "mjctl deploy",
+        f"{_REGION}/game.tf",
+        '    GAMESERVER_EVENTS_TOPIC_ARN = module.events.topics["events"]\n',
+        "",
+    ),
+    _fault(
+        "play-address",
+        "game servers give players an address that DNS does not know",
+        "check match",
+        f"{_REGION}/game.tf",
+        '"wss://${local.play_host}"',
+        '"wss://games-${local.play_host}"',
+    ),
+    Fault(
+        "deployment-percent",
+        "ECS may neither start a new task nor stop an old task",
+        "mjctl deploy",
+        (
+            Edit(
+                f"{_MODULES}/game_service/main.tf",
+                "deployment_maximum_percent         = 200",
+                "deployment_maximum_percent         = 100",
+            ),
+            Edit(f"{_REGION}/game.tf", "tostring(var.game.tick_rate_hz)", "tostring(var.game.tick_rate_hz + 1)"),
+        ),
+    ),
+    _fault(
+        "scaling-to-zero",
+        "autoscaling may stop every game server",
+        "check scaling",
+        f"{_MODULES}/game_service/scaling.tf",
+        "min_capacity       = var.scaling.min",
+        "min_capacity       = 0",
+    ),
+)
+
+_EVENTS = (
+    _fault(
+        "mapping-disabled",
+        "the function `persistence` does not read its queue",
+        "check function/persistence",
+        f"{_MODULES}/functions/main.tf",
+        "  batch_size              = each.value.queue.batch_size\n",
+        "  batch_size              = each.value.queue.batch_size\n  enabled                 = false\n",
+    ),
+    _fault(
+        "mapping-of-dead-letters",
+        "the function `persistence` reads the dead-letter queue",
+        "check match",
+        f"{_REGION}/api.tf",
+        '{ arn = module.events.queues["persistence"].arn }',
+        '{ arn = "${module.events.queues["persistence"].arn}-dlq" }',
+    ),
+    _fault(
+        "queue-policy",
+        "the queue accepts messages of another topic",
+        "check match",
+        f"{_MODULES}/events/main.tf",
+        "values   = [local.topic_arns[statement.value.topic]]",
+        'values   = ["${local.topic_arns[statement.value.topic]}-old"]',
+    ),
+    _fault(
+        "wrapped-messages",
+        "SNS wraps the events in a document that the worker cannot read",
+        "check match",
+        f"{_MODULES}/data_plane/data-plane.yaml",
+        "raw_message_delivery: true",
+        "raw_message_delivery: false",
+    ),
+    _fault(
+        "table-name",
+        "the functions use tables that do not exist",
+        "check api",
+        f"{_REGION}/api.tf",
+        "{ for key, table in local.tables : key => table.name })",
+        '{ for key, table in local.tables : key => "${table.name}-v2" })',
+    ),
+    _fault(
+        "secret-arn",
+        "the functions read a secret that does not exist",
+        "mjctl deploy",
+        f"{_REGION}/api.tf",
+        "GAMESERVER_DATABASE_SECRET = local.database_secret_arn",
+        'GAMESERVER_DATABASE_SECRET = "${local.database_secret_arn}x"',
+    ),
+    _fault(
+        "reader-as-writer",
+        "the functions write to the reader of the database",
+        "check match",
+        f"{_MODULES}/database/outputs.tf",
+        "local.is_writer ? aws_rds_cluster.main.endpoint : aws_rds_cluster.main.reader_endpoint",
+        "aws_rds_cluster.main.reader_endpoint",
+    ),
+    _fault(
+        "function-variable",
+        "the function `auth` does not know its tables",
+        "check login",
+        f"{_REGION}/api.tf",
+        '{ GAMESERVER_TABLES = local.storage_settings["GAMESERVER_TABLES"], GAMESERVER_USER_POOL_ID',
+        "{ GAMESERVER_USER_POOL_ID",
+    ),
+    _fault(
+        "function-handler",
+        "the function `api` names a handler that the package does not have",
+        "check api",
+        f"{_REGION}/api.tf",
+        '"gameserver.functions.lambda_handlers.api"',
+        '"gameserver.functions.lambda_handlers.http"',
+    ),
+    _fault(
+        "alarm-dimension",
+        "the alarms of the functions have a dimension that Lambda does not publish",
+        "the alarms",
+        f"{_MODULES}/observability/main.tf",
+        'metric = "Errors", dimensions = { FunctionName = function }',
+        'metric = "Errors", dimensions = { Function = function }',
+    ),
+)
+
+_ACCOUNTS = (
+    _fault(
+        "log-in-flow",
+        "the client may not log in with a password",
+        "check login",
+        f"{_MODULES}/identity/main.tf",
+        '["ALLOW_REFRESH_TOKEN_AUTH", "ALLOW_USER_PASSWORD_AUTH"]',
+        '["ALLOW_REFRESH_TOKEN_AUTH"]',
+    ),
+    _fault(
+        "refresh-flow",
+        "the client may not renew a token",
+        "check login",
+        f"{_MODULES}/identity/main.tf",
+        '["ALLOW_REFRESH_TOKEN_AUTH", "ALLOW_USER_PASSWORD_AUTH"]',
+        '["ALLOW_USER_SRP_AUTH", "ALLOW_USER_PASSWORD_AUTH"]',
+    ),
+    _fault(
+        "no-mail",
+        "Cognito sends no code to a new player",
+        "a player's confirmation",
+        f"{_MODULES}/identity/main.tf",
+        'auto_verified_attributes = ["email"]',
+        "auto_verified_attributes = []",
+    ),
+)
+
+_FIRST_DEPLOYS = (
+    Fault(
+        "migration-skips-a-table",
+        "a migration does not create the table of the players' statistics",
+        "a player's log-in",
+        (
+            Edit(
+                "gameserver/migrations/versions/0001_results.py", "CREATE TABLE player_stats (", "CREATE TABLE stats ("
+            ),
+            Edit(
+                "gameserver/migrations/versions/0001_results.py",
+                '    "CREATE INDEX player_stats_by_score ON player_stats (total_score DESC, player_id)",\n',
+                "",
+            ),
+        ),
+        first_deploy=True,
+    ),
+    Fault(
+        "no-servers",
+        "the service begins with no game server",
+        "mjctl deploy",
+        (Edit(f"{_MODULES}/game_service/main.tf", "= var.scaling.min\n  enable_ecs", "= 0\n  enable_ecs"),),
+        first_deploy=True,
+    ),
+)
+
+_UNFOUND = (
+    _fault(
+        "pipeline-may-not-pass-roles",
+        "the role of the pipeline may not pass the roles of tasks",
+        "",
+        f"{_MODULES}/ci_role/main.tf",
+        '"ecs-tasks.amazonaws.com", "lambda.amazonaws.com", "monitoring',
+        '"lambda.amazonaws.com", "monitoring',
+        unfound="nothing on the stage uses the pipeline's role: the operator is the root user of the account",
+    ),
+    _fault(
+        "no-endpoint",
+        "the VPC has no endpoint for the keys",
+        "",
+        f"{_REGION}/variables.tf",
+        '"ecr.dkr", "kms", "logs"',
+        '"ecr.dkr", "logs"',
+        unfound="the stage has no routes; on AWS too, the calls succeed through the NAT gateway, at a higher price",
+    ),
+    _fault(
+        "task-architecture",
+        "the tasks ask for another architecture than that of the image",
+        "",
+        f"{_MODULES}/game_service/main.tf",
+        'cpu_architecture        = "X86_64"',
+        'cpu_architecture        = "ARM64"',
+        unfound="the tasks of the stage are processes of this machine, which have its architecture",
+    ),
+    _fault(
+        "short-stop",
+        "ECS kills a game server two seconds after SIGTERM",
+        "",
+        f"{_MODULES}/game_service/main.tf",
+        "stopTimeout            = var.task.drain_seconds",
+        "stopTimeout            = 2",
+        unfound="only a deploy during matches with players shows the fault, which a single match does not",
+    ),
+    _fault(
+        "idle-timeout",
+        "the load balancer closes a connection that is idle for ten seconds",
+        "",
+        f"{_MODULES}/game_service/load_balancer.tf",
+        "max(60, 3 * var.task.ping_seconds)",
+        "10",
+        unfound="a game server sends a message at least twice a second, so no connection is idle",
+    ),
+)
+
+FAULTS = (*_FIRST_DEPLOYS, *_UNFOUND, *_ROUTES, *_PERMISSIONS, *_NETWORK, *_GAME, *_EVENTS, *_ACCOUNTS)
