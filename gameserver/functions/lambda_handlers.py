@@ -14,7 +14,7 @@ import asyncio
 import base64
 import functools
 import time
-from collections.abc import Awaitable, Callable, Mapping
+from collections.abc import Awaitable, Callable, Mapping, Sequence
 from typing import Any, TypeVar
 
 import msgspec
@@ -84,7 +84,8 @@ def migrate(_event: Any, context: Any) -> dict[str, Any]:
 
     Returns:
         {heads, applied}: the newest migrations of the database before the run, and the migrations that have run. If the
-        migrations failed, {error: {code, migration, message}} with the name of the migration that failed or null.
+        migrations failed, {error: {code, migration, message, kept}}. `migration` is the name of the migration that
+        failed, or null. `kept` has the names of the migrations that have changed the schema.
     """
     settings = Settings.from_env()
     logs.configure(settings, "migrate")
@@ -97,13 +98,17 @@ def migrate(_event: Any, context: Any) -> dict[str, Any]:
         try:
             progress = upgrade(settings, aws, patience_seconds=patience, seconds=seconds)
         except DatabaseUnavailable as error:
-            return {"error": {"code": "database_unavailable", "migration": None, "message": str(error)}}
+            return _migration_error("database_unavailable", str(error))
         except MigrationFailed as error:
-            return {"error": {"code": "migration_failed", "migration": error.migration, "message": error.cause}}
+            return _migration_error("migration_failed", error.cause, error.migration, error.kept)
         finally:
             aws.close()
         log.info("schema_up_to_date", applied=progress.applied)
     return {"heads": list(progress.heads), "applied": progress.applied}
+
+
+def _migration_error(code: str, message: str, migration: str | None = None, kept: Sequence[str] = ()) -> dict[str, Any]:
+    return {"error": {"code": code, "migration": migration, "message": message, "kept": list(kept)}}
 
 
 async def respond(event: Mapping[str, Any], services: Services) -> dict[str, Any]:

@@ -1,6 +1,7 @@
 """Updates the schema of PostgreSQL, for the command `gameserver migrate` and the Lambda function `migrate`.
 
-All missing migrations run in one transaction, so a migration that fails leaves the old schema.
+All missing migrations run in one transaction, so a migration that fails leaves the old schema. A migration with
+`transactional = False` is an exception: the migrations before it take effect even if it fails.
 """
 
 from __future__ import annotations
@@ -22,21 +23,28 @@ log = structlog.get_logger()
 PATIENCE_SECONDS = 30.0
 """The default time for which a migration waits for the database to answer."""
 
+MIGRATIONS = Path(__file__).resolve().parents[1] / "migrations"
+"""The folder of the migrations."""
+
 _PAUSE_SECONDS = 0.2
+# The command `gameserver migrate` gives up after the time that the Lambda function `migrate` has on AWS.
+_RUN_SECONDS = 300.0
 
 
 class MigrationFailed(Exception):
-    """Reports that the migrations ended with an error, and that the schema is unchanged.
+    """Reports that the migrations ended with an error, and that the schema is the schema after the migrations `kept`.
 
     Attributes:
         migration: the name of the migration that failed, e.g. `0004_match_events`, or None if no migration had begun.
         cause: the reason in English.
+        kept: the names of the migrations that have run and have changed the schema, in most cases none.
     """
 
-    def __init__(self, migration: str | None, cause: str) -> None:
+    def __init__(self, migration: str | None, cause: str, kept: Sequence[str] = ()) -> None:
         super().__init__(f"{migration}: {cause}" if migration else cause)
         self.migration = migration
         self.cause = cause
+        self.kept = tuple(kept)
 
 
 @dataclass
@@ -44,21 +52,30 @@ class MigrationProgress:
     """Records the migrations of one run, in their order. gameserver/migrations/env.py fills it.
 
     Attributes:
-        seconds: time limit of each statement in seconds, or None without a limit.
+        seconds: time limit of the run and of each statement in seconds, or None without a limit.
         heads: the newest migrations of the database at the start, empty for a database without a schema.
         missing: the names of the migrations that the database lacks at the start.
+        not_transactional: the names of the missing migrations that commit the transaction before them.
         applied: the names of the migrations that have run.
     """
 
     seconds: float | None = None
     heads: Sequence[str] = ()
     missing: list[str] = field(default_factory=list)
+    not_transactional: list[str] = field(default_factory=list)
     applied: list[str] = field(default_factory=list)
 
     @property
     def current(self) -> str | None:
         """Return the name of the migration that runs or has failed, or None if no migration is left."""
         return next(iter(self.missing[len(self.applied) :]), None)
+
+    @property
+    def kept(self) -> list[str]:
+        """Return the names of the migrations that keep their effect if the migration `current` fails."""
+        begun = self.missing[: len(self.applied) + 1]
+        last = max((begun.index(name) for name in self.not_transactional if name in begun), default=0)
+        return begun[:last]
 
 
 def run(settings: Settings) -> int:
@@ -72,7 +89,7 @@ def run(settings: Settings) -> int:
     logs.configure(settings, "migrate")
     aws = AwsClients(settings.region, settings.aws_endpoint_url)
     try:
-        progress = upgrade(settings, aws)
+        progress = upgrade(settings, aws, seconds=_RUN_SECONDS)
     except DatabaseUnavailable as error:
         log.error("database_unreachable", cause=str(error), host=settings.database_host)
         return 1
@@ -88,7 +105,7 @@ def run(settings: Settings) -> int:
 def upgrade(
     settings: Settings, aws: AwsClients, *, patience_seconds: float = PATIENCE_SECONDS, seconds: float | None = None
 ) -> MigrationProgress:
-    """Wait for the database, and run the missing migrations in one transaction.
+    """Wait for the database, and run the missing migrations.
 
     A second process that calls `upgrade` at the same time waits, and then finds no missing migration.
 
@@ -96,14 +113,14 @@ def upgrade(
         settings: settings of the process.
         aws: clients of AWS, which read the database's password.
         patience_seconds: time in which the database must answer.
-        seconds: time limit of each statement, including the wait for another process, or None without a limit.
+        seconds: time limit of the migrations, including the wait for another process, or None without a limit.
 
     Returns:
         The migrations that were missing and have run.
 
     Raises:
         DatabaseUnavailable: the database did not answer.
-        MigrationFailed: a migration failed, and no migration of this call has changed the schema.
+        MigrationFailed: a migration failed. The error names the migrations of this call that have changed the schema.
     """
     from alembic import command
     from alembic.config import Config
@@ -111,7 +128,7 @@ def upgrade(
     asyncio.run(_await_database(settings, aws, patience_seconds))
     progress = MigrationProgress(seconds)
     config = Config()
-    config.set_main_option("script_location", str(Path(__file__).resolve().parents[1] / "migrations"))
+    config.set_main_option("script_location", str(MIGRATIONS))
     config.attributes["connection_options"] = connection_options(settings, aws)
     config.attributes["progress"] = progress
     try:
@@ -120,7 +137,7 @@ def upgrade(
         # The text of SQLAlchemy's error contains the statement, and its attribute `orig` has only the database's words.
         cause = getattr(error, "orig", None) or error
         log.exception("migration_failed", migration=progress.current, cause=str(cause))
-        raise MigrationFailed(progress.current, str(cause) or type(cause).__name__) from error
+        raise MigrationFailed(progress.current, str(cause) or type(cause).__name__, progress.kept) from error
     return progress
 
 

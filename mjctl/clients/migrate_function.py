@@ -56,7 +56,7 @@ class MigrateFunction:
             sha256: The SHA-256 of the archive in base64.
 
         Raises:
-            VerificationError: a migration failed, and the schema is unchanged.
+            VerificationError: a migration failed. The message says whether other migrations have changed the schema.
             UnreachableError: the database or AWS did not answer, or the function failed.
             PermissionDeniedError: AWS refuses a call.
         """
@@ -111,8 +111,11 @@ class MigrateFunction:
                 hint=hint,
             )
         name = f"the migration {error['migration']}" if error["migration"] else "the update of the schema"
+        # The function of an older release does not return the field `kept`.
+        kept = error.get("kept")
+        effect = f"the schema is unchanged except for {', '.join(kept)}" if kept else "the schema is unchanged"
         raise VerificationError(
-            f"{name} failed, and the schema is unchanged: {error['message']}",
+            f"{name} failed, and {effect}: {error['message']}",
             where=self._where,
             hint=f"correct the migration and deploy again; {hint}",
         )

@@ -84,6 +84,12 @@ async def test_a_failed_migration_is_named(region: Contract) -> None:
     assert f"/aws/lambda/{NAME}" in str(failed.value.hint)
 
 
+async def test_the_migrations_before_a_failed_concurrent_index_are_named(region: Contract) -> None:
+    error = {"code": "migration_failed", "migration": "0006_i", "message": "duplicate key", "kept": ["0005_t"]}
+    with pytest.raises(VerificationError, match=r"0006_i failed, and the schema is unchanged except for 0005_t: dup"):
+        await MigrateFunction(region).run(*archive(f"{{'error': {error!r}}}"))
+
+
 @pytest.mark.parametrize(
     ("answer", "message"),
     [
