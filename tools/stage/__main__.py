@@ -51,7 +51,7 @@ def main() -> int:
         try:
             steps.bring_up()
             match = steps.step("a match, as players play it", 25, lambda: played_match(commands, regions[0]))
-            parts = steps.step("the other parts of the region", 10, lambda: check_parts(commands, regions[0], match))
+            parts = steps.step("the other parts of the region", 10, lambda: check_parts(commands, match))
             for line in (*match.lines(), *parts, *steps.summary()):
                 print(line)
             if options.down:

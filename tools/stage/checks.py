@@ -23,10 +23,9 @@ import aiohttp
 from gameserver.client.play_socket import USER_AGENT
 from mjctl.clients.boto import RegionClients
 from mjctl.clients.tls import private_context
-from mjctl.models.contract import Contract
 from mjctl.sandbox.stage.reachability import NetworkEnd, SecurityGroups
 from tools.stage.commands import Commands
-from tools.stage.play import SERVER_ERROR, PlayedMatch, contract_of
+from tools.stage.play import SERVER_ERROR, PlayedMatch
 from tools.stage.steps import Failure, finding_of
 
 _CALL_SECONDS = 20.0
@@ -36,23 +35,23 @@ _COMMANDS = (("cache", "stats"), ("queue", "list"), ("servers", "list"))
 _DATABASE_HOST = "GAMESERVER_DATABASE_HOST"
 
 
-def check_parts(commands: Commands, region: str, match: PlayedMatch) -> list[str]:
-    """Check the parts of a region after a match.
+def check_parts(commands: Commands, match: PlayedMatch) -> list[str]:
+    """Check the parts of the region in which a match was played.
 
     Returns: A line of text for each checked part.
 
     Raises:
         Failure: a check failed. The error names the check.
     """
-    return asyncio.run(_Checks(commands, contract_of(commands, region), match).run())
+    return asyncio.run(_Checks(commands, match).run())
 
 
 class _Checks:
-    def __init__(self, commands: Commands, contract: Contract, match: PlayedMatch) -> None:
+    def __init__(self, commands: Commands, match: PlayedMatch) -> None:
         self._commands = commands
-        self._contract = contract
+        self._contract = match.contract
         self._match = match
-        self._domain = contract.managed.web_domain if contract.managed else ""
+        self._domain = match.contract.managed.web_domain if match.contract.managed else ""
 
     async def run(self) -> list[str]:
         async with aiohttp.ClientSession(

@@ -17,7 +17,7 @@ import shutil
 import subprocess
 import time
 from collections.abc import Callable, Iterator, Sequence
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Literal
@@ -99,8 +99,13 @@ def apply_patch(patch: Path, folder: Path) -> None:
         raise Failure("the patch", f"does not fit: {done.stderr.strip()}")
 
 
-def found_from_nothing(name: str, change: Change, folder: Path, regions: Sequence[str]) -> Finding:
-    """Deploy a new changed copy in `folder`, check its health and play a match. Returns: the step that failed."""
+def found_from_nothing(
+    name: str, change: Change, folder: Path, regions: Sequence[str], *, keep: bool = False
+) -> Finding:
+    """Deploy a new changed copy in `folder`, check its health and play a match. Returns: the step that failed.
+
+    `keep` says whether the resources are saved when the sandbox ends.
+    """
     project = folder / "project"
     copy_project(project)
     change(project)
@@ -112,7 +117,7 @@ def found_from_nothing(name: str, change: Change, folder: Path, regions: Sequenc
         steps.bootstrap()
         steps.deploy()
 
-    return _finding(name, "first deploy", commands, steps, deploy, regions)
+    return _finding(name, "first deploy", commands, steps, deploy, regions, keep=keep)
 
 
 class Base:
@@ -150,7 +155,7 @@ class Base:
         self._mark.unlink(missing_ok=True)
         for folder in (self._kept, self._live):
             shutil.rmtree(folder, ignore_errors=True)
-        finding = found_from_nothing("the base", lambda _project: None, self._live, self._regions)
+        finding = found_from_nothing("the base", lambda _project: None, self._live, self._regions, keep=True)
         if finding.found_by is not None:
             raise Failure(finding.found_by, f"without a fault: {finding.message}", finding.checks)
         self._live.rename(self._kept)
@@ -175,7 +180,7 @@ class Base:
 
         try:
             change(commands.project)
-            return _finding(name, "changed deploy", commands, steps, deploy, self._regions)
+            return _finding(name, "changed deploy", commands, steps, deploy, self._regions, keep=False)
         finally:
             shutil.rmtree(self._live, ignore_errors=True)
 
@@ -195,11 +200,27 @@ class Base:
 
 
 def _finding(
-    name: str, form: Form, commands: Commands, steps: Steps, deploy: Callable[[], None], regions: Sequence[str]
+    name: str,
+    form: Form,
+    commands: Commands,
+    steps: Steps,
+    deploy: Callable[[], None],
+    regions: Sequence[str],
+    *,
+    keep: bool,
 ) -> Finding:
     """Deploy, play and check. A match comes before `mjctl health`, because a match waits longer for slow functions.
 
     If the match fails, one run of `mjctl health` says which of its checks find the fault too.
+
+    Args:
+        name: the name of the fault.
+        form: the form in which the fault is planted.
+        commands: runs the commands on the copy.
+        steps: the steps of the deploy.
+        deploy: deploys the copy.
+        regions: the regions of the deploy. The match is played in the first.
+        keep: True to save the resources when the sandbox ends, which takes half a minute.
     """
     started = time.monotonic()
     checks: tuple[str, ...] = ()
@@ -219,18 +240,27 @@ def _finding(
         seconds = round(time.monotonic() - started, 1)
         return Finding(name, form, failure.step, failure.checks or checks, failure.finding, seconds)
     finally:
-        commands.run("sandbox", "down")
-        for process in remaining(commands):
-            process.kill()
-            psutil.wait_procs([process], 10)
+        _end(commands, keep=keep)
     return Finding(name, form, None, (), "every check passed", round(time.monotonic() - started, 1))
+
+
+def _end(commands: Commands, *, keep: bool) -> None:
+    if keep:
+        commands.run("sandbox", "down")
+    processes = remaining(commands)
+    for process in processes:
+        with suppress(psutil.NoSuchProcess):
+            process.kill()
+    psutil.wait_procs(processes, 10)
+    if not keep:
+        commands.run("sandbox", "down")
 
 
 def _played(commands: Commands, steps: Steps, region: str) -> Failure | None:
     """Play a match and check the other parts of the region. Returns: the failure, or None."""
     try:
         match = steps.step("a match", 25, lambda: played_match(commands, region))
-        check_parts(commands, region, match)
+        check_parts(commands, match)
     except Failure as failure:
         return failure
     return None

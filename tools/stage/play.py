@@ -46,6 +46,7 @@ class PlayedMatch:
         item: the match's item in DynamoDB.
         seconds: the duration of each part of the match in seconds, by the name of the part.
         web: the address of the web client.
+        contract: the contract of the region.
     """
 
     match_id: str
@@ -56,6 +57,7 @@ class PlayedMatch:
     item: Mapping[str, Any]
     seconds: Mapping[str, float]
     web: str
+    contract: Contract
 
     def lines(self) -> list[str]:
         """Return a summary of the match as lines of text."""
@@ -79,19 +81,11 @@ def played_match(commands: Commands, region: str) -> PlayedMatch:
     Raises:
         Failure: a step of a player failed. The error names the step.
     """
-    return asyncio.run(_Play(commands, contract_of(commands, region)).run())
-
-
-def contract_of(commands: Commands, region: str) -> Contract:
-    """Return the contract of a deployed region.
-
-    Raises:
-        Failure: the region has no contract.
-    """
     ran = commands.run("outputs", "--region", region)
     if ran.code != 0:
         raise Failure("mjctl outputs", str(ran.document))
-    return Contract.parse(ran.document["regions"][0]["outputs"])
+    contract = Contract.parse(ran.document["regions"][0]["outputs"])
+    return asyncio.run(_Play(commands, contract).run())
 
 
 class _Play:
@@ -152,6 +146,7 @@ class _Play:
             item,
             self._seconds,
             f"https://{web}",
+            self._contract,
         )
 
     def _shared(self, url: str) -> str:
