@@ -111,6 +111,11 @@ class _Checks:
             ran = self._commands.run(*command, "--region", self._contract.region)
             if ran.code != 0:
                 raise Failure(step, f"mjctl {ran.command}: {finding_of(ran)}")
+            # If the registry of the game servers does not answer, `servers list` succeeds and shows the ECS tasks.
+            servers = [row for part in ran.document.get("regions", ()) for row in part.get("servers", ())]
+            if servers and all(row["state"] != "ready" for row in servers):
+                states = {f"{row['state']} {row['last_incident'] or ''}".strip() for row in servers}
+                raise Failure(step, f"mjctl {ran.command} shows no server that is ready: {'; '.join(sorted(states))}")
         return f"{step}: {', '.join(' '.join(command) for command in _COMMANDS)} succeed"
 
     async def _security_groups(self) -> str:
