@@ -65,7 +65,7 @@ _ROUTES = (
     _fault(
         "authorizer-audience",
         "the authorizer expects tokens of another client",
-        "check login",
+        "a player's match creation",
         f"{_MODULES}/api/main.tf",
         "audience = [var.jwt.audience]",
         'audience = ["another-client"]',
@@ -73,7 +73,7 @@ _ROUTES = (
     _fault(
         "authorizer-issuer",
         "the authorizer expects tokens of another user pool",
-        "check login",
+        "a player's match creation",
         f"{_REGION}/api.tf",
         "issuer = var.foundation.identity.issuer }",
         'issuer = "${var.foundation.identity.issuer}x" }',
@@ -129,7 +129,7 @@ _ROUTES = (
     _fault(
         "certificate-names",
         "the certificate does not cover the name of the region's game servers",
-        "check match",
+        "a player's join",
         f"{_REGION}/game.tf",
         'names        = [local.play_host, "api.',
         'names        = ["games.${var.foundation.dns.domain}", "api.',
@@ -145,7 +145,7 @@ _ROUTES = (
     _fault(
         "firewall-agent",
         "the firewall blocks our game client by its User-Agent",
-        "check match",
+        "a player's join",
         f"{_MODULES}/firewall/main.tf",
         '  dynamic "rule" {\n    for_each = local.managed_groups\n',
         """  rule {
@@ -223,7 +223,7 @@ _PERMISSIONS = (
     _fault(
         "server-may-not-publish",
         "game servers may not publish events",
-        "check match",
+        "the stored result",
         f"{_REGION}/game.tf",
         'actions = ["sns:Publish"]',
         'actions = ["sns:GetTopicAttributes"]',
@@ -247,7 +247,7 @@ _PERMISSIONS = (
     _fault(
         "topic-key",
         "SNS may not use the key of the queue and of the topic",
-        "check match",
+        "the stored result",
         "terraform/stacks/foundation/main.tf",
         'multi_region = true, services = ["backup", "cloudwatch", "logs", "sns"] } },',
         'multi_region = true, services = ["backup", "cloudwatch", "logs"] } },',
@@ -298,7 +298,7 @@ _NETWORK = (
     _fault(
         "balancer-to-tasks",
         "the load balancer may connect to the health port of a task only",
-        "check match",
+        "a player's join",
         f"{_MODULES}/game_service/access.tf",
         "for_each = { ops = var.task.ops_port, play = var.task.port }",
         "for_each = { ops = var.task.ops_port }",
@@ -341,7 +341,7 @@ _GAME = (
     _fault(
         "target-port",
         "the load balancer sends players to the health port",
-        "check match",
+        "a player's join",
         f"{_MODULES}/game_service/main.tf",
         "    container_port   = var.task.port",
         "    container_port   = var.task.ops_port",
@@ -365,7 +365,7 @@ _GAME = (
     _fault(
         "play-address",
         "game servers give players an address that DNS does not know",
-        "check match",
+        "a player's join",
         f"{_REGION}/game.tf",
         '"wss://${local.play_host}"',
         '"wss://games-${local.play_host}"',
@@ -397,7 +397,7 @@ _EVENTS = (
     _fault(
         "mapping-disabled",
         "the function `persistence` does not read its queue",
-        "check function/persistence",
+        "the stored result",
         f"{_MODULES}/functions/main.tf",
         "  batch_size              = each.value.queue.batch_size\n",
         "  batch_size              = each.value.queue.batch_size\n  enabled                 = false\n",
@@ -405,7 +405,7 @@ _EVENTS = (
     _fault(
         "mapping-of-dead-letters",
         "the function `persistence` reads the dead-letter queue",
-        "check match",
+        "the stored result",
         f"{_REGION}/api.tf",
         '{ arn = module.events.queues["persistence"].arn }',
         '{ arn = "${module.events.queues["persistence"].arn}-dlq" }',
@@ -413,7 +413,7 @@ _EVENTS = (
     _fault(
         "queue-policy",
         "the queue accepts messages of another topic",
-        "check match",
+        "the stored result",
         f"{_MODULES}/events/main.tf",
         "values   = [local.topic_arns[statement.value.topic]]",
         'values   = ["${local.topic_arns[statement.value.topic]}-old"]',
@@ -421,7 +421,7 @@ _EVENTS = (
     _fault(
         "wrapped-messages",
         "SNS wraps the events in a document that the worker cannot read",
-        "check match",
+        "the stored result",
         f"{_MODULES}/data_plane/data-plane.yaml",
         "raw_message_delivery: true",
         "raw_message_delivery: false",
@@ -445,7 +445,7 @@ _EVENTS = (
     _fault(
         "reader-as-writer",
         "the functions write to the reader of the database",
-        "check match",
+        "the stored result",
         f"{_MODULES}/database/outputs.tf",
         "local.is_writer ? aws_rds_cluster.main.endpoint : aws_rds_cluster.main.reader_endpoint",
         "aws_rds_cluster.main.reader_endpoint",
