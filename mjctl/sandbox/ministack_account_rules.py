@@ -1,4 +1,4 @@
-"""Corrections of ministack's rules for an account: deletion protection, names in use, and subscriptions by mail."""
+"""Corrections of ministack's rules for accounts and users: protection, names in use, passwords, and mail."""
 
 from __future__ import annotations
 
@@ -7,7 +7,7 @@ from typing import Any
 from xml.sax.saxutils import unescape
 
 from ministack.core.responses import get_account_id, new_uuid
-from ministack.services import cognito, iam, kms, secretsmanager, ses, sns
+from ministack.services import cognito, elasticache, iam, kms, secretsmanager, ses, sns
 
 from mjctl.sandbox.correction import ministack_correction, wrap
 
@@ -35,6 +35,15 @@ _LINKED_ROLES = {
     "wafv2": "WAFV2Logging",
 }
 
+_LEFT_OUT = {
+    "MinimumLength": 8,
+    "RequireLowercase": False,
+    "RequireNumbers": False,
+    "RequireSymbols": False,
+    "RequireUppercase": False,
+    "TemporaryPasswordValidityDays": 7,
+}
+
 
 def _protected_pools() -> None:
     def make(original: Handler) -> Handler:
@@ -52,6 +61,46 @@ def _protected_pools() -> None:
         return delete
 
     wrap(cognito, "_delete_user_pool", make)
+
+
+def _password_policies() -> None:
+    def make(original: Handler) -> Handler:
+        def handle(data: dict[str, Any]) -> Any:
+            given = (data.get("Policies") or {}).get("PasswordPolicy")
+            if given is None:
+                return original(data)
+            # None of the requirements is required, so a policy that leaves out a requirement does not have it:
+            # https://docs.aws.amazon.com/cognito-user-identity-pools/latest/APIReference/API_PasswordPolicyType.html
+            return original({**data, "Policies": {**data["Policies"], "PasswordPolicy": {**_LEFT_OUT, **given}}})
+
+        return handle
+
+    for name in ("_create_user_pool", "_update_user_pool"):
+        wrap(cognito, name, make)
+
+
+def _user_groups() -> None:
+    def make(original: Handler) -> Handler:
+        def create(parameters: dict[str, Any]) -> Any:
+            # https://docs.aws.amazon.com/AmazonElastiCache/latest/APIReference/API_CreateUserGroup.html
+            identifiers = []
+            while identifier := elasticache._p(parameters, f"UserIds.member.{len(identifiers) + 1}"):
+                identifiers.append(identifier)
+            # ElastiCache creates the user with the id `default` in each account.
+            names = {identifier: "default" for identifier in identifiers if identifier == "default"}
+            for identifier in identifiers:
+                if identifier not in names and identifier not in elasticache._users:
+                    return elasticache._error("UserNotFound", f"User {identifier} not found.", 404)
+                names.setdefault(identifier, (elasticache._users.get(identifier) or {}).get("UserName", ""))
+            engine = (elasticache._p(parameters, "Engine") or "redis").lower()
+            if engine == "redis" and "default" not in names.values():
+                text = "You must add default user to a user group."
+                return elasticache._error("DefaultUserRequired", text, 400)
+            return original(parameters)
+
+        return create
+
+    wrap(elasticache, "_create_user_group", make)
 
 
 def _pending_secrets() -> None:
@@ -194,7 +243,17 @@ def _send(address: str, subject: str, text: str) -> None:
 
 CORRECTIONS = (
     ministack_correction(
+        "cache-default-user",
+        "ElastiCache creates a user group of Redis without a default user, and with users that do not exist",
+        _user_groups,
+    ),
+    ministack_correction(
         "cognito-deletion-protection", "Cognito deletes a user pool that has deletion protection", _protected_pools
+    ),
+    ministack_correction(
+        "cognito-password-policy",
+        "Cognito demands each kind of characters that a password policy does not name",
+        _password_policies,
     ),
     ministack_correction(
         "iam-linked-roles",

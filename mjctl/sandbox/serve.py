@@ -61,11 +61,17 @@ def _serve_ministack(
     from mjctl.sandbox.answer_once import AnswerOnce
 
     if corrected:
-        from mjctl.sandbox import ministack_account_rules, ministack_corrections, ministack_strictness
+        from mjctl.sandbox import (
+            ministack_account_rules,
+            ministack_corrections,
+            ministack_deletions,
+            ministack_strictness,
+        )
 
         corrections = [
             *ministack_corrections.CORRECTIONS,
             *ministack_account_rules.CORRECTIONS,
+            *ministack_deletions.CORRECTIONS,
             *ministack_strictness.CORRECTIONS,
         ]
         if stage is not None:

@@ -48,6 +48,7 @@ class FirewallDecision:
         body: The body of the custom response, or None for the standard page of the load balancer or CloudFront.
         counted: The names of the matching rules whose action is Count.
         labels: The labels that the rules added to the request.
+        custom: Whether the web ACL has a custom response to the refused request.
     """
 
     allowed: bool
@@ -59,6 +60,7 @@ class FirewallDecision:
     body: str | None = None
     counted: Sequence[str] = ()
     labels: frozenset[str] = frozenset()
+    custom: bool = False
 
 
 @dataclass
@@ -178,6 +180,7 @@ class Firewall:
             body=text.get("Content"),
             counted=evaluation.counted,
             labels=labels,
+            custom=bool(custom),
         )
 
     def _matches(self, statement: Json, evaluation: _RequestEvaluation, place: str) -> bool:

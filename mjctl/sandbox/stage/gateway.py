@@ -33,6 +33,7 @@ from mjctl.sandbox.stage.aws_names import AwsNames
 from mjctl.sandbox.stage.context import StageContext
 from mjctl.sandbox.stage.domains import Domains, PublicDomain, entrance_names
 from mjctl.sandbox.stage.peers import is_own_user
+from mjctl.sandbox.stage.web_acls import KeptFirewalls, WebAcls
 
 Handler = Callable[..., Any]
 
@@ -61,6 +62,7 @@ class Gateway:
         self._aws = AwsNames(context.account_id)
         self._domains = Domains(context.account_id)
         self._tls: dict[tuple[str, ...], ssl.SSLContext] = {}
+        self._firewalls = KeptFirewalls(WebAcls(context.moto, context.access_key_id)) if context.moto else None
         context.names.append(self._published)
 
     def install(self) -> None:
@@ -118,7 +120,7 @@ class Gateway:
 
         async def serve(scope: Scope, receive: Receive, send: Send) -> None:
             if _DOMAIN in scope:
-                await public_domains.answer(scope[_DOMAIN], scope, receive, send)
+                await public_domains.answer(scope[_DOMAIN], self._firewalls, scope, receive, send)
             else:
                 await application(scope, receive, send)
 

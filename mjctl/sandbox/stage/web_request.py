@@ -20,8 +20,11 @@ from urllib.parse import parse_qsl, unquote_to_bytes
 INSPECTED_BODY_BYTES = 8192
 """The number of bytes of a request's body that the web ACL of a load balancer inspects.
 
-https://docs.aws.amazon.com/waf/latest/developerguide/waf-oversize-request-components.html
+https://docs.aws.amazon.com/waf/latest/developerguide/web-acl-setting-body-inspection-limit.html
 """
+
+CLOUDFRONT_BODY_BYTES = 16_384
+"""The number of bytes of a request's body that the web ACL of a CloudFront distribution inspects by default."""
 
 _INSPECTED_HEADER_BYTES = 8192
 _INSPECTED_HEADERS = 200
@@ -37,7 +40,8 @@ class WebRequest:
         path: The path of the URL, with the client's percent-encoding.
         query: The query string without the question mark, with the client's percent-encoding.
         headers: The headers with lower-case names, in the order of the request.
-        body: The first bytes of the body. A body with more than `INSPECTED_BODY_BYTES` counts as too large.
+        body: The first bytes of the body. A body with more than `inspected_bytes` bytes counts as too large.
+        inspected_bytes: The number of bytes of the body that the web ACL inspects.
     """
 
     address: str
@@ -46,6 +50,7 @@ class WebRequest:
     query: str
     headers: Sequence[tuple[str, str]]
     body: bytes = b""
+    inspected_bytes: int = INSPECTED_BODY_BYTES
 
     def header(self, name: str) -> str | None:
         """Return the values of a header, joined by commas, or None if the request does not have the header."""
@@ -91,8 +96,8 @@ def inspect(field: Mapping[str, Any], request: WebRequest) -> Inspected | None:
     if kind == "AllQueryArguments":
         return Inspected([part.encode() for pair in request.arguments() for part in pair])
     if kind == "Body":
-        body = request.body
-        return Inspected([body[:INSPECTED_BODY_BYTES]], too_large=len(body) > INSPECTED_BODY_BYTES)
+        body, most = request.body, request.inspected_bytes
+        return Inspected([body[:most]], too_large=len(body) > most)
     if kind in {"Headers", "Cookies"}:
         pairs = list(request.headers) if kind == "Headers" else list(request.cookies().items())
         return _pairs(pairs, options)

@@ -7,6 +7,7 @@ the test fails.
 
 from __future__ import annotations
 
+import hashlib
 from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
@@ -299,6 +300,51 @@ def _services_elsewhere(client: Callable[..., Any]) -> bool:
     return True
 
 
+MANIFEST = '{"schemaVersion": 2, "mediaType": "application/vnd.oci.image.manifest.v1+json", "layers": []}'
+
+
+@probe("ecr-image-digest")
+def _image_digest(client: Callable[..., Any]) -> bool:
+    ecr = client("ecr")
+    ecr.create_repository(repositoryName="digest")
+    image = ecr.put_image(repositoryName="digest", imageManifest=MANIFEST, imageTag="a")["image"]
+    return bool(image["imageId"]["imageDigest"] == f"sha256:{hashlib.sha256(MANIFEST.encode()).hexdigest()}")
+
+
+@probe("ecr-replication")
+def _image_replication(client: Callable[..., Any]) -> bool:
+    ecr, copies = client("ecr"), client("ecr", "eu-west-1")
+    account = ecr.describe_registry()["registryId"]
+
+    def push(repository: str, tag: str) -> None:
+        ecr.put_image(
+            repositoryName=repository, imageManifest=MANIFEST.replace("2", f"2 {' ' * ord(tag)}"), imageTag=tag
+        )
+
+    def replicate(region: str, prefix: str) -> None:
+        rule = {
+            "destinations": [{"region": region, "registryId": account}],
+            "repositoryFilters": [{"filter": prefix, "filterType": "PREFIX_MATCH"}],
+        }
+        ecr.put_replication_configuration(replicationConfiguration={"rules": [rule]})
+
+    for repository in ("game/server", "other"):
+        ecr.create_repository(repositoryName=repository)
+    push("game/server", "a")
+    replicate("eu-west-1", "game/")
+    push("game/server", "b")
+    push("other", "b")
+    # A registry has one replication configuration, so a second configuration replaces the first.
+    replicate("eu-central-1", "other")
+    push("game/server", "c")
+    repositories = [r["repositoryName"] for r in copies.describe_repositories()["repositories"]]
+    if repositories != ["game/server"]:
+        return False
+    images = copies.describe_images(repositoryName="game/server")["imageDetails"]
+    own = ecr.describe_images(repositoryName="game/server", imageIds=[{"imageTag": "b"}])["imageDetails"]
+    return [(i["imageTags"], i["imageDigest"]) for i in images] == [(["b"], own[0]["imageDigest"])]
+
+
 @probe("scaling-target-tags")
 def _scaling_tags(client: Callable[..., Any]) -> bool:
     try:
@@ -306,6 +352,37 @@ def _scaling_tags(client: Callable[..., Any]) -> bool:
         return bool(scaling.list_tags_for_resource(ResourceARN=arn)["Tags"] == {"Project": "arena"})
     except ClientError:
         return False
+
+
+@probe("waf-in-use")
+def _waf_in_use(client: Callable[..., Any]) -> bool:
+    waf = client("wafv2")
+    seen = {"SampledRequestsEnabled": False, "CloudWatchMetricsEnabled": False, "MetricName": "m"}
+    addresses = waf.create_ip_set(Name="own", Scope="REGIONAL", IPAddressVersion="IPV4", Addresses=[])["Summary"]
+    rule = {
+        "Name": "r",
+        "Priority": 0,
+        "Statement": {"IPSetReferenceStatement": {"ARN": addresses["ARN"]}},
+        "Action": {"Block": {}},
+        "VisibilityConfig": seen,
+    }
+    acl = waf.create_web_acl(
+        Name="acl", Scope="REGIONAL", DefaultAction={"Allow": {}}, VisibilityConfig=seen, Rules=[rule]
+    )["Summary"]
+    balancer = "arn:aws:elasticloadbalancing:us-east-1:123456789012:loadbalancer/app/game/1"
+    waf.associate_web_acl(WebACLArn=acl["ARN"], ResourceArn=balancer)
+
+    def deletion(call: Callable[..., Any], item: dict[str, Any]) -> str:
+        try:
+            call(Name=item["Name"], Scope="REGIONAL", Id=item["Id"], LockToken=item["LockToken"])
+        except ClientError as failure:
+            return str(failure.response["Error"]["Code"])
+        return ""
+
+    refused = [deletion(waf.delete_ip_set, addresses), deletion(waf.delete_web_acl, acl)]
+    waf.disassociate_web_acl(ResourceArn=balancer)
+    done = [deletion(waf.delete_web_acl, acl), deletion(waf.delete_ip_set, addresses)]
+    return refused == ["WAFAssociatedItemException"] * 2 and done == ["", ""]
 
 
 @pytest.fixture(scope="module", params=[True, False], ids=["corrected", "as released"])

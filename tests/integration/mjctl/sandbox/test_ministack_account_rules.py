@@ -49,6 +49,42 @@ def _pool(client: Client) -> bool:
     return not error(lambda: cognito.delete_user_pool(UserPoolId=pool))
 
 
+@probe("cache-default-user")
+def _user_group(client: Client) -> bool:
+    cache = client("elasticache")
+    own = {"AccessString": "on ~* +@all", "NoPasswordRequired": True}
+    cache.create_user(Engine="redis", UserId="reader", UserName="reader", **own)
+
+    def creation(name: str, engine: str, *users: str) -> str:
+        return error(lambda: cache.create_user_group(UserGroupId=name, Engine=engine, UserIds=list(users)))
+
+    return [
+        creation("a", "redis", "reader"),
+        creation("b", "redis", "default", "missing"),
+        creation("c", "redis", "default", "reader"),
+        creation("d", "valkey", "reader"),
+    ] == ["DefaultUserRequired", "UserNotFound", "", ""]
+
+
+@probe("cognito-password-policy")
+def _password_policy(client: Client) -> bool:
+    cognito = client("cognito-idp")
+    pool = cognito.create_user_pool(
+        PoolName="simple", Policies={"PasswordPolicy": {"MinimumLength": 10, "RequireNumbers": True}}
+    )["UserPool"]["Id"]
+    app = cognito.create_user_pool_client(UserPoolId=pool, ClientName="c")["UserPoolClient"]["ClientId"]
+
+    def sign_up(name: str, password: str) -> str:
+        return error(lambda: cognito.sign_up(ClientId=app, Username=name, Password=password))
+
+    policy = cognito.describe_user_pool(UserPoolId=pool)["UserPool"]["Policies"]["PasswordPolicy"]
+    return (
+        policy.get("RequireSymbols") is False
+        and sign_up("ada", "abcdefghij") == "InvalidPasswordException"
+        and sign_up("ada", "abcdefghi1") == ""
+    )
+
+
 @probe("iam-linked-roles")
 def _linked_role(client: Client) -> bool:
     iam = client("iam")

@@ -152,9 +152,9 @@ def _send(
 
 
 @contextmanager
-def running(folder: Path) -> Iterator[StageCaller]:
-    """Run a stage during the block."""
-    with Emulators(folder, names=["ministack"], stage=True) as emulators:
+def running(folder: Path, *others: str) -> Iterator[StageCaller]:
+    """Run a stage during the block. `others` names the emulators beside ministack that run, e.g. `moto`."""
+    with Emulators(folder, names=["ministack", *others], stage=True) as emulators:
         caller = StageCaller(folder, emulators)
         with caller.resolving():
             yield caller

@@ -40,7 +40,7 @@ class Site:
 
 @pytest.fixture(scope="module")
 def stage(tmp_path_factory: pytest.TempPathFactory) -> Iterator[StageCaller]:
-    with running(tmp_path_factory.mktemp("stage")) as caller:
+    with running(tmp_path_factory.mktemp("stage"), "moto") as caller:
         yield caller
 
 
@@ -381,6 +381,102 @@ class TestCloudFront:
         finally:
             s3.put_bucket_policy(Bucket=BUCKET, Policy=policy)
         assert stage.https(DOMAIN, "/index.html").status == 200
+
+
+@pytest.fixture(scope="module")
+def protected(stage: StageCaller, site: Site) -> Iterator[None]:
+    """Protect the distribution by a web ACL."""
+    api, cloudfront = stage.plain("wafv2"), stage.plain("cloudfront")
+    seen = {"SampledRequestsEnabled": False, "CloudWatchMetricsEnabled": False, "MetricName": "m"}
+    own = api.create_ip_set(Name="own", Scope="CLOUDFRONT", IPAddressVersion="IPV4", Addresses=["127.0.0.1/32"])[
+        "Summary"
+    ]["ARN"]
+    here = {"IPSetReferenceStatement": {"ARN": own}}
+    limited = {"Limit": 10, "AggregateKeyType": "IP", "ScopeDownStatement": _contains("QueryString", "rate")}
+    refused = {"CustomResponse": {"ResponseCode": 429}}
+    blocks: list[tuple[dict[str, Any], dict[str, Any]]] = [
+        ({"AndStatement": {"Statements": [here, _contains("UriPath", "/admin")]}}, {}),
+        (_contains("QueryString", "custom"), refused),
+        (_contains("Body", "attack", OversizeHandling="CONTINUE"), {}),
+        ({"RateBasedStatement": limited}, {}),
+    ]
+    rules = [
+        {"Name": str(n), "Priority": n, "Statement": s, "Action": {"Block": options}, "VisibilityConfig": seen}
+        for n, (s, options) in enumerate(blocks)
+    ]
+    arn = api.create_web_acl(
+        Name="web", Scope="CLOUDFRONT", DefaultAction={"Allow": {}}, VisibilityConfig=seen, Rules=rules
+    )["Summary"]["ARN"]
+    identifier = _identifier(cloudfront, site)
+    _change(cloudfront, identifier, WebACLId=arn)
+    yield
+    _change(cloudfront, identifier, WebACLId="")
+
+
+def _identifier(cloudfront: Any, site: Site) -> str:
+    items = cloudfront.list_distributions()["DistributionList"]["Items"]
+    return next(str(item["Id"]) for item in items if item["DomainName"] == site.distribution)
+
+
+class TestFirewallOfCloudFront:
+    """Tests that the web ACL of a distribution decides on requests. ministack itself ignores the web ACL."""
+
+    @pytest.mark.usefixtures("protected")
+    def test_a_refused_request_gets_the_error_page_of_the_distribution(self, stage: StageCaller) -> None:
+        assert stage.https(DOMAIN, "/index.html").status == 200
+        answer = stage.https(DOMAIN, "/admin/index.html")
+        assert (answer.status, answer.body) == (404, b"sorry")
+
+    @pytest.mark.usefixtures("protected")
+    def test_a_custom_response_of_the_web_acl_has_precedence(self, stage: StageCaller) -> None:
+        assert stage.https(DOMAIN, "/index.html?custom=1").status == 429
+
+    @pytest.mark.usefixtures("protected")
+    @pytest.mark.parametrize(("offset", "status"), [(16_000, 404), (17_000, 200)])
+    def test_the_first_16_kb_of_a_body_are_inspected(self, stage: StageCaller, offset: int, status: int) -> None:
+        answer = stage.https(DOMAIN, "/v1/echo", "GET", body=b" " * offset + b"attack")
+        assert answer.status == status
+
+    @pytest.mark.usefixtures("protected")
+    def test_an_address_above_the_rate_limit_is_refused(self, stage: StageCaller) -> None:
+        assert [stage.https(DOMAIN, "/v1/echo?rate").status for _ in range(15)] == [200] * 15
+        # WAF compares the counts every ten seconds.
+        deadline = time.monotonic() + 15
+        while stage.https(DOMAIN, "/v1/echo?rate").status == 200 and time.monotonic() < deadline:
+            time.sleep(0.5)
+        assert stage.https(DOMAIN, "/v1/echo?rate").status == 404
+        assert stage.https(DOMAIN, "/v1/echo").status == 200
+
+    @pytest.mark.usefixtures("protected")
+    def test_without_an_error_page_a_refused_request_gets_the_status_403(self, stage: StageCaller, site: Site) -> None:
+        cloudfront = stage.plain("cloudfront")
+        identifier = _identifier(cloudfront, site)
+        before = _change(cloudfront, identifier, CustomErrorResponses={"Quantity": 0})
+        try:
+            answer = stage.https(DOMAIN, "/admin")
+            assert answer.status == 403
+            assert answer.headers["x-cache"] == "Error from cloudfront"
+        finally:
+            _change(cloudfront, identifier, CustomErrorResponses=before["CustomErrorResponses"])
+
+
+def _contains(field: str, text: str, **options: Any) -> dict[str, Any]:
+    return {
+        "ByteMatchStatement": {
+            "FieldToMatch": {field: options},
+            "PositionalConstraint": "CONTAINS",
+            "SearchString": text.encode(),
+            "TextTransformations": [{"Priority": 0, "Type": "NONE"}],
+        }
+    }
+
+
+def _change(cloudfront: Any, identifier: str, **settings: Any) -> Any:
+    """Change settings of a distribution. Returns: the settings before the change."""
+    answer = cloudfront.get_distribution_config(Id=identifier)
+    before = answer["DistributionConfig"]
+    cloudfront.update_distribution(Id=identifier, IfMatch=answer["ETag"], DistributionConfig={**before, **settings})
+    return before
 
 
 class TestNames:
