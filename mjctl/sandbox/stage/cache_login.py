@@ -6,10 +6,7 @@ The rules of AWS for a log-in by IAM: https://docs.aws.amazon.com/AmazonElastiCa
 
 from __future__ import annotations
 
-import json
 import logging
-import socketserver
-import threading
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -17,9 +14,9 @@ from urllib.parse import parse_qs
 
 from mjctl.sandbox.stage import cache_records
 from mjctl.sandbox.stage.cache_records import Record, Scope
+from mjctl.sandbox.stage.question_server import QuestionServer
 
 _LONGEST_SECONDS = 900
-_LONGEST_QUESTION = 1 << 16
 
 logger = logging.getLogger("mjctl.sandbox.stage")
 
@@ -111,23 +108,9 @@ class LogInServer:
             obstacle: Returns the reason for which a process may not connect to a port of a replication group, or None
                 if the process may connect.
         """
-        self._path = path
         self._group = group
         self._obstacle = obstacle
-        path.unlink(missing_ok=True)
-        answer = self.answer
-
-        class Handler(socketserver.StreamRequestHandler):
-            timeout = 5.0
-
-            def handle(self) -> None:
-                question = json.loads(self.rfile.readline(_LONGEST_QUESTION))
-                self.wfile.write(json.dumps(answer(question)).encode() + b"\n")
-
-        self._server = _QuestionServer(str(path), Handler)
-        path.chmod(0o600)
-        self._thread = threading.Thread(target=self._server.serve_forever, daemon=True, name="cache-log-ins")
-        self._thread.start()
+        self._server = QuestionServer(path, self.answer)
 
     def answer(self, question: dict[str, Any]) -> dict[str, bool]:
         """Answer a question of a door."""
@@ -151,14 +134,4 @@ class LogInServer:
 
     def close(self) -> None:
         """Stop listening."""
-        self._server.shutdown()
-        self._server.server_close()
-        self._thread.join()
-        self._path.unlink(missing_ok=True)
-
-
-class _QuestionServer(socketserver.ThreadingMixIn, socketserver.UnixStreamServer):
-    daemon_threads = True
-
-    def handle_error(self, request: Any, client_address: Any) -> None:  # noqa: ARG002 - the signature of socketserver
-        logger.exception("the question of a cache's door failed")
+        self._server.close()

@@ -19,17 +19,12 @@ def obstacle(engine: ContainerEngine, scope: Scope, pid: int, port: int) -> str 
         port: The port at which the nodes of the group listen.
     """
     from ministack.core.responses import request_scope
-    from ministack.services import ecs
 
     caller = caller_of(pid, engine)
     if caller is None:
         return None
     with request_scope(scope.account, scope.region):
-        if caller.kind == "task":
-            task = ecs._tasks.get(caller.arn)
-            if task is None:
-                return f"the task {caller.arn} is in another region or has ended"
-            source = network_records.task_end(task)
-        else:
-            source = network_records.function_end(caller.arn.split(":")[6])
+        source = network_records.caller_end(caller)
+        if source is None:
+            return f"the task {caller.arn} is in another region or has ended"
         return network_records.security_groups().obstacle(source, network_records.cache_end(scope.name), port)

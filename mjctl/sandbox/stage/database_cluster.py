@@ -9,6 +9,7 @@ from pathlib import Path
 from mjctl.local import postgres
 from mjctl.sandbox.stage import database_records
 from mjctl.sandbox.stage.context import StageContext
+from mjctl.sandbox.stage.database_network import DatabaseNetwork
 from mjctl.sandbox.stage.database_records import ClusterScope, Record
 from mjctl.sandbox.stage.postgres_server import PostgresServer
 from mjctl.sandbox.stage.postgres_volume import Source, Volume, quoted
@@ -22,14 +23,16 @@ class DatabaseCluster:
     A volume is the folder with the data of the writer's server. Every reader's server has a copy of the volume.
     """
 
-    def __init__(self, context: StageContext, scope: ClusterScope, sockets: Path) -> None:
+    def __init__(self, context: StageContext, scope: ClusterScope, sockets: Path, network: DatabaseNetwork) -> None:
         """Create the object without starting a server.
 
         Args:
             context: The objects that all parts of the stage share.
             scope: The account, the region and the name of the cluster.
             sockets: The folder for the servers' Unix sockets.
+            network: The network that leads connections to the servers.
         """
+        self._network = network
         self.scope = scope
         self._context = context
         self._sockets = sockets
@@ -94,6 +97,7 @@ class DatabaseCluster:
         instances = database_records.instances_of(self.scope, record)
         for name in set(self._servers) - set(instances):
             self._forget(name)
+            self._open_door()
         if record["Status"] in {"stopped", "stopping"} or not instances:
             self._stop_all()
             return
@@ -101,6 +105,8 @@ class DatabaseCluster:
             if name not in self._servers:
                 unique = f"database-{self.scope.region}-{name}"
                 self._servers[name] = PostgresServer(self._context.engine, unique, self._sockets)
+        # The door listens before the servers run, because the stage publishes the names of servers that run.
+        self._open_door()
         if not self._prepare_volume(record, upstream, is_writer=is_writer):
             return
         self._replace_failed_writer(record, instances)
@@ -112,9 +118,13 @@ class DatabaseCluster:
 
     def remove(self) -> None:
         """End all servers of the cluster and delete the cluster's data."""
+        self._network.forget(self.scope)
         for name in list(self._servers):
             self._forget(name)
         self._volume.remove()
+
+    def _open_door(self) -> None:
+        self._network.open(self.scope, {server.address: server.behind for server in self._servers.values()})
 
     def _own_source(self, record: Record) -> Source:
         arn = str(record["DBClusterArn"])
@@ -234,5 +244,4 @@ class DatabaseCluster:
     def _forget(self, name: str) -> None:
         server = self._servers.pop(name)
         server.remove()
-        self._context.addresses.forget(server.container_name)
         self._volume.remove_copy_of(name)

@@ -15,6 +15,7 @@ from mjctl.sandbox.correction import wrap
 from mjctl.sandbox.stage import database_records, postgres_server
 from mjctl.sandbox.stage.context import StageContext
 from mjctl.sandbox.stage.database_cluster import DatabaseCluster
+from mjctl.sandbox.stage.database_network import DatabaseNetwork
 from mjctl.sandbox.stage.database_records import ClusterScope, Record
 from mjctl.sandbox.stage.rounds import Rounds, socket_folder
 
@@ -30,6 +31,7 @@ class DatabaseNodes:
         """Create the object without a change of ministack."""
         self._context = context
         self._sockets = socket_folder(context.addresses)
+        self._network = DatabaseNetwork(context.engine, self._sockets)
         self._clusters: dict[ClusterScope, DatabaseCluster] = {}
         self._reboots: set[ClusterScope] = set()
         self._rounds = Rounds("DatabaseNodes", self._correct_all)
@@ -50,6 +52,7 @@ class DatabaseNodes:
         wrap(rds, "_failover_global_cluster", _switch_writer("failing-over"))
         self._context.engine.recipes.append((re.compile(f"^{postgres_server.IMAGE}$"), postgres_server.recipe))
         self._context.names.append(self._names)
+        self._network.install()
 
     def look(self) -> None:
         """Start a correction of the servers in a background thread."""
@@ -58,6 +61,7 @@ class DatabaseNodes:
     def close(self) -> None:
         """Stop the corrections of the servers. The stage ends the servers afterwards."""
         self._rounds.close()
+        self._network.close()
 
     def _correct_all(self) -> None:
         records = dict(database_records.clusters())
@@ -65,7 +69,7 @@ class DatabaseNodes:
             self._clusters.pop(scope).remove()
         for scope in records:
             if scope not in self._clusters:
-                self._clusters[scope] = DatabaseCluster(self._context, scope, self._sockets)
+                self._clusters[scope] = DatabaseCluster(self._context, scope, self._sockets, self._network)
         writers = {scope: database_records.writer_scope(scope, record) for scope, record in records.items()}
         # A switchover loses no data, because the former writer ends before the new writer is promoted.
         for scope, writer in writers.items():

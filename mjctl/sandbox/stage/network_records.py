@@ -10,6 +10,7 @@ from collections.abc import Iterable, Mapping
 from ipaddress import IPv4Network, ip_network
 from typing import Any
 
+from mjctl.sandbox.stage.callers import NetworkCaller
 from mjctl.sandbox.stage.reachability import SOMEWHERE, NetworkEnd, SecurityGroups
 
 Json = Mapping[str, Any]
@@ -84,6 +85,16 @@ def function_end(name: str) -> NetworkEnd:
     if not configuration.get("SubnetIds"):
         return NetworkEnd(f"function {name}", None, (SOMEWHERE,))
     return network_end(f"function {name}", configuration.get("SecurityGroupIds") or [], configuration["SubnetIds"])
+
+
+def caller_end(caller: NetworkCaller) -> NetworkEnd | None:
+    """Return a task or a function as the source of a connection, or None for a task that the region does not have."""
+    from ministack.services import ecs
+
+    if caller.kind == "task":
+        task = ecs._tasks.get(caller.arn)
+        return task_end(task) if task is not None else None
+    return function_end(caller.arn.split(":")[6])
 
 
 def cache_end(replication_group: str) -> NetworkEnd:

@@ -47,7 +47,8 @@ class PostgresServer:
     """Runs the PostgreSQL process of one instance.
 
     Attributes:
-        address: The loopback address of the instance.
+        address: The loopback address of the instance, at which the door of the databases listens.
+        behind: The loopback address at which the PostgreSQL process listens, behind the door.
         data: The data folder on which the process runs, or None before the first start.
         configured: The parameters that the stage has set in the running process, or None after a start of the process.
         certified: The DNS names in the TLS certificate that the process presents.
@@ -63,6 +64,8 @@ class PostgresServer:
         """
         self._container: Container = engine.containers.create(IMAGE, name=name)
         self.address = self._container.address
+        self._addresses = engine.addresses
+        self.behind = engine.addresses.of(self._behind_name)
         # The path of a Unix socket has at most 107 bytes, so this path cannot contain the instance's name.
         self._sockets = sockets / f"pg-{self.address.partition('.')[2]}"
         self.data: Path | None = None
@@ -76,8 +79,12 @@ class PostgresServer:
 
     @property
     def container_name(self) -> str:
-        """Return the name of the server's container. The stage reserves the server's address for this name."""
+        """Return the name of the server's container."""
         return self._container.name
+
+    @property
+    def _behind_name(self) -> str:
+        return f"{self._container.name}-behind"
 
     @property
     def running(self) -> bool:
@@ -129,7 +136,7 @@ class PostgresServer:
         settings = {
             **_SETTINGS,
             "port": str(_PORT),
-            "listen_addresses": self.address if with_tls else "",
+            "listen_addresses": self.behind if with_tls else "",
             "unix_socket_directories": ",".join(str(folder) for folder in folders),
             "unix_socket_permissions": "0700",
         }
@@ -164,10 +171,12 @@ class PostgresServer:
         self.data, self.ready = None, False
 
     def remove(self) -> None:
-        """Kill the process. The data folder belongs to the volume and stays."""
+        """Kill the process, and free its addresses. The data folder belongs to the volume and stays."""
         import shutil
 
         self._container.remove()
+        self._addresses.forget(self.container_name)
+        self._addresses.forget(self._behind_name)
         self.data, self.ready = None, False
         shutil.rmtree(self._container.folder, ignore_errors=True)
         shutil.rmtree(self._sockets, ignore_errors=True)
@@ -239,7 +248,7 @@ class PostgresServer:
     def _terminator(self) -> Sequence[str]:
         """Return the command of a proxy that adds TLS to a PostgreSQL server without TLS."""
         options: dict[str, Any] = {
-            "address": self.address,
+            "address": self.behind,
             "port": _PORT,
             "socket": self._sockets / f".s.PGSQL.{_PORT}",
             "certificate": self._certificate.certificate,

@@ -1,4 +1,4 @@
-"""Tests that the stage finds the task or function that opens a connection to a cache, and applies security groups."""
+"""Tests that the stage finds the task or function that opens a connection to a store, and applies security groups."""
 
 from __future__ import annotations
 
@@ -14,11 +14,12 @@ from typing import Any
 
 import pytest
 
-from mjctl.sandbox.stage import cache_network
+from mjctl.sandbox.stage import cache_network, database_network
 from mjctl.sandbox.stage.addresses import Addresses
 from mjctl.sandbox.stage.cache_records import Scope
 from mjctl.sandbox.stage.callers import NetworkCaller, caller_of, pid_of_peer
 from mjctl.sandbox.stage.containers import TASK_LABEL, Container, ContainerCommand, ContainerEngine
+from mjctl.sandbox.stage.database_records import ClusterScope
 
 pytestmark = pytest.mark.timeout(60)
 
@@ -119,3 +120,51 @@ def test_security_groups_decide_on_a_function(
     reason = cache_network.obstacle(engine, Scope(ACCOUNT, REGION, "state"), 1, 6379)
     assert (reason is None) is allowed
     assert allowed or "allows tcp 6379 from function worker" in str(reason)
+
+
+@pytest.mark.parametrize(
+    ("region", "member", "reason"),
+    [
+        (REGION, False, None),
+        ("eu-west-1", False, "is in a region without an instance of the database"),
+        ("eu-west-1", True, "no inbound rule of database abroad allows tcp 5432 from function worker"),
+    ],
+)
+def test_the_security_groups_of_the_function_s_own_region_protect_a_global_database(
+    engine: ContainerEngine, monkeypatch: pytest.MonkeyPatch, region: str, member: bool, reason: str | None
+) -> None:
+    from ministack.services import ec2, lambda_svc, rds
+
+    function = FUNCTION.replace(REGION, region)
+    monkeypatch.setattr(database_network, "caller_of", lambda *_: NetworkCaller("function", function))
+    vpc = {"SubnetIds": ["subnet-1"], "SecurityGroupIds": ["sg-worker"]}
+    everything = {"IpProtocol": "-1", "IpRanges": [{"CidrIp": "0.0.0.0/0"}]}
+    inbound = {"IpProtocol": "tcp", "FromPort": 5432, "ToPort": 5432, "UserIdGroupPairs": [{"GroupId": "sg-worker"}]}
+    home, abroad = ClusterScope(ACCOUNT, REGION, "home"), ClusterScope(ACCOUNT, "eu-west-1", "abroad")
+    records = {
+        scope: {
+            "DBSubnetGroup": "data",
+            "Engine": "aurora-postgresql",
+            "GlobalClusterIdentifier": "global",
+            "VpcSecurityGroups": [{"VpcSecurityGroupId": f"sg-{scope.name}"}],
+        }
+        for scope in (home, abroad)
+    }
+    members = [{"DBClusterArn": f"arn:aws:rds:eu-west-1:{ACCOUNT}:cluster:abroad"}] if member else []
+    # These objects replace ministack's records for the account and the region of the tests.
+    groups = {
+        "sg-worker": {"GroupId": "sg-worker", "IpPermissions": [], "IpPermissionsEgress": [everything]},
+        "sg-home": {"GroupId": "sg-home", "IpPermissions": [inbound], "IpPermissionsEgress": []},
+        "sg-abroad": {"GroupId": "sg-abroad", "IpPermissions": [], "IpPermissionsEgress": []},
+    }
+    monkeypatch.setattr(ec2, "_security_groups", groups)
+    monkeypatch.setattr(ec2, "_subnets", {"subnet-1": {"CidrBlock": "10.0.0.0/24"}})
+    monkeypatch.setattr(rds, "_clusters", {scope.name: record for scope, record in records.items()})
+    monkeypatch.setattr(rds, "_subnet_groups", {"data": {"Subnets": [{"SubnetIdentifier": "subnet-1"}]}})
+    monkeypatch.setattr(database_network.database_records, "cluster_of", records.get)
+    monkeypatch.setattr(
+        database_network.database_records, "global_cluster_of", lambda *_: {"GlobalClusterMembers": members}
+    )
+    monkeypatch.setattr(lambda_svc, "_functions", {"worker": {"config": {"VpcConfig": vpc}}})
+    found = database_network.obstacle(engine, home, 1)
+    assert (found is None) if reason is None else reason in str(found)

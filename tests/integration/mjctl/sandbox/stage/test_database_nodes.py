@@ -3,11 +3,14 @@
 from __future__ import annotations
 
 import asyncio
+import io
+import json
 import os
 import signal
 import socket
 import ssl
 import time
+import zipfile
 from collections.abc import Awaitable, Callable, Iterator
 from pathlib import Path
 from typing import Any
@@ -225,6 +228,75 @@ async def test_a_reader_follows_the_writer_and_refuses_writes(database: Database
     await wait_for(replicated)
     with pytest.raises(asyncpg.ReadOnlySQLTransactionError):
         await database.run(cluster["ReaderEndpoint"], "INSERT INTO t VALUES (2)")
+
+
+CONNECT = """
+import socket
+
+def handler(event, context):
+    try:
+        with socket.create_connection((event["host"], 5432), timeout=4) as plain:
+            plain.sendall(b"\\x00\\x00\\x00\\x08\\x04\\xd2\\x16\\x2f")
+            return plain.recv(1).decode()
+    except TimeoutError:
+        return "no answer"
+"""
+
+
+async def test_security_groups_decide_which_functions_reach_the_database(database: Database) -> None:
+    ec2, rds = database.emulators.client("ec2", HOME), database.rds()
+    iam, functions = database.emulators.client("iam", HOME), database.emulators.client("lambda", HOME)
+    subnets = [subnet["SubnetId"] for subnet in ec2.describe_subnets()["Subnets"]]
+    vpc = ec2.describe_vpcs()["Vpcs"][0]["VpcId"]
+    groups = {
+        name: ec2.create_security_group(GroupName=name, Description="test", VpcId=vpc)["GroupId"]
+        for name in ("database", "worker", "stranger")
+    }
+    allowed = {
+        "IpProtocol": "tcp",
+        "FromPort": 5432,
+        "ToPort": 5432,
+        "UserIdGroupPairs": [{"GroupId": groups["worker"]}],
+    }
+    ec2.authorize_security_group_ingress(GroupId=groups["database"], IpPermissions=[allowed])
+    rds.create_db_subnet_group(DBSubnetGroupName="data", DBSubnetGroupDescription="test", SubnetIds=subnets)
+    cluster = rds.create_db_cluster(
+        DBClusterIdentifier="guarded",
+        DBSubnetGroupName="data",
+        Engine="aurora-postgresql",
+        EngineVersion="16.8",
+        MasterUsername="game",
+        MasterUserPassword=PASSWORD,
+        VpcSecurityGroupIds=[groups["database"]],
+    )["DBCluster"]
+    database.create_instance("guarded-1", "guarded", HOME)
+    await database.wait_until_available()
+    service = {"Effect": "Allow", "Principal": {"Service": "lambda.amazonaws.com"}, "Action": "sts:AssumeRole"}
+    role = iam.create_role(RoleName="function", AssumeRolePolicyDocument=json.dumps({"Statement": [service]}))["Role"]
+    archive = io.BytesIO()
+    with zipfile.ZipFile(archive, "w") as file:
+        file.writestr("code.py", CONNECT)
+    answers = {}
+    for name in ("worker", "stranger"):
+        functions.create_function(
+            FunctionName=name,
+            Role=role["Arn"],
+            Runtime="python3.12",
+            Handler="code.handler",
+            Code={"ZipFile": archive.getvalue()},
+            Timeout=20,
+            VpcConfig={"SubnetIds": subnets, "SecurityGroupIds": [groups[name]]},
+        )
+        for endpoint in ("Endpoint", "ReaderEndpoint"):
+            answer = functions.invoke(FunctionName=name, Payload=json.dumps({"host": cluster[endpoint]}))
+            answers[name, endpoint] = json.loads(answer["Payload"].read())
+    rds.delete_db_instance(DBInstanceIdentifier="guarded-1", SkipFinalSnapshot=True)
+    assert answers == {
+        ("worker", "Endpoint"): "S",
+        ("worker", "ReaderEndpoint"): "S",
+        ("stranger", "Endpoint"): "no answer",
+        ("stranger", "ReaderEndpoint"): "no answer",
+    }
 
 
 async def test_a_changed_master_password_applies(database: Database) -> None:

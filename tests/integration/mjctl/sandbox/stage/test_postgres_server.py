@@ -54,7 +54,7 @@ class Machine:
         context = ssl.create_default_context(cafile=str(self.authority.certificate_file))
         context.check_hostname = False
         return await asyncpg.connect(
-            host=server.address, user="game", password="password", database="game", ssl=context if tls else False
+            host=server.behind, user="game", password="password", database="game", ssl=context if tls else False
         )
 
 
