@@ -306,10 +306,15 @@ def ask(url: str, headers: Mapping[str, str] | None = None, *, method: str = "GE
 
 
 @contextmanager
-def running_cluster(folder: Path) -> Iterator[TinyCluster]:
-    """Run a stage with the tiny game as its only release, and an ECS cluster."""
+def running_cluster(folder: Path, *others: str) -> Iterator[TinyCluster]:
+    """Run a stage with the tiny game as its only release, and an ECS cluster.
+
+    Args:
+        folder: The folder of the stage.
+        others: The emulators beside ministack that run, e.g. `moto`.
+    """
     write_release(folder / "releases")
-    with Emulators(folder, names=["ministack"], stage=True) as emulators:
+    with Emulators(folder, names=["ministack", *others], stage=True) as emulators:
         cluster = TinyCluster(lambda service: emulators.client(service, REGION), emulators.account_id)
         cluster.create()
         yield cluster

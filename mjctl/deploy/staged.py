@@ -134,17 +134,20 @@ class StagedRollout:
     async def _regions(self, ready: Sequence[PlannedUnit]) -> list[UnitResult]:
         """Update the schema of the database, and apply the regions.
 
-        No region is changed if the update of the schema fails.
+        No region is changed if the registry of a region lacks the image, or if the update of the schema fails.
         """
-        first = ready[0]
+        current = ready[0]
         try:
-            await self._schema.run(first.desired)
+            for current in ready:
+                await asyncio.to_thread(self._planner.provide_image, current.unit, self._release)
+            current = ready[0]
+            await self._schema.run(current.desired)
         except Exception as error:
             discard(ready)
-            fault = as_error(error, first.stack)
-            failed = replace(first.result, outcome=UnitOutcome.FAILED, error=fault, add=0, change=0, remove=0)
+            fault = as_error(error, current.stack)
+            failed = replace(current.result, outcome=UnitOutcome.FAILED, error=fault, add=0, change=0, remove=0)
             return [
-                self._deployment.finish(failed) if item is first else not_started(self._deployment, item)
+                self._deployment.finish(failed) if item is current else not_started(self._deployment, item)
                 for item in ready
             ]
         served = (await asyncio.to_thread(self._planner.published, EDGE)).get("contract", {}).get("regions", ())

@@ -11,20 +11,27 @@ import os
 import shutil
 import subprocess
 import tempfile
+import time
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from contextlib import suppress
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import IO, Any
 
 from mjctl.clients.account import Account
 from mjctl.clients.error_codes import error_code
 from mjctl.files import write_private
-from mjctl.models.errors import DependencyError, MjctlError
+from mjctl.models.errors import DependencyError, MjctlError, NotFoundError
 
 # The platform of the ECS tasks that terraform/modules/game_service defines.
 PLATFORM = "linux/amd64"
 
+_MANIFEST_TYPE = "application/vnd.oci.image.manifest.v1+json"
+# The digest of the empty JSON object, by which a manifest says that the image has no configuration:
+# https://github.com/opencontainers/image-spec/blob/main/manifest.md#guidance-for-an-empty-descriptor
+_EMPTY_DIGEST = "sha256:44136fa355b3678a1146ad16f7e8649e94fb4fc21fe77e8310c060f61caaff8a"
 _BUILD_SECONDS = 3600
+_LOOK_SECONDS = 5.0
 _SHORT_SECONDS = 60
 
 
@@ -49,6 +56,10 @@ class Registry:
         """Return the image repository that the foundation's contract names."""
         published = foundation["registry"]
         return cls(account, foundation["primary_region"], published["repository_name"], published["repository_url"])
+
+    def in_region(self, region: str) -> Registry:
+        """Return the image repository of the account in another region, to which ECR replicates the images."""
+        return replace(self, region=region, url=self.url.replace(f".ecr.{self.region}.", f".ecr.{region}."))
 
     @property
     def host(self) -> str:
@@ -142,6 +153,77 @@ def push_image(
     finally:
         _run([docker, "logout", registry.host], log, _SHORT_SECONDS)
     return Image(registry.url, tag, digest, pushed=True)
+
+
+def manifest_without_layers(tag: str) -> str:
+    """Return the manifest that stands for the image of the game server with the tag `tag` in an emulated AWS."""
+    return json.dumps(
+        {
+            "schemaVersion": 2,
+            "mediaType": _MANIFEST_TYPE,
+            "annotations": {"org.opencontainers.image.version": tag},
+            "config": {"mediaType": "application/vnd.oci.empty.v1+json", "digest": _EMPTY_DIGEST, "size": 2},
+            "layers": [],
+        }
+    )
+
+
+def push_manifest(registry: Registry, tag: str) -> Image:
+    """Push an image without layers to a registry of an emulated AWS, which runs no images.
+
+    A registry that has the tag already stays unchanged. A missing repository is created, as ECR's replication does.
+
+    Raises:
+        PermissionDeniedError: the emulated AWS refused access to the registry.
+        UnreachableError: the registry did not answer.
+    """
+    digest = registry.digest(tag)
+    if digest is not None:
+        return Image(registry.url, tag, digest, pushed=False)
+    client = registry.account.client("ecr", registry.region)
+    try:
+        with suppress(client.exceptions.RepositoryAlreadyExistsException):
+            client.create_repository(repositoryName=registry.repository)
+        answer = client.put_image(
+            repositoryName=registry.repository, imageManifest=manifest_without_layers(tag), imageTag=tag
+        )
+    except Exception as error:
+        raise registry.account.explain(error, f"image {registry.url}:{tag}") from error
+    return Image(registry.url, tag, str(answer["image"]["imageId"]["imageDigest"]), pushed=True)
+
+
+def await_copy(registry: Registry, tag: str, seconds: float) -> None:
+    """Wait until ECR has replicated an image to the registry of a region, in which the region's tasks look for it.
+
+    Args:
+        registry: The registry of the region.
+        tag: The tag of the image.
+        seconds: The longest time to wait.
+
+    Raises:
+        NotFoundError: the registry does not have the image.
+        PermissionDeniedError: AWS refused access to the registry.
+        UnreachableError: the registry did not answer.
+    """
+    deadline = time.monotonic() + seconds
+    while registry.digest(tag) is None:
+        if time.monotonic() >= deadline:
+            raise NotFoundError(
+                f"the registry of {registry.region} has no copy of the game server image {registry.url}:{tag}",
+                where=f"{registry.account.where}, region {registry.region}",
+                hint=_copy_hint(registry.account),
+            )
+        time.sleep(_LOOK_SECONDS)
+
+
+def _copy_hint(account: Account) -> str:
+    cause = (
+        "check the destinations and the filter of the replication in terraform/modules/registry. ECR does not "
+        "replicate images that were pushed before the region became a destination"
+    )
+    if account.emulated:
+        return f"{cause}: `mjctl package --push --env {account.environment}` copies such an image"
+    return f"{cause}: start a replication backfill of ECR for such an image, or deploy changed code"
 
 
 def find_docker() -> str:

@@ -83,7 +83,7 @@ def _user_groups() -> None:
     def make(original: Handler) -> Handler:
         def create(parameters: dict[str, Any]) -> Any:
             # https://docs.aws.amazon.com/AmazonElastiCache/latest/APIReference/API_CreateUserGroup.html
-            identifiers = []
+            identifiers: list[str] = []
             while identifier := elasticache._p(parameters, f"UserIds.member.{len(identifiers) + 1}"):
                 identifiers.append(identifier)
             # ElastiCache creates the user with the id `default` in each account.

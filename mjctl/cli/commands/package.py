@@ -37,7 +37,8 @@ def package(
     """Build the Lambda archive; with --push also the server image.
 
     The same code gives the same archive. An image that the registry has already is not built again. The command does
-    not deploy the archive or the image.
+    not deploy the archive or the image. A sandbox runs no image: there, --push stores the image's name in the
+    registries of all regions.
 
     Example: mjctl package --env staging --push
     """
@@ -50,12 +51,6 @@ def package(
             where=f"configs/{env}.yaml: target local",
             hint="use --env with an environment whose target is aws or sandbox",
         )
-    if push and run.environment.target == "sandbox":
-        raise UsageError(
-            "the emulated AWS cannot run an image, so --push has nothing to do",
-            where=f"configs/{env}.yaml: target sandbox",
-            hint="leave out --push, or use --env with an environment whose target is aws",
-        )
     release = run.store.of_working_tree()
     run.store.keep(release)
     functions = functions_of(run.workspace, run.environment, run.store, release)
@@ -66,7 +61,7 @@ def package(
 def _pushed(run: Run, release: Release, python_image: str | None) -> Image:
     from mjctl.clients.account import open_account
     from mjctl.models.environment import FOUNDATION
-    from mjctl.package.image import Registry, push_image, record
+    from mjctl.package.image import Registry, push_image, push_manifest, record
     from mjctl.terraform.contracts import shared_contracts
 
     foundation = shared_contracts(run.workspace, run.environment).get(FOUNDATION)
@@ -78,6 +73,13 @@ def _pushed(run: Run, release: Release, python_image: str | None) -> Image:
             f"that the image is missing; after that, repeat `mjctl package --push`",
         )
     registry = Registry.of(open_account(run.workspace, run.environment), foundation)
+    if run.environment.target == "sandbox":
+        # An emulated AWS runs no image. Push to all regions, because ECR does not replicate an image to a region that
+        # the environment got after the push of the image.
+        image = push_manifest(registry, release.game)
+        for region in run.environment.regions:
+            push_manifest(registry.in_region(region), release.game)
+        return image
     folder = run.workspace.environment_dir(run.environment.name)
     folder.mkdir(mode=0o700, parents=True, exist_ok=True)
     with (folder / "image.log").open("w", encoding="utf-8") as log:

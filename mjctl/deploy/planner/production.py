@@ -15,7 +15,7 @@ from typing import Any
 from mjctl.clients.account import open_account
 from mjctl.deploy.planner import aws_inputs, inputs
 from mjctl.deploy.planner.desired_state import DesiredState, Planner
-from mjctl.deploy.releases.release_artifacts import functions_of, package_of
+from mjctl.deploy.releases.release_artifacts import functions_of, package_of, provide_image
 from mjctl.deploy.releases.store import ReleaseEntry, ReleaseStore
 from mjctl.models.environment import EDGE, FOUNDATION, Environment
 from mjctl.models.errors import ConflictError
@@ -134,6 +134,15 @@ class ProductionPlanner(Planner):
         desired = self.for_release(EDGE, release)
         regions = {name: part for name, part in desired.variables["regions"].items() if name not in leaving}
         return replace(desired, variables={**desired.variables, "regions": regions})
+
+    def provide_image(self, unit: str, release: Release) -> None:
+        """Check that the registry of the region `unit` has the game server's image of `release`.
+
+        Raises:
+            NotFoundError: the registry of the region does not have the image.
+            PermissionDeniedError, UnreachableError: AWS refuses a request or does not answer.
+        """
+        provide_image(self._workspace, self._environment, release, self.published(FOUNDATION)["contract"], unit)
 
     def _with_package(self, variables: Mapping[str, Any], release: Release, stack: Stack) -> dict[str, Any]:
         """Return `variables` with the path of the functions' archive, and build the archive if it is missing."""

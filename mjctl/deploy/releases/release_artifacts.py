@@ -14,7 +14,11 @@ from mjctl.models.errors import NotFoundError
 from mjctl.models.release import Release
 from mjctl.models.workspace import Workspace
 from mjctl.package.functions import FunctionPackage, build_functions, lambda_runtime, local_runtime
-from mjctl.package.image import Registry
+from mjctl.package.image import Registry, await_copy, manifest_without_layers, push_manifest
+
+# ECR replicates most images within 30 minutes, and small images within some seconds:
+# https://docs.aws.amazon.com/AmazonECR/latest/userguide/replication.html
+_REPLICATION_SECONDS = 300.0
 
 
 @dataclass(frozen=True)
@@ -97,9 +101,9 @@ def _image_digest(
 ) -> str:
     """Return the SHA-256 of the game server's image as 64 hexadecimal digits.
 
-    For the sandbox, which runs no image, return a placeholder digest that changes with the game server's code.
+    For the sandbox, return the digest of the image without layers that `provide_image` pushes.
     """
-    placeholder = hashlib.sha256(release.game.encode()).hexdigest()
+    placeholder = hashlib.sha256(manifest_without_layers(release.game).encode()).hexdigest()
     if environment.target == "sandbox":
         return placeholder
     registry = Registry.of(open_account(workspace, environment), foundation)
@@ -113,3 +117,22 @@ def _image_digest(
             hint=f"`mjctl package --push --env {environment.name}` builds and pushes the image",
         )
     return digest.removeprefix("sha256:")
+
+
+def provide_image(
+    workspace: Workspace, environment: Environment, release: Release, foundation: Mapping[str, Any], region: str
+) -> None:
+    """Check that the registry of a region has the game server's image of `release`, before the region is applied.
+
+    The emulated AWS of a sandbox runs no image, so push an image without layers to the primary region's registry.
+
+    Raises:
+        NotFoundError: ECR has not replicated the image to the registry of the region.
+        PermissionDeniedError: AWS refused access to the registry.
+        UnreachableError: the registry did not answer.
+    """
+    registry = Registry.of(open_account(workspace, environment), foundation)
+    if environment.target == "sandbox":
+        push_manifest(registry, release.game)
+    seconds = 0.0 if environment.target == "sandbox" else _REPLICATION_SECONDS
+    await_copy(registry.in_region(region), release.game, seconds)

@@ -21,7 +21,7 @@ from urllib.parse import urlsplit
 from mjctl.sandbox.correction import wrap
 from mjctl.sandbox.stage import start_checks, task_protection
 from mjctl.sandbox.stage.context import StageContext
-from mjctl.sandbox.stage.game_image import IMAGE, GameImage
+from mjctl.sandbox.stage.game_image import IMAGE, GameImage, Registries
 from mjctl.sandbox.stage.service_scheduler import ServiceScheduler
 from mjctl.sandbox.stage.task_agent import AgentAccess, TaskAgent
 from mjctl.sandbox.stage.task_health import ContainerHealth
@@ -60,7 +60,8 @@ class Tasks:
         context = self._context
         # No task of an earlier run of the sandbox still runs, so the addresses of those tasks are free.
         context.addresses.forget_below(_ADDRESS_PREFIX)
-        game = GameImage(context.releases, context.authority)
+        registries = Registries(context.moto, context.access_key_id) if context.moto else None
+        game = GameImage(context.releases, context.authority, registries)
         context.engine.recipes.append((IMAGE, game.recipe))
         context.engine.pull = game.pull
         ecs._docker = context.engine

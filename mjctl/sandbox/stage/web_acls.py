@@ -2,22 +2,19 @@
 
 from __future__ import annotations
 
-import http.client
-import json
 import threading
 import time
 from collections.abc import Iterator, Mapping
 from typing import Any
-from urllib.parse import urlsplit
 
 from mjctl.sandbox.stage.firewall import Firewall, FirewallDecision
+from mjctl.sandbox.stage.moto_client import MotoClient
 from mjctl.sandbox.stage.web_request import WebRequest
 
 Json = Mapping[str, Any]
 
-_TIMEOUT_SECONDS = 5.0
 _KEPT_SECONDS = 2.0
-_MISSING = "WAFNonexistentItemException"
+_MISSING = ("WAFNonexistentItemException",)
 # AWS keeps the web ACLs of CloudFront in this region.
 _GLOBAL_REGION = "us-east-1"
 
@@ -32,8 +29,7 @@ class WebAcls:
             url: The address of moto.
             access_key_id: The access key id that requests to moto must name. moto checks no signature.
         """
-        self._host = urlsplit(url).netloc
-        self._access_key_id = access_key_id
+        self._moto = MotoClient(url, access_key_id)
 
     def of_resource(self, resource: str) -> Json | None:
         """Return the documents of the web ACL of a regional resource, or None if no web ACL protects the resource.
@@ -91,27 +87,7 @@ class WebAcls:
         Raises:
             OSError: moto does not answer, or answers with an error other than a missing resource.
         """
-        credential = f"{self._access_key_id}/20260101/{region}/wafv2/aws4_request"
-        headers = {
-            "Authorization": f"AWS4-HMAC-SHA256 Credential={credential}, SignedHeaders=host, Signature=0",
-            "Content-Type": "application/x-amz-json-1.1",
-            "X-Amz-Target": f"AWSWAF_20190729.{operation}",
-        }
-        connection = http.client.HTTPConnection(self._host, timeout=_TIMEOUT_SECONDS)
-        try:
-            connection.request("POST", "/", json.dumps(parameters), headers)
-            response = connection.getresponse()
-            body = response.read()
-        except http.client.HTTPException as error:
-            raise OSError(f"moto's answer to {operation} is malformed: {error}") from None
-        finally:
-            connection.close()
-        if response.status == 200:
-            answer: Json = json.loads(body)
-            return answer
-        if _MISSING.encode() in body:
-            return None
-        raise OSError(f"moto answers {operation} with the status {response.status}")
+        return self._moto.post("wafv2", region, f"AWSWAF_20190729.{operation}", parameters, _MISSING)
 
 
 class KeptFirewalls:

@@ -5,6 +5,7 @@ The build steps and the entry point run on this machine. A script simulates Dock
 
 from __future__ import annotations
 
+import hashlib
 import io
 import json
 import os
@@ -24,8 +25,17 @@ from typing import Any
 import pytest
 
 from mjctl.clients.account import Account
-from mjctl.models.errors import DependencyError, MjctlError
-from mjctl.package.image import Image, Registry, find_docker, push_image, record
+from mjctl.models.errors import DependencyError, MjctlError, NotFoundError
+from mjctl.package.image import (
+    Image,
+    Registry,
+    await_copy,
+    find_docker,
+    manifest_without_layers,
+    push_image,
+    push_manifest,
+    record,
+)
 from mjctl.sandbox.emulators import Emulators
 
 pytestmark = pytest.mark.infra
@@ -251,6 +261,30 @@ def test_a_build_that_fails_logs_out_and_names_the_log(
 def test_a_repository_that_does_not_exist_has_no_image(registry: Registry) -> None:
     missing = Registry(registry.account, REGION, "nowhere/game", registry.url)
     assert missing.digest(REVISION) is None
+
+
+def test_a_region_without_a_copy_of_the_image_is_an_error_that_names_the_region(
+    registry: Registry, emulators: Emulators
+) -> None:
+    other = registry.in_region("eu-west-1")
+    assert other.url == registry.url.replace(REGION, "eu-west-1")
+    rule = {
+        "destinations": [{"region": "eu-west-1", "registryId": registry.account.account_id}],
+        "repositoryFilters": [{"filter": registry.repository, "filterType": "PREFIX_MATCH"}],
+    }
+    ecr = emulators.client("ecr", REGION)
+    before, after = "11" * 32, "22" * 32
+    digest = push_manifest(registry, before).digest
+    assert digest == f"sha256:{hashlib.sha256(manifest_without_layers(before).encode()).hexdigest()}"
+    ecr.put_replication_configuration(replicationConfiguration={"rules": [rule]})
+    assert push_manifest(registry, before) == Image(registry.url, before, digest, pushed=False)
+    with pytest.raises(NotFoundError, match="the registry of eu-west-1 has no copy of the game server image"):
+        await_copy(other, before, 0)
+    push_manifest(registry, after)
+    await_copy(other, after, 0)
+    push_manifest(other, before)
+    await_copy(other, before, 0)
+    ecr.put_replication_configuration(replicationConfiguration={"rules": []})
 
 
 def test_missing_docker_buildx_or_engine_is_an_error(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:

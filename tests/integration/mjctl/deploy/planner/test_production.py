@@ -15,7 +15,7 @@ import pytest
 import yaml
 
 from mjctl.__main__ import run
-from mjctl.clients.account import account_at
+from mjctl.clients.account import Account, account_at, open_account
 from mjctl.deploy.releases.release_artifacts import Package
 from mjctl.models.config_file import load_environment
 from mjctl.models.workspace import Workspace
@@ -42,7 +42,10 @@ output "contract" {
   value = {
     domain         = terraform_data.made.output
     primary_region = var.primary_region
-    registry       = { repository_url = "123456789012.dkr.ecr.${var.primary_region}.amazonaws.com/game" }
+    registry = {
+      repository_name = "game"
+      repository_url  = "123456789012.dkr.ecr.${var.primary_region}.amazonaws.com/game"
+    }
   }
 }
 """
@@ -198,6 +201,8 @@ def workspace(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Workspace]:
         account.client("s3").put_bucket_encryption(
             Bucket=account.bucket, ServerSideEncryptionConfiguration={"Rules": [rule]}
         )
+        account.client("ecr").create_repository(repositoryName="game")
+        _replicate(account, SECOND)
         role = account.client("iam").create_role(RoleName="migrate", AssumeRolePolicyDocument=TRUST)["Role"]
         account.client("lambda").create_function(
             FunctionName="migrate",
@@ -210,6 +215,13 @@ def workspace(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Workspace]:
         yield workspace
     finally:
         daemon.stop(place)
+
+
+def _replicate(account: Account, *regions: str) -> None:
+    """Let ECR replicate new images to `regions`, as the real stack foundation does."""
+    destinations = [{"region": region, "registryId": account.account_id} for region in regions]
+    rules = [{"destinations": destinations}] if destinations else []
+    account.client("ecr").put_replication_configuration(replicationConfiguration={"rules": rules})
 
 
 @pytest.fixture
@@ -345,6 +357,23 @@ def test_no_region_is_changed_if_a_migration_fails(project: Project) -> None:
     assert {region: project.published(region) for region in (PRIMARY, SECOND)} == before
     # The failed deploy leaves nothing that stops the next deploy.
     project.migrate(UP_TO_DATE)
+    assert project.deploy("--all-regions")[SECOND] == "applied"
+
+
+@pytest.mark.usefixtures("deployed")
+def test_no_region_is_changed_if_the_registry_of_a_region_lacks_the_image(project: Project) -> None:
+    before = {region: project.published(region) for region in (PRIMARY, SECOND)}
+    account = open_account(project.workspace, load_environment(project.workspace, "sandbox"))
+    _replicate(account)
+    project.code.write_text("RULES = 6\n")
+    project.configure_domain("image.example.com")
+    results = project.mjctl("deploy", "--auto-approve", "--all-regions", code=4)["regions"]
+    outcomes = {unit["region"]: unit["outcome"] for unit in results}
+    assert outcomes == {"foundation": "applied", PRIMARY: "not_started", SECOND: "failed", "edge": "not_started"}
+    assert f"the registry of {SECOND} has no copy of the game server image" in results[2]["error"]["what"]
+    assert {region: project.published(region) for region in (PRIMARY, SECOND)} == before
+    _replicate(account, SECOND)
+    project.code.write_text("RULES = 7\n")
     assert project.deploy("--all-regions")[SECOND] == "applied"
 
 

@@ -166,5 +166,5 @@ def test_the_security_groups_of_the_function_s_own_region_protect_a_global_datab
         database_network.database_records, "global_cluster_of", lambda *_: {"GlobalClusterMembers": members}
     )
     monkeypatch.setattr(lambda_svc, "_functions", {"worker": {"config": {"VpcConfig": vpc}}})
-    found = database_network.obstacle(engine, home, 1)
-    assert (found is None) if reason is None else reason in str(found)
+    obstacle = database_network.obstacle(engine, home, 1)
+    assert (obstacle is None) if reason is None else reason in str(obstacle)
