@@ -2,7 +2,7 @@
 
 The parts are:
 
-- the web client behind CloudFront
+- the web client behind CloudFront, and the shared name of the game servers
 - the leaderboard
 - the operator's commands
 - the security groups of the functions
@@ -59,7 +59,7 @@ class _Checks:
             headers={"User-Agent": USER_AGENT},
             timeout=aiohttp.ClientTimeout(total=_CALL_SECONDS),
         ) as http:
-            lines = [await self._web_client(http), await self._leaderboard(http)]
+            lines = [await self._web_client(http), await self._shared_name(http), await self._leaderboard(http)]
         lines.append(await asyncio.to_thread(self._operators_commands))
         lines.append(await self._security_groups())
         lines.append(await asyncio.to_thread(self._calls))
@@ -92,6 +92,16 @@ class _Checks:
                     headers = answer["ResponseHeadersPolicy"]["ResponseHeadersPolicyConfig"]["SecurityHeadersConfig"]
                     return str(headers["ContentSecurityPolicy"]["ContentSecurityPolicy"])
         return ""
+
+    async def _shared_name(self, http: aiohttp.ClientSession) -> str:
+        """Open a WebSocket by the name `play`, because a client whose WebSocket fails asks the API for another name."""
+        step = "the shared name of the game servers"
+        url = urlsplit(self._match.url)._replace(netloc=f"play.{self._domain}").geturl()
+        try:
+            async with http.ws_connect(url):
+                return f"{step}: {url} accepts a WebSocket"
+        except (aiohttp.ClientError, TimeoutError, OSError) as error:
+            raise Failure(step, f"{url} accepts no WebSocket: {error or type(error).__name__}") from error
 
     async def _leaderboard(self, http: aiohttp.ClientSession) -> str:
         step = "the leaderboard"

@@ -121,7 +121,7 @@ _ROUTES = (
     _fault(
         "alias-of-play",
         "the shared name of the game servers leads to the API",
-        "a player's join by the shared name",
+        "the shared name of the game servers",
         f"{_MODULES}/edge/dns.tf",
         "name                   = each.value.load_balancer.dns_name",
         "name                   = each.value.api.name",

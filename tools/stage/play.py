@@ -14,7 +14,6 @@ import time
 from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any
-from urllib.parse import urlsplit
 
 from gameserver.client import ApiError, Bot, ConnectionLost, GameClient, JoinRefused, MatchReport
 from mjctl.clients.boto import RegionClients
@@ -127,9 +126,7 @@ class _Play:
         self._begin("match creation")
         ticket = await players[0].create_match("probe", "new")
         self._begin("join")
-        connections = [await players[0].join(ticket)]
-        self._begin("join by the shared name")
-        connections.append(await players[1].join((ticket.match_id, self._shared(ticket.url))))
+        connections = [await player.join(ticket) for player in players]
         self._begin("match")
         reports = await asyncio.gather(*(Bot(connection).play() for connection in connections))
         self._begin("stored result")
@@ -148,12 +145,6 @@ class _Play:
             f"https://{web}",
             self._contract,
         )
-
-    def _shared(self, url: str) -> str:
-        """Return the address of a game server with the name `play` that the game servers of all regions share."""
-        if self._contract.managed is None:
-            return url
-        return urlsplit(url)._replace(netloc=f"play.{self._contract.managed.web_domain}").geturl()
 
     async def _confirm(self, players: list[GameClient], accounts: list[tuple[str, str]]) -> None:
         for player, (email, password) in zip(players, accounts, strict=True):
