@@ -306,7 +306,7 @@ _NETWORK = (
     _fault(
         "database-without-worker",
         "the function `persistence` may not connect to the database",
-        "the security groups",
+        "the stored result",
         f"{_REGION}/main.tf",
         '    worker  = module.functions.security_group_ids["persistence"]\n',
         "",
@@ -314,7 +314,7 @@ _NETWORK = (
     _fault(
         "function-to-database",
         "the functions may connect to another port than that of the database",
-        "the security groups",
+        "mjctl deploy",
         f"{_MODULES}/functions/main.tf",
         'description = "Database", port = 5432',
         'description = "Database", port = 3306',
