@@ -14,8 +14,11 @@ import json
 import re
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass, field
+from pathlib import Path
 from typing import Any
 
+from tools.cloudwatch_metrics import fault as published_fault
+from tools.cloudwatch_metrics import query_fault
 from tools.plan_model import UNKNOWN, Plan, Resource
 
 Plans = Sequence[Plan]
@@ -524,13 +527,17 @@ def players_are_sent_to_healthy_regions(plans: Plans, report: Report) -> None:
         report.expect(at_most(group.get("threshold_count"), 3), group, "an unhealthy region is excluded too late")
 
 
+_RUNBOOKS = Path(__file__).parents[1] / "docs" / "runbooks.md"
+# A word in capitals in the heading of a runbook stands for a node, a function, a queue or a table.
+_PLACEHOLDER = re.compile(r"\b[A-Z]+\b")
 _ALARMED = {
     ("AWS/ApiGateway", "5xx"),
     ("AWS/ApplicationELB", "HTTPCode_ELB_5XX_Count"),
     ("AWS/ApplicationELB", "HTTPCode_Target_5XX_Count"),
     ("AWS/ApplicationELB", "UnHealthyHostCount"),
     ("AWS/Backup", "NumberOfBackupJobsCompleted"),
-    ("AWS/DynamoDB", "ThrottledRequests"),
+    ("AWS/DynamoDB", "ReadThrottleEvents"),
+    ("AWS/DynamoDB", "WriteThrottleEvents"),
     ("AWS/ElastiCache", "Evictions"),
     ("AWS/ElastiCache", "ReplicationLag"),
     ("AWS/Lambda", "Errors"),
@@ -554,6 +561,40 @@ def every_alarm_has_an_action(plans: Plans, report: Report) -> None:
         report.expect(queues <= alarmed, plan, f"dead-letter queues without an alarm: {queues - alarmed}")
     for alarm in every(plans, "aws_cloudwatch_metric_alarm"):
         report.expect(refers(alarm, "alarm_actions", "aws_sns_topic.alarms"), alarm, "has no SNS topic as its action")
+
+
+@rule
+def every_alarm_uses_a_metric_that_aws_publishes(plans: Plans, report: Report) -> None:
+    """Require metrics and dimensions that AWS publishes, and a runbook for each alarm [REL-6]."""
+    runbooks = [re.compile(_PLACEHOLDER.sub(lambda _: r"[\w-]+", name)) for name in _headings()]
+    for alarm in every(plans, "aws_cloudwatch_metric_alarm"):
+        queries = alarm.blocks("metric_query")
+        for index, _ in enumerate(queries):
+            expression = alarm.get(f"metric_query.{index}.expression")
+            fault = query_fault(expression) if isinstance(expression, str) else "the query is not known at plan"
+            report.expect(fault is None, alarm, str(fault))
+        if not queries:
+            fault = _fault_of_metric(alarm)
+            report.expect(fault is None, alarm, str(fault))
+        name = str(alarm.get("alarm_description")).removeprefix("Runbook: docs/runbooks.md, ")
+        report.expect(any(page.fullmatch(name) for page in runbooks), alarm, f"docs/runbooks.md has no heading {name}")
+
+
+def _fault_of_metric(alarm: Resource) -> str | None:
+    """Return why AWS does not publish the metric of an alarm, or None if AWS publishes the metric.
+
+    A tag of the alarm names the dimensions, because Terraform does not know the dimensions at plan if it does not know
+    all their values.
+    """
+    namespace, name, dimensions = (alarm.get(key) for key in ("namespace", "metric_name", "dimensions"))
+    keys = alarm.get("tags.Dimensions") if dimensions is UNKNOWN else " ".join(dimensions or {})
+    if not all(isinstance(part, str) for part in (namespace, name, keys)):
+        return "the metric is not known at plan"
+    return published_fault(namespace, name, keys.split())
+
+
+def _headings() -> list[str]:
+    return re.findall(r"^### (.*)$", _RUNBOOKS.read_text(encoding="utf-8"), re.M)
 
 
 @rule

@@ -46,6 +46,27 @@ async def newest(clients: RegionClients, metrics: Mapping[str, Metric]) -> dict[
     return {name: value for answer in answers for name, value in answer.items()}
 
 
+async def region_lag(clients: RegionClients, cluster: str, writer_region: str) -> float | None:
+    """Return how many milliseconds a cluster of a global database is behind the writer, or None without a value.
+
+    AWS's documents do not list the dimensions of the metric. This function reads the metric with the dimension of the
+    cluster, and with the dimensions of the cluster and of the writer's region.
+
+    Args:
+        clients: The clients of the cluster's region.
+        cluster: The id of the cluster.
+        writer_region: The region of the cluster that writes.
+
+    Raises:
+        PermissionDeniedError: AWS refused the request to CloudWatch.
+        UnreachableError: CloudWatch did not answer.
+    """
+    dimensions = {"DBClusterIdentifier": cluster}
+    sets = (dimensions, {**dimensions, "SourceRegion": writer_region})
+    lags = {str(number): Metric("AWS/RDS", "AuroraGlobalDBReplicationLag", group) for number, group in enumerate(sets)}
+    return max((await newest(clients, lags)).values(), default=None)
+
+
 async def _newest(clients: RegionClients, metrics: Mapping[str, Metric]) -> dict[str, float]:
     names = list(metrics)
     now = datetime.now(UTC)

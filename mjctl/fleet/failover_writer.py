@@ -13,7 +13,7 @@ from collections.abc import Callable, Collection, Mapping
 
 from mjctl.clients.boto import RegionClients
 from mjctl.clients.global_database import Copy, GlobalDatabase, read
-from mjctl.clients.metrics import Metric, newest
+from mjctl.clients.metrics import region_lag
 from mjctl.models.contract import Contract
 from mjctl.models.errors import ConflictError, NotFoundError, UnreachableError, VerificationError
 
@@ -35,14 +35,14 @@ async def with_lags(database: GlobalDatabase, contracts: Mapping[str, Contract])
         contract = contracts.get(copy.region)
         if copy.writes or contract is None:
             return copy
-        dimensions = {"DBClusterIdentifier": copy.arn.rsplit(":", 1)[-1]}
         with RegionClients(contract) as clients:
             try:
-                values = await newest(clients, {"lag": Metric("AWS/RDS", "AuroraGlobalDBReplicationLag", dimensions)})
+                milliseconds = await region_lag(clients, copy.arn.rsplit(":", 1)[-1], writer)
             except UnreachableError:
                 return copy
-        return Copy(copy.region, copy.arn, copy.writes, copy.in_sync, values.get("lag"))
+        return Copy(copy.region, copy.arn, copy.writes, copy.in_sync, milliseconds)
 
+    writer = next((copy.region for copy in database.copies if copy.writes), "")
     copies = await asyncio.gather(*map(lag, database.copies))
     return GlobalDatabase(database.name, database.status, tuple(copies), database.moving_to)
 

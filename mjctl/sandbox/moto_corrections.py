@@ -13,6 +13,7 @@ from typing import Any
 
 from moto.applicationautoscaling.models import ApplicationAutoscalingBackend
 from moto.applicationautoscaling.responses import ApplicationAutoScalingResponse
+from moto.cloudwatch.models import CloudWatchBackend
 from moto.ecr.models import ECRBackend, Image, ecr_backends
 from moto.wafv2.exceptions import WAFv2ClientError
 from moto.wafv2.models import WAFV2Backend
@@ -143,9 +144,38 @@ def _waf_in_use() -> None:
     backend.delete_web_acl, backend.delete_ip_set = delete_acl, delete_set
 
 
+def _alarm_states() -> None:
+    """Let a new alarm begin without a state, and let a changed alarm keep its state.
+
+    https://docs.aws.amazon.com/AmazonCloudWatch/latest/APIReference/API_PutMetricAlarm.html
+    """
+    backend: Any = CloudWatchBackend
+    put = backend.put_metric_alarm
+    kept = ("state_reason", "state_reason_data", "state_updated_timestamp", "state_value", "history")
+
+    def put_metric_alarm(self: Any, name: str, *arguments: Any, **options: Any) -> Any:
+        before = self.alarms.get(name)
+        alarm = put(self, name, *arguments, **options)
+        if before is None:
+            alarm.state_value = "INSUFFICIENT_DATA"
+        else:
+            for attribute in kept:
+                setattr(alarm, attribute, getattr(before, attribute))
+        return alarm
+
+    backend.put_metric_alarm = put_metric_alarm
+
+
 _VERSION = "5.2.5"
 
 CORRECTIONS = (
+    Correction(
+        "alarm-states",
+        "moto",
+        _VERSION,
+        "CloudWatch begins a new alarm in the state OK, and gives a changed alarm the state OK",
+        _alarm_states,
+    ),
     Correction(
         "ecr-image-digest",
         "moto",

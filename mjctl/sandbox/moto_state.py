@@ -10,11 +10,13 @@ import io
 import logging
 import pickle
 import threading
+from datetime import UTC, datetime, timedelta
 from pathlib import Path
 from typing import Any
 
 from moto import __version__
 from moto.backends import get_backend
+from moto.cloudwatch.models import MetricDatumBase
 from moto.core.base_backend import BaseBackend
 
 from mjctl.files import replacing
@@ -23,7 +25,26 @@ from mjctl.sandbox import moto_corrections
 # moto's names of the services for which moto answers (emulators.MOTO_SERVICES).
 SERVICES = ("applicationautoscaling", "cloudwatch", "ecr", "shield", "wafv2")
 
+# moto looks at each value for each question, so the sandbox deletes values that are older than this time. Values that
+# an alarm looks at stay. CloudWatch keeps the values of one-minute periods for 15 days.
+# https://docs.aws.amazon.com/AmazonCloudWatch/latest/monitoring/cloudwatch_concepts.html
+_KEPT = timedelta(hours=3)
+_METRIC_VALUES = ("metric values", "", "")
+
 logger = logging.getLogger("mjctl.sandbox.moto")
+
+
+def forget_old_values() -> None:
+    """Delete the values of CloudWatch's metrics that no alarm looks at and that are older than three hours."""
+    now = datetime.now(UTC).replace(tzinfo=None)
+    for _, _, backend in list(_backends("cloudwatch").iter_backends()):
+        ranges = [int(a.period or 0) * int(a.evaluation_periods or 0) for a in list(backend.alarms.values())]
+        oldest = now - max(_KEPT, timedelta(seconds=2 * max(ranges, default=0)))
+        # moto appends new values, so the values at the beginning of the list are the oldest.
+        old = 0
+        while old < len(backend.metric_data) and backend.metric_data[old].timestamp.replace(tzinfo=None) < oldest:
+            old += 1
+        del backend.metric_data[:old]
 
 
 class MotoState:
@@ -95,7 +116,7 @@ class MotoState:
 
 
 class _Pickler(pickle.Pickler):
-    """Writes moto's state.
+    """Writes moto's state, without the values of CloudWatch's metrics.
 
     A load creates a new lock for each saved lock. Of a backend of moto for a service outside `SERVICES`, the
     pickler saves only a reference.
@@ -105,6 +126,8 @@ class _Pickler(pickle.Pickler):
         return (threading.RLock, ()) if isinstance(value, _RLOCK) else NotImplemented
 
     def persistent_id(self, value: Any) -> tuple[str, str, str] | None:
+        if isinstance(value, list) and value and isinstance(value[0], MetricDatumBase):
+            return _METRIC_VALUES
         if isinstance(value, BaseBackend) and _service(value) not in SERVICES:
             return _service(value), value.account_id, value.region_name
         return None
@@ -113,6 +136,8 @@ class _Pickler(pickle.Pickler):
 class _Unpickler(pickle.Unpickler):
     # Unpickling the state is safe: only this module writes the file, and no other user can write to its folder.
     def persistent_load(self, name: tuple[str, str, str]) -> Any:
+        if name == _METRIC_VALUES:
+            return []
         service, account, region = name
         return _backends(service)[account][region]
 

@@ -102,7 +102,7 @@ def _serve_moto(
     from moto.moto_server.werkzeug_app import DomainDispatcherApplication, MotoRequestHandler, create_backend_app
     from werkzeug.serving import make_server
 
-    from mjctl.sandbox.moto_state import MotoState
+    from mjctl.sandbox.moto_state import MotoState, forget_old_values
 
     if corrected:
         from mjctl.sandbox.moto_corrections import CORRECTIONS
@@ -120,6 +120,7 @@ def _serve_moto(
     thread = threading.Thread(target=server.serve_forever, daemon=True)
     thread.start()
     while not stop.wait(_SAVE_SECONDS if kept else None):
+        forget_old_values()
         if kept is not None:
             kept.save_if_changed()
     server.shutdown()

@@ -123,6 +123,7 @@ def referring(rule: str, type: str, path: str, *references: str, name: str | Non
 _OPEN_TRUST = '{"Statement":[{"Effect":"Allow","Action":"sts:AssumeRole","Principal":{"AWS":"*"}}]}'
 _EVERYTHING = '{"Statement":[{"Sid":"All","Effect":"Allow","Action":"*","Resource":"arn:aws:s3:::x"}]}'
 _EVERYWHERE = '{"Statement":[{"Sid":"Read","Effect":"Allow","Action":"s3:GetObject","Resource":"*"}]}'
+_ALARM = "aws_cloudwatch_metric_alarm"
 _FOREIGN_KEY = "arn:aws:kms:sa-east-1:123456789012:key/mrk-0"
 
 BREAKAGES: list[Breakage] = [
@@ -333,6 +334,36 @@ BREAKAGES: list[Breakage] = [
     *rules("players_are_sent_to_healthy_regions", "aws_globalaccelerator_endpoint_group", "threshold_count", 10),
     *rules("every_alarm_has_an_action", "aws_cloudwatch_metric_alarm", "alarm_actions", [], None),
     *without("every_alarm_has_an_action", "aws_cloudwatch_metric_alarm"),
+    *rules("every_alarm_uses_a_metric_that_aws_publishes", _ALARM, "namespace", "AWS/Dynamo", name="alarm"),
+    *rules("every_alarm_uses_a_metric_that_aws_publishes", _ALARM, "metric_name", "5XXError", name="alarm"),
+    *[
+        Breakage(
+            "every_alarm_uses_a_metric_that_aws_publishes",
+            f"dimensions = {wrong}",
+            _ALARM,
+            value("dimensions", wrong),
+            "alarm",
+        )
+        for wrong in ({"ApiName": "arena-prod"}, {"ApiId": "a", "LoadBalancer": "b"}, {}, None)
+    ],
+    *rules("every_alarm_uses_a_metric_that_aws_publishes", _ALARM, "tags.Dimensions", "ApiName", None, name="alarm"),
+    *rules(
+        "every_alarm_uses_a_metric_that_aws_publishes",
+        _ALARM,
+        "alarm_description",
+        "Runbook: docs/runbooks.md, other",
+        None,
+        name="alarm",
+    ),
+    *rules(
+        "every_alarm_uses_a_metric_that_aws_publishes",
+        _ALARM,
+        "metric_query.0.expression",
+        "SELECT MAX(AuroraGlobalDBReplicationLag) FROM \"AWS/RDS\" WHERE DBInstanceIdentifier = 'a'",
+        "SELECT MAX(AuroraGlobalLag) FROM \"AWS/RDS\" WHERE DBClusterIdentifier = 'a'",
+        "m1 + m2",
+        name="region_lag",
+    ),
     *rules("players_accounts_are_protected", "aws_cognito_user_pool", "mfa_configuration", "OFF", None),
     *rules(
         "players_accounts_are_protected", "aws_cognito_user_pool", "user_pool_add_ons.0.advanced_security_mode", "OFF"

@@ -28,10 +28,18 @@ parts.
 _ALARM = re.compile(
     r'(?:"(?P<quoted>[^"]+)"|(?P<bare>[\w-]+))\s*=>?\s*\{\s*namespace\s*=\s*"(?P<rest>.*?)\}\s*$', re.M | re.S
 )
-_EDGE_ALARM = re.compile(r'^resource "aws_cloudwatch_metric_alarm" "\w+" \{\n(?P<body>.*?)^\}', re.M | re.S)
+_RESOURCE = re.compile(r'^resource "aws_cloudwatch_metric_alarm" "\w+" \{\n(?P<body>.*?)^\}', re.M | re.S)
+# A query of CloudWatch Metrics Insights in the source of an alarm.
+_QUERY = re.compile(r'SELECT (?P<statistic>\w+)\((?P<metric>\w+)\) FROM \\"(?P<namespace>[\w/]+)\\"')
+_STATISTICS = {"AVG": "Average", "MAX": "Maximum", "MIN": "Minimum", "SUM": "Sum"}
 _DEFAULTS = {"statistic": "Average", "threshold": "0", "period": "60", "evaluations": "2"}
-# Argument of an alarm in the edge stack -> the name of the equal setting in terraform/modules/observability.
-_EDGE_NAMES = {"metric_name": "metric", "evaluation_periods": "evaluations", "comparison_operator": "comparison"}
+# Argument of an alarm's resource -> the name of the equal setting in the maps of terraform/modules/observability.
+_NAMES = {
+    "comparison_operator": "comparison",
+    "evaluation_periods": "evaluations",
+    "metric_name": "metric",
+    "treat_missing_data": "missing",
+}
 _ABOVE, _BELOW = "GreaterThanThreshold", "LessThanThreshold"
 # First word of an alarm's name -> the placeholder that the page prints instead of a node, function, queue or table.
 _PLACEHOLDERS = {"cache": "NODE", "function": "NAME", "dead": "QUEUE", "queue": "QUEUE", "table": "TABLE"}
@@ -46,13 +54,13 @@ class Alarm:
             QUEUE.
         metric: namespace and name of the metric.
         condition: the condition under which the alarm is in the state ALARM, in words.
-        silent: True if missing data puts the alarm into the state ALARM.
+        silent: the state of the alarm if all data is missing: `on`, `off`, or `unchanged`.
     """
 
     name: str
     metric: str
     condition: str
-    silent: bool
+    silent: str
 
 
 def page() -> str:
@@ -62,7 +70,7 @@ def page() -> str:
             f"[`{alarm.name}`](runbooks.md#{anchor(alarm.name)})",
             f"`{alarm.metric}`",
             alarm.condition,
-            "on" if alarm.silent else "off",
+            alarm.silent,
         )
         for alarm in alarms()
     ]
@@ -71,7 +79,8 @@ def page() -> str:
 
 def alarms() -> list[Alarm]:
     """Return the alarms of the region stack and the edge stack, by name."""
-    return sorted([*_of_regions(), *_of_the_edge()], key=lambda alarm: alarm.name)
+    all_alarms = [*_of_regions(), *_of_resources(OBSERVABILITY), *_of_resources(EDGE)]
+    return sorted(all_alarms, key=lambda alarm: alarm.name)
 
 
 def _of_regions() -> Iterator[Alarm]:
@@ -80,11 +89,16 @@ def _of_regions() -> Iterator[Alarm]:
         yield _alarm(_name(match["quoted"] or match["bare"]), values)
 
 
-def _of_the_edge() -> Iterator[Alarm]:
-    for match in _EDGE_ALARM.finditer(EDGE.read_text(encoding="utf-8")):
-        body: dict[str, str] = dict(re.findall(r'^  (\w+)\s*= "?([^"\n]+)"?$', match["body"], re.M))
-        values = {_EDGE_NAMES.get(name, name): value for name, value in body.items()}
-        yield _alarm(body["alarm_name"].removeprefix("${local.name}-"), values)
+def _of_resources(file: Path) -> Iterator[Alarm]:
+    """Yield the alarms that are not in the maps of terraform/modules/observability."""
+    for match in _RESOURCE.finditer(file.read_text(encoding="utf-8")):
+        if "for_each" in match["body"]:
+            continue
+        body: dict[str, str] = dict(re.findall(r'^ {2,4}(\w+)\s*= "?(.*?)"?$', match["body"], re.M))
+        values = {_NAMES.get(name, name): value for name, value in body.items()}
+        if query := _QUERY.search(match["body"]):
+            values |= query.groupdict() | {"statistic": _STATISTICS[query["statistic"]]}
+        yield _alarm(re.sub(r"^\$\{[\w.]+\}-", "", body["alarm_name"]), values)
 
 
 def _name(key: str) -> str:
@@ -101,5 +115,5 @@ def _alarm(name: str, values: dict[str, str]) -> Alarm:
         name=name,
         metric=f"{values['namespace']} {values['metric']}",
         condition=f"{chosen['statistic'].lower()} {side} {threshold} {periods}",
-        silent=values.get("missing") == "breaching",
+        silent={"breaching": "on", "ignore": "unchanged"}.get(values.get("missing", ""), "off"),
     )

@@ -7,6 +7,7 @@ The parts are:
 - the operator's commands
 - the security groups of the functions
 - the calls of roles that IAM refused
+- the alarms, which must use metrics that AWS publishes
 """
 
 from __future__ import annotations
@@ -24,6 +25,7 @@ from gameserver.client.play_socket import USER_AGENT
 from mjctl.clients.boto import RegionClients
 from mjctl.clients.tls import private_context
 from mjctl.sandbox.stage.reachability import NetworkEnd, SecurityGroups
+from tools.stage.alarms import alarms_can_fire
 from tools.stage.commands import Commands
 from tools.stage.play import SERVER_ERROR, PlayedMatch
 from tools.stage.steps import Failure, finding_of
@@ -63,6 +65,7 @@ class _Checks:
         lines.append(await asyncio.to_thread(self._operators_commands))
         lines.append(await self._security_groups())
         lines.append(await asyncio.to_thread(self._calls))
+        lines.append(await alarms_can_fire(self._contract))
         return lines
 
     async def _web_client(self, http: aiohttp.ClientSession) -> str:

@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
+from datetime import UTC, datetime, timedelta
+from typing import Any, Final
 
 from mjctl.clients.queues import queue_depth
 from mjctl.health.logs import log_command
@@ -10,6 +12,8 @@ from mjctl.health.model import AWS_CHECK_SECONDS, Check, CheckFunction, Finding,
 from mjctl.models.check import Severity
 from mjctl.models.contract import Contract
 
+# An alarm is long if it looks at the data of this time or more. The alarm `backup-too-old` is the only long alarm.
+_LONG_SECONDS: Final = 86_400
 # Only the checks of the functions `api` and `auth` are critical, because players wait for the answers of these
 # functions. A failure of the function `persistence` is not critical, because the events can wait in a queue.
 _FUNCTION_SEVERITY = {"api": Severity.CRITICAL, "auth": Severity.CRITICAL, "ops": Severity.MINOR}
@@ -91,9 +95,11 @@ async def check_alarms(context: RegionContext) -> Finding:
         "cloudwatch", "describe_alarms", AlarmNamePrefix=prefix, AlarmTypes=["MetricAlarm"]
     )
     states = {item["AlarmName"]: item["StateValue"] for item in answer["MetricAlarms"]}
+    young = [item["AlarmName"].removeprefix(prefix) for item in answer["MetricAlarms"] if _is_young(item)]
     ringing = [name.removeprefix(prefix) for name, state in states.items() if state == "ALARM"]
+    ringing = [name for name in ringing if name not in young]
     silent = sum(state == "INSUFFICIENT_DATA" for state in states.values())
-    evidence = {"alarms": len(states), "ringing": ringing, "insufficient_data": silent}
+    evidence = {"alarms": len(states), "ringing": ringing, "insufficient_data": silent, "young": young}
     if not states:
         return failed(
             f"no alarm named {prefix}* exists, so no operator would learn of a fault",
@@ -111,6 +117,19 @@ async def check_alarms(context: RegionContext) -> Finding:
     return passed(
         f"{len(states)} alarms, none in the state ALARM{f', {silent} without data yet' if silent else ''}", **evidence
     )
+
+
+def _is_young(alarm: Mapping[str, Any]) -> bool:
+    """Return whether an alarm is on because its metric has no data yet.
+
+    The alarm `backup-too-old` looks at 24 hours, and treats missing data as a fault. In a new region, the alarm is on
+    until the first backup has finished.
+    """
+    seconds = int(alarm.get("Period") or 0) * int(alarm["EvaluationPeriods"])
+    changed = alarm.get("AlarmConfigurationUpdatedTimestamp")
+    if alarm["StateValue"] != "ALARM" or alarm.get("TreatMissingData") != "breaching" or changed is None:
+        return False
+    return seconds >= _LONG_SECONDS and datetime.now(UTC) - changed < timedelta(seconds=seconds)
 
 
 async def check_alarm_topic(context: RegionContext) -> Finding:

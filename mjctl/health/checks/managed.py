@@ -8,7 +8,7 @@ from collections.abc import Iterator
 from functools import partial
 from typing import Any
 
-from mjctl.clients.metrics import Metric, newest
+from mjctl.clients.metrics import Metric, newest, region_lag
 from mjctl.clients.ops_function import ops_function
 from mjctl.health.checks.fleet import NOT_SERVED
 from mjctl.health.model import (
@@ -255,8 +255,7 @@ async def check_database_regions(context: RegionContext) -> Finding:
     if members[own[0]]:
         others = len(members) - 1
         return passed(f"writes here, replicated to {others} other region{'s' if others != 1 else ''}", **evidence)
-    lag_of = Metric("AWS/RDS", "AuroraGlobalDBReplicationLag", {"DBClusterIdentifier": managed.database_cluster})
-    lag = (await newest(context.clients, {"lag": lag_of})).get("lag")
+    lag = await region_lag(context.clients, managed.database_cluster, writers[0])
     evidence["region_lag_ms"] = lag
     if lag is None:
         return warned(

@@ -17,6 +17,7 @@ from typing import Any
 
 from mjctl.files import read_json, write_private
 from mjctl.sandbox.stage import cache_records, cache_shards
+from mjctl.sandbox.stage.cache_measures import CacheMeasures
 from mjctl.sandbox.stage.cache_records import Record, Scope
 from mjctl.sandbox.stage.containers import Container, ContainerCommand
 from mjctl.sandbox.stage.context import StageContext
@@ -65,6 +66,17 @@ class CacheGroup:
     def addresses(self) -> dict[str, str]:
         """Return the addresses of the nodes whose processes run, by the node ids of ElastiCache, e.g. `cache-001`."""
         return {member: node.address for member, node in list(self._nodes.items()) if node.running}
+
+    def measure(self, measures: CacheMeasures) -> None:
+        """Record the metrics of the nodes that answer."""
+        nodes = {member: node for member, node in list(self._nodes.items()) if node.running}
+        addresses = {node.address: member for member, node in nodes.items()}
+        for member, node in nodes.items():
+            try:
+                with node.connect() as connection:
+                    measures.measure(self.scope.region, member, connection, addresses)
+            except ValkeyError as error:
+                logger.info("%s was not measured: %s", member, error)
 
     def correct(self, record: Record) -> None:
         """Start missing processes, replace failed primaries, and apply users and parameters as the record describes."""

@@ -18,6 +18,7 @@ from mjctl.sandbox.correction import wrap
 from mjctl.sandbox.stage import cache_group, cache_network, cache_records, valkey
 from mjctl.sandbox.stage.cache_group import CacheGroup
 from mjctl.sandbox.stage.cache_login import LogInServer
+from mjctl.sandbox.stage.cache_measures import CacheMeasures
 from mjctl.sandbox.stage.cache_records import Record, Scope
 from mjctl.sandbox.stage.context import StageContext
 from mjctl.sandbox.stage.rounds import Rounds, socket_folder
@@ -38,6 +39,7 @@ class CacheNodes:
         self._sockets = socket_folder(context.addresses)
         self._log_in = self._sockets / "cache-log-in.sock"
         self._groups: dict[Scope, CacheGroup] = {}
+        self._measures = CacheMeasures(context.metrics)
         self._rounds = Rounds("CacheNodes", self._correct_all)
         self._server: LogInServer | None = None
 
@@ -58,6 +60,7 @@ class CacheNodes:
         engine.recipes.append((re.compile(f"^{valkey.IMAGE}$"), valkey.recipe))
         engine.recipes.append((re.compile(f"^{cache_group.DOOR_IMAGE}$"), cache_group.door_recipe))
         self._context.names.append(self._names)
+        self._context.measures.append(self._measure)
         self._server = LogInServer(self._log_in, _record_of, partial(cache_network.obstacle, engine))
 
     def look(self) -> None:
@@ -82,6 +85,10 @@ class CacheNodes:
                 self._groups[scope].correct(record)
             except Exception:
                 logger.exception("the replication group %s was not corrected", scope.name)
+
+    def _measure(self) -> None:
+        for group in list(self._groups.values()):
+            group.measure(self._measures)
 
     def _names(self) -> dict[str, str]:
         names: dict[str, str] = {}

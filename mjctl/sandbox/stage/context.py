@@ -14,6 +14,7 @@ from typing import Protocol
 from mjctl.sandbox.stage.addresses import Addresses
 from mjctl.sandbox.stage.authority import Authority
 from mjctl.sandbox.stage.containers import ContainerEngine
+from mjctl.sandbox.stage.metric_book import MetricBook
 from mjctl.sandbox.stage.target_table import TargetTable
 from mjctl.sandbox.stage.traffic_counts import TrafficCounts
 
@@ -60,6 +61,8 @@ class StageContext:
         target_state: Returns the health of the load balancers' target at an address.
         targets: The health of each target of the load balancers.
         traffic: The counts of requests by the load balancers and by their firewalls.
+        metrics: The values for CloudWatch's metrics. The stage publishes them each minute.
+        measures: Functions of the parts that record values in `metrics`. The stage calls each function once a minute.
     """
 
     folder: Path
@@ -75,6 +78,8 @@ class StageContext:
     target_state: TargetState = field(default_factory=TargetState)
     targets: TargetTable = field(default_factory=TargetTable)
     traffic: TrafficCounts = field(default_factory=TrafficCounts)
+    metrics: MetricBook = field(default_factory=MetricBook)
+    measures: list[Callable[[], None]] = field(default_factory=list)
 
 
 class StagePart(Protocol):

@@ -4,11 +4,14 @@ from __future__ import annotations
 
 import hashlib
 import logging
+import subprocess
 from pathlib import Path
 
 from mjctl.local import postgres
+from mjctl.models.errors import UnreachableError
 from mjctl.sandbox.stage import database_records
 from mjctl.sandbox.stage.context import StageContext
+from mjctl.sandbox.stage.database_measures import DatabaseMeasures
 from mjctl.sandbox.stage.database_network import DatabaseNetwork
 from mjctl.sandbox.stage.database_records import ClusterScope, Record
 from mjctl.sandbox.stage.postgres_server import PostgresServer
@@ -45,6 +48,27 @@ class DatabaseCluster:
     def addresses(self) -> dict[str, str]:
         """Return the addresses of the instances that accept connections, by the instances' ids."""
         return {name: server.address for name, server in list(self._servers.items()) if server.ready and server.running}
+
+    def measure(self, measures: DatabaseMeasures, record: Record, source_region: str | None) -> None:
+        """Record the metrics of the instances that accept connections.
+
+        Args:
+            measures: Records the metrics.
+            record: ministack's record of the cluster.
+            source_region: The region of the global database's writer, or None if this cluster writes.
+        """
+        region, cluster, writer = self.scope.region, self.scope.name, database_records.writer_of(record)
+        for name, server in list(self._servers.items()):
+            if not server.ready or not server.running:
+                continue
+            try:
+                measures.measure_instance(region, cluster, name, server.sql, server.pid)
+                if name != writer:
+                    measures.measure_reader(region, cluster, name, server.sql)
+                elif source_region is not None:
+                    measures.measure_copy(region, cluster, source_region, server.sql)
+            except (UnreachableError, subprocess.TimeoutExpired) as error:
+                logger.info("%s was not measured: %s", name, error)
 
     def source(self, record: Record) -> Source | None:
         """Return the source from which secondary clusters copy, or None if this cluster's writer does not run.

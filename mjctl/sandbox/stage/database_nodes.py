@@ -15,6 +15,7 @@ from mjctl.sandbox.correction import wrap
 from mjctl.sandbox.stage import database_records, postgres_server
 from mjctl.sandbox.stage.context import StageContext
 from mjctl.sandbox.stage.database_cluster import DatabaseCluster
+from mjctl.sandbox.stage.database_measures import DatabaseMeasures
 from mjctl.sandbox.stage.database_network import DatabaseNetwork
 from mjctl.sandbox.stage.database_records import ClusterScope, Record
 from mjctl.sandbox.stage.rounds import Rounds, socket_folder
@@ -34,6 +35,7 @@ class DatabaseNodes:
         self._network = DatabaseNetwork(context.engine, self._sockets)
         self._clusters: dict[ClusterScope, DatabaseCluster] = {}
         self._reboots: set[ClusterScope] = set()
+        self._measures = DatabaseMeasures(context.metrics)
         self._rounds = Rounds("DatabaseNodes", self._correct_all)
 
     def install(self) -> None:
@@ -53,6 +55,7 @@ class DatabaseNodes:
         self._context.engine.recipes.append((re.compile(f"^{postgres_server.IMAGE}$"), postgres_server.recipe))
         self._context.names.append(self._names)
         self._network.install()
+        self._context.measures.append(self._measure)
 
     def look(self) -> None:
         """Start a correction of the servers in a background thread."""
@@ -96,6 +99,13 @@ class DatabaseNodes:
         global_cluster = database_records.global_cluster_of(scope, record)
         if is_writer and global_cluster is not None and cluster.source(record) is not None:
             global_cluster["Status"] = "available"
+
+    def _measure(self) -> None:
+        for scope, cluster in list(self._clusters.items()):
+            record = database_records.cluster_of(scope)
+            if record is not None and record.get("DBClusterMembers"):
+                writer = database_records.writer_scope(scope, record)
+                cluster.measure(self._measures, record, None if writer == scope else writer.region)
 
     def _names(self) -> dict[str, str]:
         names: dict[str, str] = {}

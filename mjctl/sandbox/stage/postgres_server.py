@@ -92,6 +92,11 @@ class PostgresServer:
         return self._container.running
 
     @property
+    def pid(self) -> int | None:
+        """Return the id of the server's main process, or None before its start."""
+        return self._container.pid
+
+    @property
     def ended(self) -> bool:
         """Return whether the process has ended although the stage has not stopped the process."""
         return self.data is not None and not self._container.running

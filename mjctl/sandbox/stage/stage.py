@@ -29,6 +29,7 @@ from mjctl.sandbox.stage.gateway import Gateway
 from mjctl.sandbox.stage.layout import authority_folder, hosts_file
 from mjctl.sandbox.stage.load_balancers import LoadBalancers
 from mjctl.sandbox.stage.mail import Mail
+from mjctl.sandbox.stage.metrics import MetricPublisher
 from mjctl.sandbox.stage.targets import Targets
 from mjctl.sandbox.stage.tasks import Tasks
 
@@ -151,4 +152,6 @@ def _parts(context: StageContext) -> list[StagePart]:
         Tasks(context),
         Functions(context),
         ApiGateway(context),
+        # MetricPublisher comes last, so that it also counts the requests that the other parts refuse.
+        MetricPublisher(context),
     ]

@@ -3,7 +3,7 @@ output "arn" {
   value       = aws_wafv2_web_acl.main.arn
 }
 
-output "name" {
-  description = "Name of the web ACL, for alarms."
-  value       = aws_wafv2_web_acl.main.name
+output "metric" {
+  description = "Metric name of the web ACL, for alarms."
+  value       = local.metric
 }

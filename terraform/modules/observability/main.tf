@@ -14,15 +14,11 @@ locals {
     database-replica-lag  = { namespace = "AWS/RDS", metric = "AuroraReplicaLagMaximum", dimensions = { DBClusterIdentifier = var.database.cluster_id }, statistic = "Maximum", threshold = 1000, evaluations = 5 }
     load-balancer-5xx     = { namespace = "AWS/ApplicationELB", metric = "HTTPCode_ELB_5XX_Count", dimensions = local.load_balancer, statistic = "Sum", threshold = 10 }
     no-healthy-server     = { namespace = "AWS/ApplicationELB", metric = "HealthyHostCount", dimensions = local.target_group, statistic = "Maximum", comparison = "LessThanThreshold", threshold = 1, evaluations = 2, missing = "breaching" }
-    requests-blocked      = { namespace = "AWS/WAFV2", metric = "BlockedRequests", dimensions = { Region = var.region, Rule = "ALL", WebACL = var.web_acl_name }, statistic = "Sum", threshold = 1000, evaluations = 5 }
+    requests-blocked      = { namespace = "AWS/WAFV2", metric = "BlockedRequests", dimensions = { Region = var.region, Rule = "ALL", WebACL = var.web_acl_metric }, statistic = "Sum", threshold = 1000, evaluations = 5 }
     server-5xx            = { namespace = "AWS/ApplicationELB", metric = "HTTPCode_Target_5XX_Count", dimensions = local.load_balancer, statistic = "Sum", threshold = 10 }
     servers-below-minimum = { namespace = "ECS/ContainerInsights", metric = "RunningTaskCount", dimensions = local.service, statistic = "Minimum", comparison = "LessThanThreshold", threshold = var.game.minimum_tasks, evaluations = 5, missing = "breaching" }
     servers-cpu           = { namespace = "AWS/ECS", metric = "CPUUtilization", dimensions = local.service, threshold = 85, evaluations = 5 }
     servers-unhealthy     = { namespace = "AWS/ApplicationELB", metric = "UnHealthyHostCount", dimensions = local.target_group, statistic = "Maximum", evaluations = 3 }
-  }
-
-  secondary_alarms = !var.database.secondary ? {} : {
-    database-region-lag = { namespace = "AWS/RDS", metric = "AuroraGlobalDBReplicationLag", dimensions = { DBClusterIdentifier = var.database.cluster_id }, statistic = "Maximum", threshold = 5000, evaluations = 5, missing = "breaching" }
   }
 
   cache_alarms = merge([for number, id in var.cache_members : {
@@ -48,11 +44,15 @@ locals {
     namespace = "AWS/SQS", metric = "ApproximateAgeOfOldestMessage", dimensions = { QueueName = queue }, statistic = "Maximum", threshold = 300
   } }
 
-  table_alarms = { for key, table in var.tables : "table-${key}-throttles" => {
-    namespace = "AWS/DynamoDB", metric = "ThrottledRequests", dimensions = { TableName = table }, statistic = "Sum"
-  } }
+  # DynamoDB publishes the metric ThrottledRequests only by table and operation, but counts throttled reads and writes by
+  # table.
+  # https://docs.aws.amazon.com/amazondynamodb/latest/developerguide/metrics-dimensions.html
+  table_alarms = merge([for key, table in var.tables : {
+    "table-${key}-read-throttles"  = { namespace = "AWS/DynamoDB", metric = "ReadThrottleEvents", dimensions = { TableName = table }, statistic = "Sum" }
+    "table-${key}-write-throttles" = { namespace = "AWS/DynamoDB", metric = "WriteThrottleEvents", dimensions = { TableName = table }, statistic = "Sum" }
+  }]...)
 
-  alarms = merge(local.fixed_alarms, local.secondary_alarms, local.cache_alarms, local.function_alarms, local.dead_letter_alarms, local.queue_alarms, local.table_alarms)
+  alarms = merge(local.fixed_alarms, local.cache_alarms, local.function_alarms, local.dead_letter_alarms, local.queue_alarms, local.table_alarms)
 }
 
 resource "aws_sns_topic" "alarms" {
@@ -106,6 +106,35 @@ resource "aws_cloudwatch_metric_alarm" "alarm" {
   statistic           = try(each.value.statistic, "Average")
   threshold           = try(each.value.threshold, 0)
   treat_missing_data  = try(each.value.missing, "notBreaching")
+
+  alarm_actions = [aws_sns_topic.alarms.arn]
+  ok_actions    = [aws_sns_topic.alarms.arn]
+
+  # Values of dimensions are unknown before the first deploy. The rules for production check the names of the dimensions
+  # by this tag.
+  tags = { Dimensions = join(" ", sort(keys(each.value.dimensions))) }
+}
+
+# AWS does not document all dimensions of the metric AuroraGlobalDBReplicationLag. The query reads the metric with any
+# dimensions besides the cluster. While the cluster writes, the metric has no data, and the alarm keeps its state.
+# https://docs.aws.amazon.com/AmazonCloudWatch/latest/monitoring/cloudwatch-metrics-insights-alarms.html
+resource "aws_cloudwatch_metric_alarm" "region_lag" {
+  count = var.database.secondary ? 1 : 0
+
+  alarm_name          = "${var.name}-database-region-lag"
+  alarm_description   = "Runbook: docs/runbooks.md, database-region-lag"
+  comparison_operator = "GreaterThanThreshold"
+  evaluation_periods  = 5
+  threshold           = 5000
+  treat_missing_data  = "ignore"
+
+  metric_query {
+    id          = "lag"
+    expression  = "SELECT MAX(AuroraGlobalDBReplicationLag) FROM \"AWS/RDS\" WHERE DBClusterIdentifier = '${var.database.cluster_id}'"
+    label       = "lag behind the writer"
+    period      = 60
+    return_data = true
+  }
 
   alarm_actions = [aws_sns_topic.alarms.arn]
   ok_actions    = [aws_sns_topic.alarms.arn]

@@ -78,7 +78,7 @@ variable "tables" {
   type        = map(string)
 }
 
-variable "web_acl_name" {
-  description = "Name of the regional web ACL."
+variable "web_acl_metric" {
+  description = "Metric name of the regional web ACL, which is the value of the dimension `WebACL` of its metrics."
   type        = string
 }

@@ -94,13 +94,17 @@ resource "aws_sns_topic_subscription" "email" {
   endpoint  = each.key
 }
 
+locals {
+  distribution_dimensions = { DistributionId = module.edge.distribution.id, Region = "Global" }
+}
+
 resource "aws_cloudwatch_metric_alarm" "distribution_5xx" {
   provider = aws.us_east_1
 
   alarm_name          = "${local.name}-distribution-5xx"
   alarm_description   = "Runbook: docs/runbooks.md, distribution-5xx"
   comparison_operator = "GreaterThanThreshold"
-  dimensions          = { DistributionId = module.edge.distribution.id, Region = "Global" }
+  dimensions          = local.distribution_dimensions
   evaluation_periods  = 3
   metric_name         = "5xxErrorRate"
   namespace           = "AWS/CloudFront"
@@ -111,4 +115,8 @@ resource "aws_cloudwatch_metric_alarm" "distribution_5xx" {
 
   alarm_actions = [aws_sns_topic.alarms.arn]
   ok_actions    = [aws_sns_topic.alarms.arn]
+
+  # The id of the distribution is unknown before the first deploy. The rules for production check the names of the
+  # dimensions by this tag.
+  tags = { Dimensions = join(" ", sort(keys(local.distribution_dimensions))) }
 }

@@ -152,11 +152,11 @@ module "observability" {
     service_name  = module.game_service.service_name
     target_group  = module.game_service.target_group_arn_suffix
   }
-  kms_key_arn   = module.keys.arns["storage"]
-  name          = local.name
-  notify_emails = var.notify_emails
-  queues        = { for key in keys(local.data_plane.queues) : key => "${local.name}-${key}" }
-  region        = var.region
-  tables        = { for key, table in local.tables : key => table.name }
-  web_acl_name  = module.firewall.name
+  kms_key_arn    = module.keys.arns["storage"]
+  name           = local.name
+  notify_emails  = var.notify_emails
+  queues         = { for key in keys(local.data_plane.queues) : key => "${local.name}-${key}" }
+  region         = var.region
+  tables         = { for key, table in local.tables : key => table.name }
+  web_acl_metric = module.firewall.metric
 }

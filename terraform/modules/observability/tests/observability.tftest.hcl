@@ -18,7 +18,7 @@ variables {
   queues             = { persistence = "arena-prod-persistence" }
   region             = "eu-west-1"
   tables             = { matches = "arena-prod-matches" }
-  web_acl_name       = "arena-prod-regional"
+  web_acl_metric     = "ArenaProdRegional"
 
   game = {
     cluster_name  = "arena-prod"
@@ -33,7 +33,7 @@ run "monitors_the_lag_of_a_secondary_database" {
   command = plan
 
   assert {
-    condition     = contains(keys(aws_cloudwatch_metric_alarm.alarm), "database-region-lag")
+    condition     = one(aws_cloudwatch_metric_alarm.region_lag[0].metric_query).expression == "SELECT MAX(AuroraGlobalDBReplicationLag) FROM \"AWS/RDS\" WHERE DBClusterIdentifier = 'arena-prod-eu-west-1'"
     error_message = "An alarm must monitor the lag of a secondary database behind the primary region."
   }
 
@@ -45,6 +45,20 @@ run "monitors_the_lag_of_a_secondary_database" {
   assert {
     condition     = aws_cloudwatch_metric_alarm.alarm["backup-too-old"].treat_missing_data == "breaching"
     error_message = "Missing data about backups must trigger the alarm."
+  }
+}
+
+run "monitors_throttled_requests_by_table" {
+  command = plan
+
+  assert {
+    condition     = aws_cloudwatch_metric_alarm.alarm["table-matches-read-throttles"].metric_name == "ReadThrottleEvents" && aws_cloudwatch_metric_alarm.alarm["table-matches-write-throttles"].metric_name == "WriteThrottleEvents"
+    error_message = "DynamoDB publishes ReadThrottleEvents and WriteThrottleEvents by table, but not ThrottledRequests."
+  }
+
+  assert {
+    condition     = aws_cloudwatch_metric_alarm.alarm["requests-blocked"].dimensions == tomap({ Region = "eu-west-1", Rule = "ALL", WebACL = "ArenaProdRegional" })
+    error_message = "The dimension `WebACL` must be the metric name of the web ACL."
   }
 }
 
@@ -75,7 +89,7 @@ run "monitors_no_lag_of_a_primary_database" {
   }
 
   assert {
-    condition     = !contains(keys(aws_cloudwatch_metric_alarm.alarm), "database-region-lag")
+    condition     = length(aws_cloudwatch_metric_alarm.region_lag) == 0
     error_message = "A primary database follows no other region, and must have no alarm on the lag behind another region."
   }
 }

@@ -84,7 +84,10 @@ class World:
             MetricData=[
                 {
                     "MetricName": "AuroraGlobalDBReplicationLag",
-                    "Dimensions": [{"Name": "DBClusterIdentifier", "Value": f"{NAME}-{region}"}],
+                    "Dimensions": [
+                        {"Name": "DBClusterIdentifier", "Value": f"{NAME}-{region}"},
+                        {"Name": "SourceRegion", "Value": self.writer()},
+                    ],
                     "Timestamp": datetime.now(UTC),
                     "Value": milliseconds,
                 }

@@ -124,6 +124,29 @@ def _ring(region: Production, repairs: ExitStack) -> None:
     repairs.callback(cloudwatch.set_alarm_state, AlarmName=alarm, StateValue="OK", StateReason="x")
 
 
+async def test_an_alarm_on_a_day_counts_only_after_its_first_day(
+    region: Production, tmp_path: Path, repairs: ExitStack
+) -> None:
+    cloudwatch, name = region.client("cloudwatch"), f"{NAME}-backup-too-old"
+    repairs.callback(cloudwatch.delete_alarms, AlarmNames=[name])
+    seen = {}
+    for period, missing in ((86_400, "breaching"), (86_400, "notBreaching"), (60, "breaching")):
+        cloudwatch.put_metric_alarm(
+            AlarmName=name,
+            ComparisonOperator="LessThanThreshold",
+            EvaluationPeriods=1,
+            MetricName="NumberOfBackupJobsCompleted",
+            Namespace="AWS/Backup",
+            Period=period,
+            Statistic="Sum",
+            Threshold=1,
+            TreatMissingData=missing,
+        )
+        cloudwatch.set_alarm_state(AlarmName=name, StateValue="ALARM", StateReason="x")
+        seen[period, missing] = (await look(region.contract, tmp_path, "alarms"))["alarms"].status
+    assert seen == {(86_400, "breaching"): "pass", (86_400, "notBreaching"): "fail", (60, "breaching"): "fail"}
+
+
 def _no_alarm(region: Production, repairs: ExitStack) -> None:
     cloudwatch = region.client("cloudwatch")
     cloudwatch.delete_alarms(AlarmNames=[f"{NAME}-server-5xx", f"{NAME}-no-healthy-server"])

@@ -291,6 +291,25 @@ def _scaling(client: Callable[..., Any], service: str) -> Any:
     return scaling, created["ScalableTargetARN"]
 
 
+@probe("alarm-states")
+def _alarm_states(client: Callable[..., Any]) -> bool:
+    cloudwatch, states = client("cloudwatch"), []
+    for _ in range(2):
+        cloudwatch.put_metric_alarm(
+            AlarmName="state",
+            ComparisonOperator="GreaterThanThreshold",
+            EvaluationPeriods=1,
+            MetricName="Errors",
+            Namespace="AWS/Lambda",
+            Period=60,
+            Statistic="Sum",
+            Threshold=1,
+        )
+        states += [alarm["StateValue"] for alarm in cloudwatch.describe_alarms(AlarmNames=["state"])["MetricAlarms"]]
+        cloudwatch.set_alarm_state(AlarmName="state", StateValue="ALARM", StateReason="x")
+    return states == ["INSUFFICIENT_DATA", "ALARM"]
+
+
 @probe("services-elsewhere")
 def _services_elsewhere(client: Callable[..., Any]) -> bool:
     try:
