@@ -14,7 +14,7 @@ from __future__ import annotations
 
 import asyncio
 import time
-from collections.abc import Mapping
+from collections.abc import Awaitable, Mapping
 from ipaddress import IPv4Network
 from typing import Any
 from urllib.parse import urlsplit
@@ -43,7 +43,7 @@ def check_parts(commands: Commands, match: PlayedMatch) -> list[str]:
     Returns: A line of text for each checked part.
 
     Raises:
-        Failure: a check failed. The error names the check.
+        Failure: checks failed. The error names all failed checks, and has the step of the first.
     """
     return asyncio.run(_Checks(commands, match).run())
 
@@ -61,12 +61,15 @@ class _Checks:
             headers={"User-Agent": USER_AGENT},
             timeout=aiohttp.ClientTimeout(total=_CALL_SECONDS),
         ) as http:
-            lines = [await self._web_client(http), await self._shared_name(http), await self._leaderboard(http)]
-        lines.append(await asyncio.to_thread(self._operators_commands))
-        lines.append(await self._security_groups())
-        lines.append(await asyncio.to_thread(self._calls))
-        lines.append(await alarms_can_fire(self._contract))
-        return lines
+            return await _all(
+                self._web_client(http),
+                self._shared_name(http),
+                self._leaderboard(http),
+                asyncio.to_thread(self._operators_commands),
+                self._security_groups(),
+                asyncio.to_thread(self._calls),
+                alarms_can_fire(self._contract),
+            )
 
     async def _web_client(self, http: aiohttp.ClientSession) -> str:
         step = "the web client"
@@ -176,6 +179,22 @@ class _Checks:
             texts = [f"{call['caller'].rsplit('/', 1)[-1]} {call['action']} {call['resource']}" for call in refused[:5]]
             raise Failure(step, f"IAM refused {len(refused)} calls: {'; '.join(texts)}")
         return f"{step}: IAM refused no call"
+
+
+async def _all(*checks: Awaitable[str]) -> list[str]:
+    """Await the checks one after another, also after a failure. Returns: the line of each check."""
+    lines: list[str] = []
+    failures: list[Failure] = []
+    for check in checks:
+        try:
+            lines.append(await check)
+        except Failure as failure:
+            failures.append(failure)
+    if failures:
+        first, *others = failures
+        texts = [first.finding, *(str(failure) for failure in others)]
+        raise Failure(first.step, "; ".join(texts), temporary=any(failure.temporary for failure in failures))
+    return lines
 
 
 async def _networks_of_database(
