@@ -507,7 +507,7 @@ _FIRST_DEPLOYS = (
     Fault(
         "migration-skips-a-table",
         "a migration does not create the table of the players' statistics",
-        "a player's log-in",
+        "the stored result",
         (
             Edit(
                 "gameserver/migrations/versions/0001_results.py", "CREATE TABLE player_stats (", "CREATE TABLE stats ("
