@@ -17,7 +17,7 @@ from prometheus_client.core import CounterMetricFamily, Metric
 from prometheus_client.registry import Collector
 
 from gameserver.cache import CacheCounters
-from gameserver.functions.http import MAX_BODY_BYTES, HttpError, Request, Response
+from gameserver.functions.http import MAX_BODY_BYTES, MAX_USER_AGENT, HttpError, Request, Response, bearer_token
 from gameserver.functions.routes import ROUTES, Route, answer
 from gameserver.functions.services import Services
 from gameserver.http.cors import cross_origin
@@ -86,9 +86,10 @@ def application(services: Services) -> web.Application:
     app.add_routes(operations_routes(readiness))
 
     async def handle(route: Route, request: web.Request) -> web.Response:
-        player_id, internal = "", False
+        player_id, internal, token = "", False, ""
         if route.player:
-            player = await _authorised(request, verifier)
+            token = bearer_token(request.headers.get("Authorization", ""))
+            player = await _authorised(token, verifier)
             player_id, internal = player.id, player.internal
             structlog.contextvars.bind_contextvars(player_id=player_id)
         api_request = Request(
@@ -99,6 +100,8 @@ def application(services: Services) -> web.Application:
             player_id=player_id,
             internal=internal,
             source=request.remote or "",
+            access_token=token,
+            user_agent=request.headers.get("User-Agent", "")[:MAX_USER_AGENT],
         )
         return _as_json(await answer(route, api_request, services))
 
@@ -114,12 +117,11 @@ def application(services: Services) -> web.Application:
     return app
 
 
-async def _authorised(request: web.Request, verifier: TokenVerifier) -> Player:
-    scheme, _, token = request.headers.get("Authorization", "").partition(" ")
-    if scheme.lower() != "bearer" or not token:
+async def _authorised(token: str, verifier: TokenVerifier) -> Player:
+    if not token:
         raise HttpError(401, "unauthorized", "send an access token in the header: Authorization: Bearer <token>")
     try:
-        return await verifier.verify(token.strip())
+        return await verifier.verify(token)
     except KeysUnavailable as error:
         raise HttpError(503, "identity_unavailable", str(error), retry_after_seconds=2) from error
     except InvalidToken as error:

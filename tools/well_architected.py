@@ -599,13 +599,19 @@ def _headings() -> list[str]:
 
 @rule
 def players_accounts_are_protected(plans: Plans, report: Report) -> None:
-    """Require a second factor, protection against stolen passwords and long passwords [field practice]."""
+    """Require a second factor, threat protection, long passwords, SES, and log-ins by the API [field practice]."""
     for pool in every(plans, "aws_cognito_user_pool"):
         report.expect(pool.get("mfa_configuration") in ("ON", "OPTIONAL"), pool, "no second factor")
         mode = pool.get("user_pool_add_ons.0.advanced_security_mode")
         report.expect(mode in ("ENFORCED", "AUDIT"), pool, "no protection against stolen passwords")
         report.expect(pool.get("deletion_protection") == "ACTIVE", pool, "no deletion protection")
         report.expect(at_least(pool.get("password_policy.0.minimum_length"), 12), pool, "short passwords")
+        sender = pool.get("email_configuration.0.email_sending_account")
+        report.expect(sender == "DEVELOPER", pool, "sends at most 50 mails a day")
+    for client in every(plans, "aws_cognito_user_pool_client"):
+        flows = client.get("explicit_auth_flows")
+        report.expect(flows == ["ALLOW_ADMIN_USER_PASSWORD_AUTH"], client, "players can log in at Cognito itself")
+        report.expect(client.get("generate_secret") is False, client, "its secret is in the state")
 
 
 def check(name: str, plans: Plans) -> Report:

@@ -52,14 +52,62 @@ export class Session {
     await this.#call("POST", "/v1/confirm/resend", { body: { email } });
   }
 
-  /** @param {boolean} remember true to keep the session after the browser is closed */
-  async logIn(email, password, remember) {
-    this.#keep(await this.#call("POST", "/v1/login", { body: { email, password } }), remember);
+  /** Ask for a code that resets the password. The API gives the same answer for every address. */
+  async forgotPassword(email) {
+    await this.#call("POST", "/v1/password/forgot", { body: { email } });
   }
 
+  /** Choose a new password with the code that was sent to the address. */
+  async resetPassword(email, code, password) {
+    await this.#call("POST", "/v1/password/reset", { body: { email, code, password } });
+  }
+
+  /**
+   * Log in. Set `remember` to keep the session after the browser is closed.
+   *
+   * Returns null if the player is logged in. For an account with a second factor, returns a function that completes the
+   * log-in with the code of the player's authenticator app.
+   */
+  async logIn(email, password, remember) {
+    const answer = await this.#call("POST", "/v1/login", { body: { email, password } });
+    if (answer.challenge === undefined) {
+      this.#keep(answer, remember);
+      return null;
+    }
+    const { user_id, session } = answer;
+    return async (code) => {
+      const body = { user_id, session, code };
+      this.#keep(await this.#call("POST", "/v1/login/second-factor", { body }), remember);
+    };
+  }
+
+  /** Log out on this device. The page forgets the tokens also if the API does not answer. */
   logOut() {
-    this.#tokens = null;
-    for (const storage of [sessionStorage, localStorage]) storage.removeItem(STORE_KEY);
+    const refresh = this.#tokens?.refresh;
+    this.#forget();
+    if (refresh !== undefined) {
+      this.#call("POST", "/v1/logout", { body: { refresh_token: refresh } }).catch(() => {});
+    }
+  }
+
+  /** Log out on all devices of the player. */
+  async logOutEverywhere() {
+    await this.#authorised("POST", "/v1/logout/everywhere");
+    this.#forget();
+  }
+
+  async hasSecondFactor() {
+    return (await this.#authorised("GET", "/v1/second-factor")).enabled;
+  }
+
+  /** @returns {Promise<{secret: string, uri: string}>} the authenticator app's new secret, as text and as an address */
+  enrolSecondFactor() {
+    return this.#authorised("POST", "/v1/second-factor");
+  }
+
+  /** Switch the second factor on with the code that the authenticator app shows. */
+  async verifySecondFactor(code) {
+    await this.#authorised("POST", "/v1/second-factor/verify", { code });
   }
 
   profile() {
@@ -105,6 +153,12 @@ export class Session {
   }
 
   async #renewOnce() {
+    // Tabs share a remembered session. Each renewal replaces the refresh token, so use the newest token of all tabs.
+    const newest = stored();
+    if (this.#tokens.remembered && newest?.remembered && newest.refresh !== this.#tokens.refresh) {
+      this.#tokens = newest;
+      if (Date.now() < newest.renewAt) return;
+    }
     const { refresh, remembered } = this.#tokens;
     try {
       const answer = await this.#call("POST", "/v1/refresh", { body: { refresh_token: refresh } });
@@ -112,11 +166,16 @@ export class Session {
       if (this.#tokens !== null) this.#keep({ refresh_token: refresh, ...answer }, remembered);
     } catch (error) {
       if (error.status === 401) {
-        this.logOut();
+        this.#forget();
         this.onExpired();
       }
       throw error;
     }
+  }
+
+  #forget() {
+    this.#tokens = null;
+    for (const storage of [sessionStorage, localStorage]) storage.removeItem(STORE_KEY);
   }
 
   #keep(answer, remembered) {
@@ -156,12 +215,14 @@ const WORDS = {
   busy: "Many players want to play right now. Try again in a few seconds.",
   identity_unavailable: "Logging in is not possible at the moment. Try again in a few seconds.",
   internal: "The server reported an error. Try again.",
-  invalid_code: "The code is wrong or has expired. Check the e-mail, or ask for a new code.",
+  invalid_code: "The code is wrong or has expired. Check it, or use a new code.",
   invalid_credentials: "The e-mail address or the password is wrong, or the account is not confirmed yet.",
   invalid_display_name: "Choose a player name of 1 to 24 visible characters.",
   invalid_email: "This is not an e-mail address.",
   invalid_refresh_token: "Your session has ended. Log in again.",
+  login_expired: "The log-in has taken too long. Log in again.",
   no_capacity: "All game servers are full at the moment. Try again in a few seconds.",
+  reset_refused: "The code is wrong or has expired, or the new password is too weak or was used before.",
   unauthorized: "Your session has ended. Log in again.",
   unavailable: "This is not possible at the moment. Try again in a few seconds.",
 };

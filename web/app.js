@@ -3,6 +3,7 @@
 import { ApiError, Session } from "./api.js";
 import { byId, duration, element, ordinal, takeInvitation } from "./dom.js";
 import { Game, forgetMatch, interruptedMatch } from "./game.js";
+import { Security } from "./security.js";
 import { SeatLost, SeatRefused } from "./seat.js";
 
 /**
@@ -23,6 +24,9 @@ class App {
   #game = null;
   #mode = "";
   #signingUp = false;
+  #security;
+  /** Function that completes a log-in with the code of the authenticator app, or null. */
+  #secondStep = null;
   /** Id of the match in the invitation link, kept until the player is logged in. */
   #invitation = null;
   /**
@@ -34,6 +38,9 @@ class App {
   constructor(config) {
     this.#session = new Session(config.api);
     this.#session.onExpired = () => this.#askForAccount("Your session has ended. Log in again.");
+    this.#security = new Security(this.#session, { busy, filledIn }, () =>
+      this.#askForAccount("You are logged out on all devices."),
+    );
     this.#modes = config.modes;
     this.#mode = config.modes[0]?.name ?? "";
     this.#showModes();
@@ -61,6 +68,19 @@ class App {
       this.#submitCode();
     };
     byId("resend-code").onclick = () => this.#resendCode();
+    byId("show-forgotten").onclick = () => this.#askForAddress();
+    byId("forgotten-form").onsubmit = (event) => {
+      event.preventDefault();
+      this.#submitAddress();
+    };
+    byId("reset-form").onsubmit = (event) => {
+      event.preventDefault();
+      this.#submitReset();
+    };
+    byId("factor-form").onsubmit = (event) => {
+      event.preventDefault();
+      this.#submitFactor();
+    };
     byId("log-out").onclick = () => {
       this.#session.logOut();
       this.#askForAccount();
@@ -103,15 +123,15 @@ class App {
     byId("account-error").textContent = message;
   }
 
-  /** Show one of the two forms of the screen: the account or the confirmation of an address. */
+  /** Show one of the forms of the screen. */
   #showForm(id) {
-    for (const form of ["account-form", "confirmation-form"]) byId(form).hidden = form !== id;
+    for (const form of byId("account").querySelectorAll("form")) form.hidden = form.id !== id;
   }
 
   #chooseForm(signUp) {
     this.#signingUp = signUp;
     this.#showForm("account-form");
-    byId("show-confirmation").hidden = signUp;
+    for (const id of ["show-confirmation", "show-forgotten"]) byId(id).hidden = signUp;
     byId("show-log-in").setAttribute("aria-pressed", String(!signUp));
     byId("show-sign-up").setAttribute("aria-pressed", String(signUp));
     for (const part of document.querySelectorAll("[data-sign-up]")) part.hidden = !signUp;
@@ -141,9 +161,66 @@ class App {
   /** Log in with the address and the password of the account form. */
   async #logIn() {
     const password = byId("password");
-    await this.#session.logIn(byId("email").value, password.value, byId("remember").checked);
+    this.#secondStep = await this.#session.logIn(byId("email").value, password.value, byId("remember").checked);
     password.value = "";
+    if (this.#secondStep !== null) {
+      this.#showForm("factor-form");
+      byId("factor-code").value = "";
+      byId("factor-error").textContent = "";
+      byId("factor-code").focus();
+      return;
+    }
     await this.#acceptInvitation();
+  }
+
+  async #submitFactor() {
+    const code = byId("factor-code");
+    if (!filledIn([code], byId("factor-error"))) return;
+    await busy(byId("factor-form"), byId("factor-error"), async () => {
+      try {
+        await this.#secondStep(code.value);
+      } catch (error) {
+        if (error.code !== "login_expired") throw error;
+        this.#chooseForm(false);
+        byId("account-error").textContent = error.message;
+        return;
+      }
+      this.#secondStep = null;
+      await this.#acceptInvitation();
+    });
+  }
+
+  #askForAddress() {
+    this.#showForm("forgotten-form");
+    byId("forgotten-email").value = byId("email").value;
+    byId("forgotten-error").textContent = "";
+    byId("forgotten-email").focus();
+  }
+
+  async #submitAddress() {
+    const email = byId("forgotten-email");
+    if (!filledIn([email], byId("forgotten-error"))) return;
+    await busy(byId("forgotten-form"), byId("forgotten-error"), async () => {
+      await this.#session.forgotPassword(email.value);
+      this.#showForm("reset-form");
+      for (const id of ["reset-code", "reset-password"]) byId(id).value = "";
+      byId("reset-error").textContent = "";
+      byId("reset-code").focus();
+    });
+  }
+
+  async #submitReset() {
+    const fields = [byId("reset-code"), byId("reset-password")];
+    const [code, password] = fields;
+    if (!filledIn(fields, byId("reset-error"))) return;
+    const email = byId("forgotten-email").value;
+    await busy(byId("reset-form"), byId("reset-error"), async () => {
+      await this.#session.resetPassword(email, code.value, password.value);
+      this.#chooseForm(false);
+      byId("email").value = email;
+      byId("password").value = password.value;
+      await this.#logIn();
+    });
   }
 
   #askForCode(email, hint = "Enter the code from the e-mail.") {
@@ -203,6 +280,7 @@ class App {
     const wish = ++this.#wish;
     show("lobby");
     byId("lobby-error").textContent = message;
+    this.#security.load();
     const [profile, leaders] = await Promise.allSettled([this.#session.profile(), this.#session.leaderboard()]);
     if (wish !== this.#wish) return;
     const failed = [profile, leaders].find(({ status }) => status === "rejected");

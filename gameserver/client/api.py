@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import ssl
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from types import TracebackType
 from typing import Any, Literal, Self
 
@@ -136,16 +136,65 @@ class GameClient:
         """Ask for a new code. The API sends one only to an account that is not confirmed yet."""
         await self._request("POST", "/v1/confirm/resend", {"email": email})
 
-    async def log_in(self, email: str, password: str) -> None:
-        """Log in, and keep the access token and the refresh token for later calls."""
+    async def forgot_password(self, email: str) -> None:
+        """Ask for a code that resets the password. The API sends a code only to a confirmed account."""
+        await self._request("POST", "/v1/password/forgot", {"email": email})
+
+    async def reset_password(self, email: str, code: str, password: str) -> None:
+        """Choose a new password.
+
+        Args:
+            email: e-mail address of the account.
+            code: code that the user pool has sent to the address.
+            password: new password that satisfies the policy of the user pool.
+        """
+        await self._request("POST", "/v1/password/reset", {"email": email, "code": code, "password": password})
+
+    async def log_in(self, email: str, password: str, *, code: Callable[[], str] | None = None) -> None:
+        """Log in, and keep the access token and the refresh token for later calls.
+
+        Args:
+            email: e-mail address of the account.
+            password: password of the account.
+            code: function that returns the code of the authenticator app, for an account with a second factor. Without
+                `code`, the login of such an account raises ApiError with the code `second_factor_required`.
+        """
         answer = await self._request("POST", "/v1/login", {"email": email, "password": password})
-        self._access_token = str(answer["access_token"])
-        self._refresh_token = str(answer.get("refresh_token", ""))
+        if "challenge" in answer:
+            if code is None:
+                message = "this account needs a code of the player's authenticator app"
+                raise ApiError(200, "second_factor_required", message)
+            body = {"user_id": answer["user_id"], "session": answer["session"], "code": code()}
+            answer = await self._request("POST", "/v1/login/second-factor", body)
+        self._keep(answer)
 
     async def refresh(self) -> None:
-        """Replace the access token, with the help of the refresh token of the last login."""
-        answer = await self._request("POST", "/v1/refresh", {"refresh_token": self._refresh_token})
-        self._access_token = str(answer["access_token"])
+        """Replace the access token, with the help of the last refresh token."""
+        self._keep(await self._request("POST", "/v1/refresh", {"refresh_token": self._refresh_token}))
+
+    async def log_out(self, *, everywhere: bool = False) -> None:
+        """Revoke the refresh token and forget the tokens. Access tokens stay valid until their expiry.
+
+        Args:
+            everywhere: True to revoke the refresh tokens of all the player's logins.
+        """
+        if everywhere:
+            await self._request("POST", "/v1/logout/everywhere")
+        else:
+            await self._request("POST", "/v1/logout", {"refresh_token": self._refresh_token})
+        self._access_token = self._refresh_token = ""
+
+    async def has_second_factor(self) -> bool:
+        """Return whether a login needs a code of the player's authenticator app."""
+        return bool((await self._request("GET", "/v1/second-factor"))["enabled"])
+
+    async def enrol_second_factor(self) -> str:
+        """Return a new secret for the player's authenticator app, which `verify_second_factor` switches on."""
+        return str((await self._request("POST", "/v1/second-factor"))["secret"])
+
+    async def verify_second_factor(self, code: str) -> None:
+        """Switch the second factor on. `code` is the code that the authenticator app shows."""
+        await self._request("POST", "/v1/second-factor/verify", {"code": code})
 
     async def profile(self) -> dict[str, Any]:
         """Return the player's profile: id, display name, statistics and contact fields."""
@@ -202,6 +251,11 @@ class GameClient:
         )
         self._connections.append(connection)
         return connection
+
+    def _keep(self, answer: Mapping[str, Any]) -> None:
+        self._access_token = str(answer["access_token"])
+        # A refresh has a new refresh token only if the user pool rotates refresh tokens.
+        self._refresh_token = str(answer.get("refresh_token", self._refresh_token))
 
     async def _locate(self, match_id: str) -> str | None:
         """Return the address of the game server that runs the match now, or None if the API knows no server."""

@@ -1,6 +1,6 @@
-"""Signs players up, confirms their addresses, logs them in and refreshes their tokens, with a user pool of Cognito.
+"""Signs players up, confirms their addresses and resets their passwords, with a user pool of Cognito.
 
-No answer of these functions shows whether an e-mail address has an account. A failed login or confirmation has the same
+No answer of these functions shows whether an e-mail address has an account. A failed confirmation or reset has the same
 error for every cause. A sign-up with the address of an existing account has the same answer as a sign-up with a new
 address. The setting `auto_confirm_sign_up` is for development. With this setting, a sign-up reports that the account
 exists, because a login after the sign-up would show this fact anyway.
@@ -9,25 +9,19 @@ exists, because a login after the sign-up would show this fact anyway.
 from __future__ import annotations
 
 import uuid
-from collections.abc import Callable
-from typing import Annotated, Any, TypeVar
+from typing import Annotated
 
 import msgspec
 import structlog
 from msgspec import Meta
 
 from gameserver.functions.http import HttpError, Request, Response, clean_display_name, clean_email
+from gameserver.functions.identity import CognitoError, call, unavailable
 from gameserver.functions.services import Services
 from gameserver.persistence.tables import TablesUnavailable
-from gameserver.runtime.aws import error_code
 
 log = structlog.get_logger()
 
-T = TypeVar("T")
-_REFUSED = frozenset(
-    {"NotAuthorizedException", "UserNotFoundException", "UserNotConfirmedException", "PasswordResetRequiredException"}
-)
-_THROTTLED = frozenset({"TooManyRequestsException", "LimitExceededException", "ThrottlingException"})
 # Errors of Cognito that depend on the account. Cognito reports some of these errors only for existing accounts. The
 # functions therefore give the same answer for all these errors.
 # https://docs.aws.amazon.com/cognito-user-identity-pools/latest/APIReference/API_ConfirmSignUp.html
@@ -45,6 +39,11 @@ _UNCONFIRMED = frozenset(
         "UserNotFoundException",
     }
 )
+_RESET_REFUSED = _UNCONFIRMED | {
+    "InvalidPasswordException",
+    "PasswordHistoryPolicyViolationException",
+    "UserNotConfirmedException",
+}
 
 
 class SignUp(msgspec.Struct):
@@ -83,26 +82,28 @@ class ResendCode(msgspec.Struct):
     email: Annotated[str, Meta(min_length=3, max_length=254)]
 
 
-class LogIn(msgspec.Struct):
-    """Describes the body of a login.
+class ForgotPassword(msgspec.Struct):
+    """Describes the body of a request for a code that resets the password.
 
     Attributes:
         email: e-mail address of the account.
-        password: password of the account.
     """
 
     email: Annotated[str, Meta(min_length=3, max_length=254)]
-    password: Annotated[str, Meta(min_length=1, max_length=256)]
 
 
-class Refresh(msgspec.Struct):
-    """Describes the body of a refresh.
+class ResetPassword(msgspec.Struct):
+    """Describes the body of a reset of the password.
 
     Attributes:
-        refresh_token: the refresh token of an earlier login.
+        email: e-mail address of the account.
+        code: code that Cognito has sent to the address.
+        password: new password that satisfies the policy of the user pool.
     """
 
-    refresh_token: Annotated[str, Meta(min_length=1, max_length=8192)]
+    email: Annotated[str, Meta(min_length=3, max_length=254)]
+    code: Annotated[str, Meta(min_length=1, max_length=64)]
+    password: Annotated[str, Meta(min_length=1, max_length=256)]
 
 
 async def sign_up(request: Request, services: Services) -> Response:
@@ -117,7 +118,7 @@ async def sign_up(request: Request, services: Services) -> Response:
     name = clean_display_name(body.display_name)
     settings = services.settings
     try:
-        answer = await _cognito(
+        answer = await call(
             services,
             lambda: services.aws.cognito.sign_up(
                 ClientId=settings.client_id,
@@ -126,14 +127,18 @@ async def sign_up(request: Request, services: Services) -> Response:
                 UserAttributes=[{"Name": "email", "Value": email}],
             ),
         )
-    except _CognitoError as error:
+    except CognitoError as error:
+        if error.code == "CodeDeliveryFailureException":
+            # Cognito has created the account, but the mail service refused the mail. The player can ask for a new code.
+            log.warning("code_not_sent", code=error.code)
+            return _hidden_sign_up()
         if error.code != "UsernameExistsException":
             raise _sign_up_error(error) from error
         if settings.auto_confirm_sign_up:
             raise HttpError(
                 409, "account_exists", "an account with this e-mail address exists, log in instead"
             ) from error
-        return Response(201, {"player_id": str(uuid.uuid4()), "confirmed": False})
+        return _hidden_sign_up()
     player_id = answer["UserSub"]
     confirmed = answer["UserConfirmed"]
     if settings.auto_confirm_sign_up and not confirmed:
@@ -152,20 +157,22 @@ async def confirm(request: Request, services: Services) -> Response:
     body = request.json(Confirm)
     email = clean_email(body.email)
     services.login_by_source.take(request.source)
-    services.confirmation_by_account.take(email)
+    services.confirmation_by_pair.take(request.source, email)
     code = body.code.strip()
     try:
-        await _cognito(
+        await call(
             services,
             lambda: services.aws.cognito.confirm_sign_up(
                 ClientId=services.settings.client_id, Username=email, ConfirmationCode=code
             ),
         )
-    except _CognitoError as error:
+    except CognitoError as error:
         if error.code in _UNCONFIRMED:
-            message = "the code is wrong or has expired, or the account needs no confirmation"
+            message = (
+                "the code is wrong or has expired, too many codes were tried, or the account needs no confirmation"
+            )
             raise HttpError(400, "invalid_code", message) from error
-        raise _unavailable(error) from error
+        raise unavailable(error) from error
     return Response(200, {"confirmed": True})
 
 
@@ -180,117 +187,91 @@ async def resend_code(request: Request, services: Services) -> Response:
     body = request.json(ResendCode)
     email = clean_email(body.email)
     services.login_by_source.take(request.source)
-    services.mail_by_account.take(email)
+    services.mail_by_pair.take(request.source, email)
     try:
-        await _cognito(
+        await call(
             services,
             lambda: services.aws.cognito.resend_confirmation_code(ClientId=services.settings.client_id, Username=email),
         )
-    except _CognitoError as error:
+    except CognitoError as error:
         if error.code not in _UNCONFIRMED:
-            raise _unavailable(error) from error
+            raise unavailable(error) from error
         log.info("code_not_sent", code=error.code)
     return Response(202, {})
 
 
-async def log_in(request: Request, services: Services) -> Response:
-    """Answer `POST /v1/login` with a body `LogIn`: 200 {access_token, id_token, refresh_token, expires_in, token_type}.
+async def forgot_password(request: Request, services: Services) -> Response:
+    """Answer `POST /v1/password/forgot` with a body `ForgotPassword`: 202 {}.
 
-    `expires_in` is the lifetime of the access token in seconds.
+    If the address has a confirmed account, Cognito sends a code to the address.
+    https://docs.aws.amazon.com/cognito-user-identity-pools/latest/APIReference/API_ForgotPassword.html
 
     Raises:
         HttpError: the answer to a request that fails.
     """
-    body = request.json(LogIn)
+    body = request.json(ForgotPassword)
     email = clean_email(body.email)
     services.login_by_source.take(request.source)
-    services.login_by_account.take(email)
+    services.mail_by_pair.take(request.source, email)
     try:
-        tokens = await _initiate(services, "USER_PASSWORD_AUTH", {"USERNAME": email, "PASSWORD": body.password})
-    except _CognitoError as error:
-        if error.code in _REFUSED or error.code == "InvalidParameterException":
-            message = "the e-mail address or the password is wrong, or the account is not confirmed yet"
-            raise HttpError(401, "invalid_credentials", message) from error
-        raise _unavailable(error) from error
-    return Response(200, tokens)
+        await call(
+            services,
+            lambda: services.aws.cognito.forgot_password(ClientId=services.settings.client_id, Username=email),
+        )
+    except CognitoError as error:
+        if error.code not in _UNCONFIRMED:
+            raise unavailable(error) from error
+        log.info("code_not_sent", code=error.code)
+    return Response(202, {})
 
 
-async def refresh(request: Request, services: Services) -> Response:
-    """Answer `POST /v1/refresh` with a body `Refresh`: 200 {access_token, id_token, expires_in, token_type}.
+async def reset_password(request: Request, services: Services) -> Response:
+    """Answer `POST /v1/password/reset` with a body `ResetPassword`: 200 {}. The new password is then valid.
 
-    `expires_in` is the lifetime of the access token in seconds.
+    A wrong code and a new password that does not satisfy the policy have the same answer. Cognito checks the password
+    only for an existing account, so a separate answer would show which addresses have an account.
+    https://docs.aws.amazon.com/cognito-user-identity-pools/latest/APIReference/API_ConfirmForgotPassword.html
 
     Raises:
         HttpError: the answer to a request that fails.
     """
-    body = request.json(Refresh)
+    body = request.json(ResetPassword)
+    email = clean_email(body.email)
     services.login_by_source.take(request.source)
+    services.confirmation_by_pair.take(request.source, email)
+    code = body.code.strip()
     try:
-        tokens = await _initiate(services, "REFRESH_TOKEN_AUTH", {"REFRESH_TOKEN": body.refresh_token})
-    except _CognitoError as error:
-        if error.code in _REFUSED or error.code == "InvalidParameterException":
-            raise HttpError(401, "invalid_refresh_token", "the refresh token is not valid, log in again") from error
-        raise _unavailable(error) from error
-    return Response(200, tokens)
-
-
-class _CognitoError(Exception):
-    """Reports a failed call of Cognito. `code` is the error code of Cognito, or "" if Cognito did not answer."""
-
-    def __init__(self, code: str, message: str) -> None:
-        super().__init__(code)
-        self.code = code
-        self.message = message
-
-
-async def _cognito(services: Services, call: Callable[[], T]) -> T:
-    def guarded() -> T:
-        from botocore.exceptions import BotoCoreError, ClientError
-
-        try:
-            return call()
-        except ClientError as error:
-            raise _CognitoError(error_code(error), error.response["Error"].get("Message", "")) from None
-        except BotoCoreError as error:
-            # The text of botocore's error may contain the parameters of the call, for example a password. Keep only the
-            # class name of botocore's error.
-            raise _CognitoError("", type(error).__name__) from None
-
-    return await services.aws.run(guarded)
-
-
-async def _initiate(services: Services, flow: Any, parameters: dict[str, str]) -> dict[str, Any]:
-    answer = await _cognito(
-        services,
-        lambda: services.aws.cognito.initiate_auth(
-            ClientId=services.settings.client_id, AuthFlow=flow, AuthParameters=parameters
-        ),
-    )
-    result = answer.get("AuthenticationResult")
-    if result is None:
-        raise HttpError(
-            403, "challenge_required", "this account needs a further login step, which this API does not support"
+        await call(
+            services,
+            lambda: services.aws.cognito.confirm_forgot_password(
+                ClientId=services.settings.client_id, Username=email, ConfirmationCode=code, Password=body.password
+            ),
         )
-    tokens = {
-        "access_token": result["AccessToken"],
-        "id_token": result["IdToken"],
-        "expires_in": result["ExpiresIn"],
-        "token_type": result["TokenType"],
-    }
-    if flow == "USER_PASSWORD_AUTH":
-        tokens["refresh_token"] = result["RefreshToken"]
-    return tokens
+    except CognitoError as error:
+        if error.code in _RESET_REFUSED:
+            message = (
+                "the code is wrong or has expired, too many codes were tried, or the new password does not satisfy the "
+                "policy or was used before"
+            )
+            raise HttpError(400, "reset_refused", message) from error
+        raise unavailable(error) from error
+    return Response(200, {})
+
+
+def _hidden_sign_up() -> Response:
+    """Return the answer to a sign-up whose account the answer must not show."""
+    return Response(201, {"player_id": str(uuid.uuid4()), "confirmed": False})
 
 
 async def _confirm(services: Services, player_id: str) -> None:
     settings = services.settings
     try:
-        await _cognito(
+        await call(
             services,
             lambda: services.aws.cognito.admin_confirm_sign_up(UserPoolId=settings.user_pool_id, Username=player_id),
         )
-    except _CognitoError as error:
-        raise _unavailable(error) from error
+    except CognitoError as error:
+        raise unavailable(error) from error
 
 
 async def _keep_name(services: Services, player_id: str, name: str) -> None:
@@ -302,18 +283,9 @@ async def _keep_name(services: Services, player_id: str, name: str) -> None:
         log.warning("display_name_not_stored", player_id=player_id, cause=str(error))
 
 
-def _sign_up_error(error: _CognitoError) -> HttpError:
+def _sign_up_error(error: CognitoError) -> HttpError:
     if error.code == "InvalidPasswordException":
         return HttpError(400, "weak_password", error.message or "the password does not satisfy the policy")
     if error.code == "InvalidParameterException":
         return HttpError(400, "invalid_request", "the e-mail address or the password is not acceptable")
-    return _unavailable(error)
-
-
-def _unavailable(error: _CognitoError) -> HttpError:
-    if error.code in _THROTTLED:
-        return HttpError(429, "too_many_requests", "too many requests, try again later", retry_after_seconds=5)
-    log.warning("identity_unavailable", code=error.code, cause=error.message if not error.code else None)
-    return HttpError(
-        503, "identity_unavailable", "the login service does not answer, try again shortly", retry_after_seconds=2
-    )
+    return unavailable(error)

@@ -21,7 +21,16 @@ MAX_BODY_BYTES = 16 * 1024
 MAX_NAME_LENGTH = 24
 """Largest length of a display name, in characters."""
 
+MAX_USER_AGENT = 256
+"""Largest length of a header `User-Agent` that `Request.user_agent` keeps, in characters."""
+
 _EMAIL = re.compile(r"[^\s@]+@[^\s@]+\.[^\s@]+\Z")
+
+
+def bearer_token(authorization: str) -> str:
+    """Return the token of a header `Authorization: Bearer <token>`, or "" if the header has another form."""
+    scheme, _, token = authorization.partition(" ")
+    return token.strip() if scheme.lower() == "bearer" else ""
 
 
 class HttpError(Exception):
@@ -76,7 +85,9 @@ class Request:
         query: values of the parameters in the query string.
         player_id: id of the player from the verified access token, or "" on a route without a token.
         internal: True if the token names an account of a probe or a load test.
-        source: network address of the client, which only rate limits may use.
+        source: network address of the client, which only rate limits and Cognito's threat protection may use.
+        access_token: the verified access token, or "" on a route without a token.
+        user_agent: the header `User-Agent`, at most 256 characters.
     """
 
     body: bytes = b""
@@ -85,6 +96,8 @@ class Request:
     player_id: str = ""
     internal: bool = False
     source: str = ""
+    access_token: str = field(default="", repr=False)
+    user_agent: str = ""
 
     def json(self, kind: type[T]) -> T:
         """Decode the body.

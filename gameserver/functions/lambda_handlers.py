@@ -21,7 +21,7 @@ import msgspec
 import structlog
 
 from gameserver.functions import operations
-from gameserver.functions.http import HttpError, Request
+from gameserver.functions.http import MAX_USER_AGENT, HttpError, Request, bearer_token
 from gameserver.functions.persistence import persist
 from gameserver.functions.routes import ROUTES, Route, answer
 from gameserver.functions.services import Services
@@ -147,6 +147,9 @@ async def respond(event: Mapping[str, Any], services: Services) -> dict[str, Any
 def _request(route: Route, event: Mapping[str, Any], settings: Settings) -> Request:
     body = event.get("body") or ""
     claims = _claims(event, settings) if route.player else {}
+    # API Gateway writes the names of headers in lower case:
+    # https://docs.aws.amazon.com/apigateway/latest/developerguide/http-api-develop-integrations-lambda.html
+    headers = event.get("headers") or {}
     return Request(
         body=base64.b64decode(body) if event.get("isBase64Encoded") else body.encode(),
         path=event.get("pathParameters") or {},
@@ -154,6 +157,8 @@ def _request(route: Route, event: Mapping[str, Any], settings: Settings) -> Requ
         player_id=str(claims.get("sub", "")),
         internal=is_internal(claims.get("cognito:groups")),
         source=event["requestContext"]["http"]["sourceIp"],
+        access_token=bearer_token(headers.get("authorization", "")) if route.player else "",
+        user_agent=headers.get("user-agent", "")[:MAX_USER_AGENT],
     )
 
 

@@ -1,7 +1,7 @@
 """Limits the calls of each caller by token buckets in the memory of this process.
 
 The firewall and the API gateway limit callers across processes. The token buckets keep a caller from using all time of
-a process, and slow down the guessing of an account's password from many addresses.
+a process, and slow down the guessing of an account's password from one address.
 """
 
 from __future__ import annotations
@@ -43,12 +43,13 @@ class RateLimit:
         # the least recently used key.
         self._buckets: OrderedDict[str, tuple[float, float]] = OrderedDict()
 
-    def take(self, key: str) -> None:
-        """Count a call of `key`.
+    def take(self, *parts: str) -> None:
+        """Count a call of the key that `parts` form together.
 
         Raises:
             HttpError: 429, with the seconds after which the client shall retry.
         """
+        key = "\n".join(parts)
         now = self._clock()
         tokens, then = self._buckets.pop(key, (float(self._burst), now))
         tokens = min(self._burst, tokens + (now - then) * self._per_second)

@@ -6,7 +6,7 @@ from collections.abc import Awaitable, Callable
 from dataclasses import dataclass
 from typing import TypeAlias
 
-from gameserver.functions import auth, leaderboard, matches, profile
+from gameserver.functions import auth, leaderboard, matches, profile, second_factor, sessions
 from gameserver.functions.http import HttpError, Request, Response
 from gameserver.functions.services import Services
 from gameserver.persistence.database import DatabaseUnavailable
@@ -37,8 +37,16 @@ ROUTES = (
     Route("POST", "/v1/signup", auth.sign_up, player=False),
     Route("POST", "/v1/confirm", auth.confirm, player=False),
     Route("POST", "/v1/confirm/resend", auth.resend_code, player=False),
-    Route("POST", "/v1/login", auth.log_in, player=False),
-    Route("POST", "/v1/refresh", auth.refresh, player=False),
+    Route("POST", "/v1/password/forgot", auth.forgot_password, player=False),
+    Route("POST", "/v1/password/reset", auth.reset_password, player=False),
+    Route("POST", "/v1/login", sessions.log_in, player=False),
+    Route("POST", "/v1/login/second-factor", sessions.answer_second_factor, player=False),
+    Route("POST", "/v1/refresh", sessions.refresh, player=False),
+    Route("POST", "/v1/logout", sessions.log_out, player=False),
+    Route("POST", "/v1/logout/everywhere", sessions.log_out_everywhere, player=True),
+    Route("GET", "/v1/second-factor", second_factor.get_state, player=True),
+    Route("POST", "/v1/second-factor", second_factor.enrol, player=True),
+    Route("POST", "/v1/second-factor/verify", second_factor.verify, player=True),
     Route("GET", "/v1/profile", profile.get_profile, player=True),
     Route("PUT", "/v1/profile", profile.put_profile, player=True),
     Route("GET", "/v1/leaderboard", leaderboard.get_leaderboard, player=False),

@@ -49,9 +49,11 @@ class Services:
         settings: settings of the process.
         aws: clients of AWS.
         login_by_source: limit of the calls of the function `auth` for each network address.
-        login_by_account: limit of logins for each account.
-        confirmation_by_account: limit of the codes that are tried for each account.
-        mail_by_account: limit of the codes that are sent to each account.
+        login_by_pair: limit of logins for each pair of a network address and an account.
+        confirmation_by_pair: limit of the codes that are tried for each pair of a network address and an account.
+        mail_by_pair: limit of the codes that are sent for each pair of a network address and an account.
+        second_factor_by_session: limit of the second factor's codes that are tried for each login.
+        second_factor_by_account: limit of the calls that change the second factor of each account.
         matches_by_player: limit of `POST /v1/matches` requests of each player.
         match_requests: limit of `POST /v1/matches` requests that run or wait in this process at the same time.
     """
@@ -60,10 +62,16 @@ class Services:
         self.settings = settings
         self.aws = AwsClients(settings.region, settings.aws_endpoint_url, identity_region=settings.identity_region)
         self.login_by_source = RateLimit(per_second=50, burst=500)
-        self.login_by_account = RateLimit(per_second=0.5, burst=10)
+        # A limit for an account alone would let a stranger lock the player out. Cognito itself slows down guesses of an
+        # account's password and codes from many addresses.
+        # https://docs.aws.amazon.com/cognito/latest/developerguide/authentication.html
+        self.login_by_pair = RateLimit(per_second=0.5, burst=10)
         # These limits differ from the limit of logins, so that a stranger's tries of a code do not stop a login.
-        self.confirmation_by_account = RateLimit(per_second=0.1, burst=10)
-        self.mail_by_account = RateLimit(per_second=1 / 60, burst=3)
+        self.confirmation_by_pair = RateLimit(per_second=0.1, burst=10)
+        self.mail_by_pair = RateLimit(per_second=1 / 60, burst=3)
+        # Cognito's session for a second factor is valid for 3 minutes, so a login allows at most 8 codes.
+        self.second_factor_by_session = RateLimit(per_second=1 / 60, burst=5)
+        self.second_factor_by_account = RateLimit(per_second=0.1, burst=10)
         self.matches_by_player = RateLimit(per_second=1, burst=20)
         # At most 64 `POST /v1/matches` requests run or wait in a process, because 64 requests are about a quarter of a
         # second of work. A further `POST /v1/matches` request gets the error 503 at once.

@@ -29,6 +29,7 @@ def pool_settings(values: Mapping[str, Any]) -> dict[str, Any]:
     policy = values["password_policy"]
     return {
         "AutoVerifiedAttributes": values["username_attributes"],
+        "MfaConfiguration": "OPTIONAL",
         "Policies": {
             "PasswordPolicy": {
                 "MinimumLength": policy["minimum_length"],
@@ -44,7 +45,7 @@ def pool_settings(values: Mapping[str, Any]) -> dict[str, Any]:
 def app_client_settings(values: Mapping[str, Any]) -> dict[str, Any]:
     """Return the settings of the app client that an update can change."""
     return {
-        "ExplicitAuthFlows": ["ALLOW_USER_PASSWORD_AUTH", "ALLOW_REFRESH_TOKEN_AUTH"],
+        "ExplicitAuthFlows": ["ALLOW_ADMIN_USER_PASSWORD_AUTH"],
         "PreventUserExistenceErrors": "ENABLED",
         "AccessTokenValidity": values["access_token_minutes"],
         "IdTokenValidity": values["access_token_minutes"],

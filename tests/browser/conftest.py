@@ -225,7 +225,7 @@ def new_player(new_page: Callable[..., Any]) -> Iterator[NewPlayer]:
         page.get_by_role("button", name="Create account").first.click()
         page.get_by_label("Player name").fill(name)
         page.get_by_label("E-mail").fill(player.email)
-        page.get_by_label("Password").fill(PASSWORD)
+        page.get_by_label("Password", exact=True).fill(PASSWORD)
         page.locator("#account-form [type=submit]").click()
         if not at:
             page.get_by_role("heading", name=f"Hello, {name}").wait_for()

@@ -101,7 +101,7 @@ def test_a_match_in_a_browser_is_encrypted_throughout(
         page.get_by_role("button", name="Create account").first.click()
         page.get_by_label("Player name").fill("Ada")
         page.get_by_label("E-mail").fill(f"ada-{uuid.uuid4().hex[:10]}@example.com")
-        page.get_by_label("Password").fill(PASSWORD)
+        page.get_by_label("Password", exact=True).fill(PASSWORD)
         page.locator("#account-form [type=submit]").click()
         page.get_by_role("heading", name="Hello, Ada").wait_for()
         page.get_by_role("button", name="Start a new match").click()

@@ -9,6 +9,7 @@ from typing import Any
 
 import pytest
 
+from gameserver.client.totp import totp
 from gameserver.rules.arena import SPEED_PER_SECOND
 
 pytestmark = [pytest.mark.browser, pytest.mark.timeout(180)]
@@ -262,7 +263,7 @@ def test_an_error_of_the_log_in_is_shown_in_words(new_page: Any, eventually: Eve
     assert page.get_by_label("E-mail").evaluate("field => field === document.activeElement")
 
     page.get_by_label("E-mail").fill("nobody@example.com")
-    page.get_by_label("Password").fill("wrong Horse 7 battery")
+    page.get_by_label("Password", exact=True).fill("wrong Horse 7 battery")
     page.keyboard.press("Enter")
     eventually(lambda: "the password is wrong" in alert.inner_text(), "the error")
     page.locator("#account-form:not([aria-busy])").wait_for()
@@ -276,7 +277,7 @@ def test_an_error_of_the_log_in_is_shown_in_words(new_page: Any, eventually: Eve
 
     page.get_by_role("button", name="Create account").first.click()
     page.get_by_label("Player name").fill("Ada")
-    page.get_by_label("Password").fill("short")
+    page.get_by_label("Password", exact=True).fill("short")
     page.keyboard.press("Enter")
     eventually(lambda: "assword" in alert.inner_text(), "the password policy")
 
@@ -308,7 +309,7 @@ def test_a_new_player_confirms_the_address_and_plays(new_page: Any, eventually: 
     page.get_by_role("button", name="Create account").first.click()
     page.get_by_label("Player name").fill("Ada")
     page.get_by_label("E-mail").fill(email)
-    page.get_by_label("Password").fill("correct Horse 7 battery")
+    page.get_by_label("Password", exact=True).fill("correct Horse 7 battery")
     page.locator("#account-form [type=submit]").click()
     code = page.get_by_label("Code", exact=True)
     code.wait_for()
@@ -343,7 +344,7 @@ def test_a_player_who_comes_back_with_a_code_confirms_it_and_logs_in(new_page: A
     page.keyboard.press("Enter")
     page.locator("#account-form").wait_for()
     assert page.get_by_label("E-mail").input_value() == "ada@example.com"
-    assert page.get_by_label("Password").evaluate("field => field === document.activeElement")
+    assert page.get_by_label("Password", exact=True).evaluate("field => field === document.activeElement")
     page.get_by_role("button", name="Log in").first.click()
     assert page.locator("#confirmation-form").is_hidden()
 
@@ -448,9 +449,100 @@ def test_the_page_reports_a_region_without_a_mode_that_it_can_play(new_page: Any
     page.get_by_role("button", name="Create account").first.click()
     page.get_by_label("Player name").fill("Ada")
     page.get_by_label("E-mail").fill(f"ada-{uuid.uuid4().hex[:10]}@example.com")
-    page.get_by_label("Password").fill("correct Horse 7 battery")
+    page.get_by_label("Password", exact=True).fill("correct Horse 7 battery")
     page.locator("#account-form [type=submit]").click()
     page.get_by_role("heading", name="Hello, Ada").wait_for()
     assert page.locator("#modes-empty").is_visible()
     assert page.get_by_role("button", name="Quick match").is_disabled()
     assert page.get_by_role("button", name="Start a new match").is_disabled()
+
+
+def test_a_second_factor_is_set_up_and_asked_for(new_player: Any, new_page: Any, eventually: Eventually) -> None:
+    ada = new_player("Ada", **PHONE)
+    page = ada.page
+    eventually(lambda: "Protect your account" in ada.text("#factor-state"), "the state of the second factor")
+    page.get_by_role("button", name="Set up an authenticator app").click()
+    code = page.get_by_label("Code that the app shows")
+    code.wait_for()
+    assert _fits(page, "#lobby")
+    secret = ada.text("#enrolment-secret").replace(" ", "")
+    assert f"secret={secret}" in page.locator("#enrolment-link").get_attribute("href")
+    code.fill(f"{(int(totp(secret)) + 1) % 10**6:06}")
+    page.keyboard.press("Enter")
+    eventually(lambda: "code is wrong" in ada.text("#security-error"), "the error")
+    page.locator("#security-title").locator("..").and_(page.locator(":not([aria-busy])")).wait_for()
+    code.fill(totp(secret))
+    page.keyboard.press("Enter")
+    eventually(lambda: "need a code" in ada.text("#factor-state"), "the second factor is on")
+
+    other = new_page(**DESKTOP)
+    other.get_by_label("E-mail").fill(ada.email)
+    other.get_by_label("Password", exact=True).fill("correct Horse 7 battery")
+    other.keyboard.press("Enter")
+    field = other.get_by_label("Code of the app")
+    field.wait_for()
+    assert field.evaluate("field => field === document.activeElement")
+    field.fill("12345")
+    other.keyboard.press("Enter")
+    eventually(lambda: "code is wrong" in other.locator("#factor-error").inner_text(), "the error")
+    other.locator("#factor-form:not([aria-busy])").wait_for()
+    field.fill(totp(secret))
+    other.keyboard.press("Enter")
+    other.get_by_role("heading", name="Hello, Ada").wait_for()
+
+    other.get_by_role("button", name="Log out on all devices").click()
+    eventually(lambda: "on all devices" in other.locator("#account-error").inner_text(), "the log-out")
+
+
+def test_a_forgotten_password_is_reset(new_player: Any, new_page: Any, eventually: Eventually) -> None:
+    """Test the forms. The emulated Cognito of a local region accepts each code."""
+    ada = new_player("Ada", **DESKTOP)
+    page = new_page(**PHONE)
+    page.get_by_label("E-mail").fill(ada.email)
+    page.get_by_role("button", name="I have forgotten my password").click()
+    address = page.get_by_label("Your address")
+    assert address.input_value() == ada.email
+    assert _fits(page, "#account")
+    page.keyboard.press("Enter")
+    page.get_by_label("Code that we have sent").fill("654321")
+    page.get_by_label("New password").fill("short")
+    page.keyboard.press("Enter")
+    eventually(lambda: "too weak" in page.locator("#reset-error").inner_text(), "the error")
+    page.locator("#reset-form:not([aria-busy])").wait_for()
+    page.get_by_label("New password").fill("another Horse 8 battery")
+    page.keyboard.press("Enter")
+    page.get_by_role("heading", name="Hello, Ada").wait_for()
+
+
+def test_a_log_out_revokes_the_refresh_token(new_player: Any, eventually: Eventually) -> None:
+    ada = new_player("Ada", **DESKTOP)
+    page = ada.page
+    refresh = page.evaluate("() => JSON.parse(sessionStorage.getItem('arena.session')).refresh")
+    with page.expect_response("**/v1/logout") as revoked:
+        page.get_by_role("button", name="Log out", exact=True).click()
+    assert revoked.value.status == 200
+    page.locator("#account").wait_for()
+    again = """token => fetch("/v1/refresh", { method: "POST", body: JSON.stringify({ refresh_token: token }) })
+      .then(answer => answer.status)"""
+    assert page.evaluate(again, refresh) == 401
+
+
+def test_tabs_use_the_newest_refresh_token(new_page: Any) -> None:
+    """Check that a tab does not use a refresh token that another tab has replaced."""
+    sent = new_page().evaluate("""async () => {
+      const { Session } = await import("/api.js");
+      const tokens = (refresh, renewAt) => ({ access: refresh, refresh, renewAt, remembered: true });
+      localStorage.setItem("arena.session", JSON.stringify(tokens("old", 0)));
+      const session = new Session("");
+      localStorage.setItem("arena.session", JSON.stringify(tokens("new", 0)));
+      const sent = [];
+      globalThis.fetch = async (path, { body }) => {
+        sent.push(JSON.parse(body).refresh_token);
+        return new Response(JSON.stringify({ access_token: "a", refresh_token: "newest", expires_in: 60 }));
+      };
+      await session.accessToken();
+      const kept = JSON.parse(localStorage.getItem("arena.session")).refresh;
+      localStorage.clear();
+      return [...sent, kept];
+    }""")
+    assert sent == ["new", "newest"]

@@ -370,4 +370,17 @@ BREAKAGES: list[Breakage] = [
     ),
     *rules("players_accounts_are_protected", "aws_cognito_user_pool", "deletion_protection", "INACTIVE", None),
     *rules("players_accounts_are_protected", "aws_cognito_user_pool", "password_policy.0.minimum_length", 8),
+    *rules(
+        "players_accounts_are_protected",
+        "aws_cognito_user_pool",
+        "email_configuration.0.email_sending_account",
+        "COGNITO_DEFAULT",
+    ),
+    *rules(
+        "players_accounts_are_protected",
+        "aws_cognito_user_pool_client",
+        "explicit_auth_flows",
+        ["ALLOW_ADMIN_USER_PASSWORD_AUTH", "ALLOW_USER_PASSWORD_AUTH"],
+    ),
+    *rules("players_accounts_are_protected", "aws_cognito_user_pool_client", "generate_secret", True),
 ]

@@ -49,16 +49,19 @@ LOCAL_DIFFERS: Mapping[str, Mapping[str, str]] = {
     "user pool": {
         "account_recovery_setting": "a local region sends no e-mail",
         "deletion_protection": "`destroy` removes a local region with all its data",
-        "mfa_configuration": "a local player has no second device",
+        "email_configuration": "a local region sends no e-mail",
         "password_policy.password_history_size": _EMULATED,
         "password_policy.temporary_password_validity_days": "an operator makes no accounts with temporary passwords",
-        "software_token_mfa_configuration": "a local player has no second device",
+        "software_token_mfa_configuration": "the emulated Cognito of a local region offers only authenticator apps",
         "user_attribute_update_settings": "a local region sends no e-mail",
         "user_pool_add_ons": "threat protection is a paid service of Cognito",
         "user_pool_tier": "threat protection is a paid service of Cognito",
         "username_configuration": _EMULATED,
     },
-    "app client": {"enable_token_revocation": "Cognito has it on by default, and the game does not revoke tokens"},
+    "app client": {
+        "enable_token_revocation": "Cognito has token revocation on by default",
+        "refresh_token_rotation": _EMULATED,
+    },
     "group": {"description": "a description has no effect"},
     "key": {
         "deletion_window_in_days": "`destroy` removes a local region with all its data",

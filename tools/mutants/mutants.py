@@ -338,9 +338,9 @@ MUTANTS = (
     ),
     Mutant(
         "ratelimit-account",
-        "does not limit log-ins per account",
-        "gameserver/functions/auth.py",
-        "    services.login_by_account.take(email)\n",
+        "does not limit log-ins per address and account",
+        "gameserver/functions/sessions.py",
+        "    services.login_by_pair.take(request.source, email)\n",
         "",
         (
             f"{GAME}/test_api.py",

@@ -59,7 +59,7 @@ _ROUTES = (
         "players cannot confirm their account",
         "a player's confirmation",
         f"{_REGION}/api.tf",
-        '    "POST /v1/confirm"           = { authorized = false, target = "auth" }\n',
+        '    "POST /v1/confirm"              = { authorized = false, target = "auth" }\n',
         "",
     ),
     _fault(
@@ -193,8 +193,8 @@ _PERMISSIONS = (
         "the function `auth` may not store the name of a new player",
         "the calls of roles",
         f"{_REGION}/api.tf",
-        '{ PlayerName = { actions = ["dynamodb:UpdateItem"]',
-        '{ PlayerName = { actions = ["dynamodb:GetItem"]',
+        'PlayerName = { actions = ["dynamodb:UpdateItem"]',
+        'PlayerName = { actions = ["dynamodb:GetItem"]',
     ),
     _fault(
         "functions-may-not-query",
@@ -482,16 +482,8 @@ _ACCOUNTS = (
         "the client may not log in with a password",
         "check login",
         f"{_MODULES}/identity/main.tf",
-        '["ALLOW_REFRESH_TOKEN_AUTH", "ALLOW_USER_PASSWORD_AUTH"]',
-        '["ALLOW_REFRESH_TOKEN_AUTH"]',
-    ),
-    _fault(
-        "refresh-flow",
-        "the client may not renew a token",
-        "check login",
-        f"{_MODULES}/identity/main.tf",
-        '["ALLOW_REFRESH_TOKEN_AUTH", "ALLOW_USER_PASSWORD_AUTH"]',
-        '["ALLOW_USER_SRP_AUTH", "ALLOW_USER_PASSWORD_AUTH"]',
+        '["ALLOW_ADMIN_USER_PASSWORD_AUTH"]',
+        '["ALLOW_USER_SRP_AUTH"]',
     ),
     _fault(
         "no-mail",

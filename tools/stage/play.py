@@ -1,7 +1,8 @@
 """Plays one match in a deployed region as two players, who have no access to the deployment.
 
-The players use only the names of the environment, and the code from their confirmation mail. Their calls go through API
-Gateway, Cognito, the firewall, the load balancer and the game servers.
+The players use only the names of the environment, and the code from their confirmation mail. The first player also adds
+a second factor. The calls of the players go through API Gateway, Cognito, the firewall, the load balancer and the game
+servers.
 """
 
 from __future__ import annotations
@@ -16,6 +17,7 @@ from dataclasses import dataclass
 from typing import Any
 
 from gameserver.client import ApiError, Bot, ConnectionLost, GameClient, JoinRefused, MatchReport
+from gameserver.client.totp import totp
 from mjctl.clients.boto import RegionClients
 from mjctl.clients.records import read_matches
 from mjctl.clients.tls import private_context
@@ -28,6 +30,8 @@ SERVER_ERROR = 500
 
 _CALL_SECONDS = 20.0
 _MAIL_SECONDS = 20.0
+# An authenticator app shows a new code every 30 s.
+_CODE_SECONDS = 30.0
 # A function that fails at first, e.g. because its process starts slowly, gets the message again after 60 s.
 _STORED_SECONDS = 90.0
 
@@ -123,6 +127,8 @@ class _Play:
         self._begin("log-in")
         for player, (email, password) in zip(players, accounts, strict=True):
             await player.log_in(email, password)
+        self._begin("second factor")
+        await self._add_second_factor(players[0], *accounts[0])
         self._begin("match creation")
         ticket = await players[0].create_match("probe", "new")
         self._begin("join")
@@ -155,6 +161,20 @@ class _Play:
             else:
                 raise Failure("a player's log-in", "an unconfirmed account could log in")
             await player.confirm(email, await self._code(email))
+
+    async def _add_second_factor(self, player: GameClient, email: str, password: str) -> None:
+        """Add an authenticator app to the account, and log in with a code of the app."""
+        secret = await player.enrol_second_factor()
+        # Cognito accepts each code once, so the enrolment uses the previous code, which Cognito still accepts.
+        await player.verify_second_factor(totp(secret, time.time() - _CODE_SECONDS))
+        try:
+            await player.log_in(email, password)
+        except ApiError as error:
+            if error.code != "second_factor_required":
+                raise
+        else:
+            raise Failure("a player's second factor", "the password alone was enough for the log-in")
+        await player.log_in(email, password, code=lambda: totp(secret))
 
     async def _code(self, email: str) -> str:
         give_up_at = time.monotonic() + _MAIL_SECONDS

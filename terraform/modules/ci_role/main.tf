@@ -14,7 +14,7 @@ locals {
   services = [
     "acm", "application-autoscaling", "apigateway", "backup", "backup-storage", "cloudfront", "cloudwatch", "cognito-idp", "dynamodb", "ec2", "ecr",
     "ecs", "elasticache", "elasticloadbalancing", "globalaccelerator", "lambda", "logs", "rds", "route53", "s3",
-    "secretsmanager", "shield", "sns", "sqs", "wafv2",
+    "secretsmanager", "ses", "shield", "sns", "sqs", "wafv2",
   ]
 }
 

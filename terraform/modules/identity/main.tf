@@ -6,7 +6,7 @@ resource "aws_cognito_user_pool" "players" {
   name                     = "${var.name}-players"
   auto_verified_attributes = ["email"]
   deletion_protection      = var.deletion_protection ? "ACTIVE" : "INACTIVE"
-  mfa_configuration        = var.mfa
+  mfa_configuration        = "OPTIONAL"
   user_pool_tier           = var.threat_protection == "OFF" ? "ESSENTIALS" : "PLUS"
   username_attributes      = var.definition.username_attributes
 
@@ -15,6 +15,15 @@ resource "aws_cognito_user_pool" "players" {
       name     = "verified_email"
       priority = 1
     }
+  }
+
+  # Cognito itself would send 50 mails a day for the whole account:
+  # https://docs.aws.amazon.com/cognito/latest/developerguide/quotas.html
+  email_configuration {
+    configuration_set     = var.sender.configuration_set
+    email_sending_account = "DEVELOPER"
+    from_email_address    = var.sender.address
+    source_arn            = var.sender.identity_arn
   }
 
   password_policy {
@@ -45,19 +54,30 @@ resource "aws_cognito_user_pool" "players" {
   }
 }
 
-# Cognito's app client has no secret, because only the function `auth` uses the app client. With
+# Cognito's app client has no secret, because a secret would be in Terraform's state. Players cannot log in at Cognito
+# itself: the log-in ADMIN_USER_PASSWORD_AUTH needs the AWS credentials of the function `auth`. With
 # `prevent_user_existence_errors`, an error of Cognito does not show whether an account exists.
+#
+# Cognito replaces a refresh token at each use. A client whose answer was lost can repeat the call with the old refresh
+# token during the grace period. An app client that rotates refresh tokens renews tokens by GetTokensFromRefreshToken and
+# does not have the flow ALLOW_REFRESH_TOKEN_AUTH:
+# https://docs.aws.amazon.com/cognito/latest/developerguide/amazon-cognito-user-pools-using-the-refresh-token.html
 resource "aws_cognito_user_pool_client" "game" {
   name                          = "${var.name}-game"
   user_pool_id                  = aws_cognito_user_pool.players.id
   enable_token_revocation       = true
-  explicit_auth_flows           = ["ALLOW_REFRESH_TOKEN_AUTH", "ALLOW_USER_PASSWORD_AUTH"]
+  explicit_auth_flows           = ["ALLOW_ADMIN_USER_PASSWORD_AUTH"]
   generate_secret               = false
   prevent_user_existence_errors = "ENABLED"
 
   access_token_validity  = var.definition.access_token_minutes
   id_token_validity      = var.definition.access_token_minutes
   refresh_token_validity = var.definition.refresh_token_days
+
+  refresh_token_rotation {
+    feature                    = "ENABLED"
+    retry_grace_period_seconds = 30
+  }
 
   token_validity_units {
     access_token  = "minutes"

@@ -31,17 +31,6 @@ variable "deletion_protection" {
   default     = true
 }
 
-variable "mfa" {
-  description = "`OPTIONAL` lets players add an authenticator app. `ON` requires an authenticator app."
-  type        = string
-  default     = "OPTIONAL"
-
-  validation {
-    condition     = contains(["ON", "OPTIONAL"], var.mfa)
-    error_message = "mfa must be OPTIONAL or ON. A pool without a second factor is not allowed."
-  }
-}
-
 variable "name" {
   description = "Prefix of the name of every resource: `<project>-<environment>`."
   type        = string
@@ -50,6 +39,15 @@ variable "name" {
 variable "region" {
   description = "Region of the pool, which is part of the issuer's URL."
   type        = string
+}
+
+variable "sender" {
+  description = "Sender of the mail with codes: the output `sender` of the module `mail`."
+  type = object({
+    address           = string
+    configuration_set = string
+    identity_arn      = string
+  })
 }
 
 variable "threat_protection" {

@@ -106,8 +106,8 @@ locals {
         "cloudwatch:DescribeAlarms", "cloudwatch:GetMetricData", "cloudwatch:GetMetricStatistics",
         "cognito-idp:DescribeUserPool", "ecs:ListTasks", "elasticache:DescribeReplicationGroups",
         "elasticloadbalancing:DescribeTargetHealth", "lambda:ListEventSourceMappings", "rds:DescribeDBClusters",
-        "rds:DescribeDBInstances", "rds:DescribeGlobalClusters", "route53:ListHealthChecks", "wafv2:GetWebACL",
-        "wafv2:GetWebACLForResource",
+        "rds:DescribeDBInstances", "rds:DescribeGlobalClusters", "route53:ListHealthChecks", "ses:GetAccount",
+        "ses:GetEmailIdentity", "wafv2:GetWebACL", "wafv2:GetWebACLForResource",
       ]
       resources = ["*"]
     }

@@ -47,10 +47,18 @@ module "identity" {
 
   definition          = local.data_plane.identity
   deletion_protection = var.protect
-  mfa                 = var.identity.mfa
   name                = local.name
   region              = var.primary_region
+  sender              = module.mail.sender
   threat_protection   = var.identity.threat_protection
+}
+
+module "mail" {
+  source = "../../modules/mail"
+
+  domain  = var.domain.name
+  name    = local.name
+  zone_id = module.dns.zone_id
 }
 
 module "match_store" {

@@ -47,9 +47,8 @@ variable "environment" {
 }
 
 variable "identity" {
-  description = "Log-in of players. `mfa`: OPTIONAL or ON. `threat_protection`: ENFORCED, AUDIT or OFF."
+  description = "Log-in of players. `threat_protection`: ENFORCED, AUDIT or OFF."
   type = object({
-    mfa               = optional(string, "OPTIONAL")
     threat_protection = optional(string, "ENFORCED")
   })
   default = {}

@@ -41,8 +41,9 @@ module "functions" {
       statements           = { CacheLogIn = local.cache_log_in, DatabaseSecret = local.secret_read, KeyUse = local.key_use, Tables = local.tables_use }
       vpc                  = true
     }
-    # The function `auth` calls Cognito's log-in operations, which need no IAM permissions. The role of `auth` may only
-    # update the table `players`, in which `auth` stores the name that a new player chose.
+    # The function `auth` logs players in by Cognito's operations for servers, which need IAM permissions. The operations for
+    # sign-up, codes and tokens need none. The role of `auth` may also update the table `players`, in which `auth` stores
+    # the name that a new player chose.
     auth = {
       environment = merge(
         { for name in ["CLIENT_ID", "ENVIRONMENT", "ISSUER", "JWKS_URL", "PROJECT", "REGION"] : "GAMESERVER_${name}" => local.settings["GAMESERVER_${name}"] },
@@ -51,7 +52,10 @@ module "functions" {
       handler              = "gameserver.functions.lambda_handlers.auth"
       memory_mb            = 256
       reserved_concurrency = var.functions.reserved_concurrency.auth
-      statements           = { PlayerName = { actions = ["dynamodb:UpdateItem"], resources = [local.tables["players"].arn] } }
+      statements = {
+        LogIn      = { actions = ["cognito-idp:AdminInitiateAuth", "cognito-idp:AdminRespondToAuthChallenge"], resources = [var.foundation.identity.user_pool_arn] }
+        PlayerName = { actions = ["dynamodb:UpdateItem"], resources = [local.tables["players"].arn] }
+      }
     }
     # `mjctl deploy` invokes the function `migrate` in the region of the database's writer. Every region has the function,
     # because a failover moves the writer to another region.
@@ -90,16 +94,24 @@ module "api" {
   name               = local.name
 
   routes = {
-    "GET /v1/leaderboard"        = { authorized = false, target = "api" }
-    "GET /v1/matches/{match_id}" = { authorized = true, target = "api" }
-    "GET /v1/profile"            = { authorized = true, target = "api" }
-    "POST /v1/confirm"           = { authorized = false, target = "auth" }
-    "POST /v1/confirm/resend"    = { authorized = false, target = "auth" }
-    "POST /v1/login"             = { authorized = false, target = "auth" }
-    "POST /v1/matches"           = { authorized = true, target = "api" }
-    "POST /v1/refresh"           = { authorized = false, target = "auth" }
-    "POST /v1/signup"            = { authorized = false, target = "auth" }
-    "PUT /v1/profile"            = { authorized = true, target = "api" }
+    "GET /v1/leaderboard"           = { authorized = false, target = "api" }
+    "GET /v1/matches/{match_id}"    = { authorized = true, target = "api" }
+    "GET /v1/profile"               = { authorized = true, target = "api" }
+    "GET /v1/second-factor"         = { authorized = true, target = "auth" }
+    "POST /v1/confirm"              = { authorized = false, target = "auth" }
+    "POST /v1/confirm/resend"       = { authorized = false, target = "auth" }
+    "POST /v1/login"                = { authorized = false, target = "auth" }
+    "POST /v1/login/second-factor"  = { authorized = false, target = "auth" }
+    "POST /v1/logout"               = { authorized = false, target = "auth" }
+    "POST /v1/logout/everywhere"    = { authorized = true, target = "auth" }
+    "POST /v1/matches"              = { authorized = true, target = "api" }
+    "POST /v1/password/forgot"      = { authorized = false, target = "auth" }
+    "POST /v1/password/reset"       = { authorized = false, target = "auth" }
+    "POST /v1/refresh"              = { authorized = false, target = "auth" }
+    "POST /v1/second-factor"        = { authorized = true, target = "auth" }
+    "POST /v1/second-factor/verify" = { authorized = true, target = "auth" }
+    "POST /v1/signup"               = { authorized = false, target = "auth" }
+    "PUT /v1/profile"               = { authorized = true, target = "api" }
   }
   targets = { for name in ["api", "auth"] : name => { function_name = module.functions.names[name], invoke_arn = module.functions.invoke_arns[name] } }
 }

@@ -22,6 +22,8 @@ from aiohttp import web
 from aiohttp.test_utils import TestServer
 from redis.asyncio import Redis
 
+from gameserver.client import ApiError, GameClient
+from gameserver.client.totp import totp
 from gameserver.cluster import closure
 from gameserver.cluster.directory import Directory, ServerInfo
 from gameserver.runtime.settings import Settings
@@ -554,3 +556,60 @@ async def test_requests_in_progress_are_answered_before_the_process_ends(run_gam
                 answers = await asyncio.gather(*calls)
                 assert [answer.status for answer in answers] == [401] * 8
             assert await asyncio.to_thread(process.process.wait, 15) == 0
+
+
+async def test_a_player_client_resets_its_password_and_uses_a_second_factor(api: Any) -> None:
+    """Test the methods of the client. The emulated Cognito of a local region accepts each code of a mail."""
+    email, password = "client@example.com", "another Horse 8 battery"
+    async with GameClient(api.url) as player:
+        await player.sign_up(email, PASSWORD, "Ada")
+        await player.forgot_password(email)
+        await player.reset_password(email, "123456", password)
+        with pytest.raises(ApiError) as wrong:
+            await player.log_in(email, PASSWORD)
+        assert wrong.value.code == "invalid_credentials"
+        await player.log_in(email, password)
+        assert not await player.has_second_factor()
+        secret = await player.enrol_second_factor()
+        with pytest.raises(ApiError) as mistyped:
+            await player.verify_second_factor(f"{(int(totp(secret)) + 1) % 10**6:06}")
+        assert (mistyped.value.status, mistyped.value.code) == (400, "invalid_code")
+        await player.verify_second_factor(totp(secret))
+        assert await player.has_second_factor()
+        with pytest.raises(ApiError) as challenged:
+            await player.log_in(email, password)
+        assert challenged.value.code == "second_factor_required"
+        await player.log_in(email, password, code=lambda: totp(secret))
+        await player.refresh()
+        assert (await player.profile())["display_name"] == "Ada"
+        token = player.access_token
+        await player.log_out(everywhere=True)
+        assert player.access_token == ""
+        player.use_token(token)
+        # The API checks only the signature and the expiry of an access token.
+        assert (await player.profile())["display_name"] == "Ada"
+
+
+async def test_a_client_that_has_logged_out_cannot_refresh(api: Any) -> None:
+    async with GameClient(api.url) as player:
+        await player.sign_up("gone@example.com", PASSWORD, "Ada")
+        await player.log_in("gone@example.com", PASSWORD)
+        refresh_token = player._refresh_token
+        await player.log_out()
+        player._refresh_token = refresh_token
+        with pytest.raises(ApiError) as refused:
+            await player.refresh()
+        assert (refused.value.status, refused.value.code) == (401, "invalid_refresh_token")
+
+
+@pytest.mark.parametrize(
+    ("method", "path"),
+    [
+        ("GET", "/v1/second-factor"),
+        ("POST", "/v1/second-factor"),
+        ("POST", "/v1/second-factor/verify"),
+        ("POST", "/v1/logout/everywhere"),
+    ],
+)
+async def test_the_settings_of_an_account_need_a_token(client: Client, method: str, path: str) -> None:
+    assert (await client.call(method, path, {"code": "1"}))[0] == 401

@@ -9,6 +9,12 @@ variables {
   definition = yamldecode(file("../data_plane/data-plane.yaml")).identity
   name       = "arena-prod"
   region     = "us-east-1"
+
+  sender = {
+    address           = "no-reply@arena.example.com"
+    configuration_set = "arena-prod-players"
+    identity_arn      = "arn:aws:ses:us-east-1:123456789012:identity/arena.example.com"
+  }
 }
 
 run "protects_accounts" {
@@ -38,14 +44,27 @@ run "uses_the_cheaper_tier_without_threat_protection" {
   }
 }
 
-run "rejects_a_pool_without_a_second_factor" {
+run "keeps_players_from_logging_in_at_cognito" {
   command = plan
 
-  variables {
-    mfa = "OFF"
+  assert {
+    condition     = aws_cognito_user_pool_client.game.explicit_auth_flows == toset(["ALLOW_ADMIN_USER_PASSWORD_AUTH"])
+    error_message = "Only a caller with AWS credentials may log players in."
   }
 
-  expect_failures = [var.mfa]
+  assert {
+    condition     = aws_cognito_user_pool_client.game.refresh_token_rotation[0].feature == "ENABLED"
+    error_message = "Cognito must replace a refresh token at each use."
+  }
+}
+
+run "sends_mail_by_ses" {
+  command = plan
+
+  assert {
+    condition     = aws_cognito_user_pool.players.email_configuration[0].email_sending_account == "DEVELOPER"
+    error_message = "Cognito itself sends only 50 mails a day."
+  }
 }
 
 run "makes_a_group_for_internal_accounts" {

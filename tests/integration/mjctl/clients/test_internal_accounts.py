@@ -34,9 +34,10 @@ async def test_only_the_next_token_of_a_marked_account_is_internal(contract: Con
     cognito = cognito_of(settings)
 
     def token_is_internal(email: str) -> bool:
-        tokens = cognito.initiate_auth(
+        tokens = cognito.admin_initiate_auth(
+            UserPoolId=settings.user_pool_id,
             ClientId=settings.client_id,
-            AuthFlow="USER_PASSWORD_AUTH",
+            AuthFlow="ADMIN_USER_PASSWORD_AUTH",
             AuthParameters={"USERNAME": email, "PASSWORD": PASSWORD},
         )["AuthenticationResult"]
         claims = jwt.decode(tokens["AccessToken"], options={"verify_signature": False})
@@ -66,9 +67,10 @@ async def test_a_created_account_can_log_in_at_once_and_is_internal(contract: Co
     cognito = cognito_of(settings)
     with RegionClients(contract) as clients:
         player_id = await create_account(contract, clients, "made@example.com", PASSWORD)
-        tokens = cognito.initiate_auth(
+        tokens = cognito.admin_initiate_auth(
+            UserPoolId=settings.user_pool_id,
             ClientId=settings.client_id,
-            AuthFlow="USER_PASSWORD_AUTH",
+            AuthFlow="ADMIN_USER_PASSWORD_AUTH",
             AuthParameters={"USERNAME": "made@example.com", "PASSWORD": PASSWORD},
         )["AuthenticationResult"]
         claims = jwt.decode(tokens["AccessToken"], options={"verify_signature": False})

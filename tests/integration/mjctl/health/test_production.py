@@ -59,8 +59,8 @@ async def test_the_checks_of_a_healthy_region_have_these_statuses(region: Produc
         # The emulated AWS runs no processes behind the addresses of the contract (`endpoints.served` is false).
         **dict.fromkeys(("api", "login", "match", "redis"), "skip"),
         # `zones` and `cache` warn, because the emulated AWS starts all tasks in the first zone and has no metrics of
-        # the cache. `backup` warns, because the test made no backup.
-        **dict.fromkeys(("zones", "cache", "backup"), "warn"),
+        # the cache. `backup` warns, because the test made no backup. `mail` warns, because the pool does not use SES.
+        **dict.fromkeys(("zones", "cache", "backup", "mail"), "warn"),
         **dict.fromkeys(("service", "scaling", "targets", "database", "database-secret", "table/matches"), "pass"),
         **dict.fromkeys(("queue/persistence", "dead-letters/persistence", "topic/events", "identity"), "pass"),
         **dict.fromkeys(("function/api", "dead-letters/function-api", "alarms", "alarm-topic", "key/data"), "pass"),
@@ -367,6 +367,23 @@ async def test_an_unreachable_key_set_is_a_fault_only_in_a_served_region(region:
     served = region.contract.endpoints.model_copy(update={"served": True})
     result = (await look(contract.model_copy(update={"endpoints": served}), tmp_path, "identity"))["identity"]
     assert result.status is CheckStatus.FAIL
+
+
+async def test_the_mail_fails_in_the_sandbox_of_ses_and_without_a_verified_sender(
+    region: Production, tmp_path: Path, repairs: ExitStack
+) -> None:
+    cognito, ses = region.client("cognito-idp"), region.client("sesv2")
+    pool, domain = region.contract.identity.user_pool_id, "mail.example.com"
+    arn = f"arn:aws:ses:{REGION}:{region.emulators.account_id}:identity/{domain}"
+    cognito.update_user_pool(UserPoolId=pool, EmailConfiguration={"EmailSendingAccount": "DEVELOPER", "SourceArn": arn})
+    repairs.callback(cognito.update_user_pool, UserPoolId=pool, EmailConfiguration={})
+    ses.create_email_identity(EmailIdentity=domain)
+    details = {"MailType": "TRANSACTIONAL", "WebsiteURL": "https://arena.example.com"}
+    ses.put_account_details(ProductionAccessEnabled=False, **details)
+    sandboxed = (await look(region.contract, tmp_path, "mail"))["mail"]
+    assert (sandboxed.status, "production access" in str(sandboxed.hint)) == (CheckStatus.FAIL, True)
+    ses.put_account_details(ProductionAccessEnabled=True, **details)
+    assert (await look(region.contract, tmp_path, "mail"))["mail"].status is CheckStatus.PASS
 
 
 async def test_another_region_checks_the_user_pool_of_the_primary_region(region: Production, tmp_path: Path) -> None:

@@ -156,8 +156,11 @@ def test_players_can_log_in_again_after_the_emulator_was_killed(emulated: Region
     os.kill(pid, signal.SIGKILL)
     emulated.eventually(lambda: emulated.client.process("aws").pid not in (None, pid))
     emulated.eventually(lambda: probe(emulated.spec("aws").live) is None)
-    answer = cognito.initiate_auth(
-        ClientId=identity["client_id"], AuthFlow="USER_PASSWORD_AUTH", AuthParameters=credentials
+    answer = cognito.admin_initiate_auth(
+        UserPoolId=identity["user_pool_id"],
+        ClientId=identity["client_id"],
+        AuthFlow="ADMIN_USER_PASSWORD_AUTH",
+        AuthParameters=credentials,
     )
     assert answer["AuthenticationResult"]["AccessToken"]
     assert create(emulated) == manifest

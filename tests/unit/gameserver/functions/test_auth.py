@@ -1,4 +1,4 @@
-"""Tests the answers to a confirmation for each error of Cognito, which an emulated AWS cannot cause."""
+"""Tests the answers for each error of Cognito, which an emulated AWS cannot cause."""
 
 from __future__ import annotations
 
@@ -17,6 +17,13 @@ from gameserver.runtime.settings import Settings
 T = TypeVar("T")
 SETTINGS = Settings("arena", "test", "eu-west-1", user_pool_id="us-east-1_AbCdEfGhI", client_id="client")
 
+CODE = {"code": " 123456 "}
+BODIES: dict[Any, dict[str, str]] = {
+    auth.confirm: CODE,
+    auth.reset_password: {**CODE, "password": "new"},
+    auth.sign_up: {"password": "new", "display_name": "Ada"},
+}
+
 
 class Cognito:
     """Answers each call with the same error, or accepts it."""
@@ -33,7 +40,7 @@ class Cognito:
             raise ClientError({"Error": {"Code": self.code, "Message": "no"}}, "ConfirmSignUp")
         return {}
 
-    confirm_sign_up = resend_confirmation_code = _answer
+    confirm_sign_up = resend_confirmation_code = forgot_password = confirm_forgot_password = sign_up = _answer
 
 
 class Aws:
@@ -48,7 +55,7 @@ async def ask(function: Callable[[Request, Services], Awaitable[Response]], code
     """Call the function, and return the status, the body and the calls of Cognito."""
     services = Services(SETTINGS)
     services.aws = Aws(code)  # type: ignore[assignment]
-    body = {"email": " Ada@Example.com", **({"code": " 123456 "} if function is auth.confirm else {})}
+    body = {"email": " Ada@Example.com", **BODIES.get(function, {})}
     calls = services.aws.cognito.calls  # type: ignore[attr-defined]
     try:
         response = await function(Request(json.dumps(body).encode(), source="192.0.2.1"), services)
@@ -76,10 +83,28 @@ async def test_a_confirmation_sends_the_code_for_the_normalised_address() -> Non
 )
 async def test_the_state_of_an_account_does_not_change_the_answer(code: str) -> None:
     assert (await ask(auth.confirm, code))[:2] == (400, "invalid_code")
+    assert (await ask(auth.reset_password, code))[:2] == (400, "reset_refused")
     assert (await ask(auth.resend_code, code))[:2] == (202, {})
+    assert (await ask(auth.forgot_password, code))[:2] == (202, {})
 
 
-@pytest.mark.parametrize("function", [auth.confirm, auth.resend_code])
+@pytest.mark.parametrize("code", ["InvalidPasswordException", "PasswordHistoryPolicyViolationException"])
+async def test_a_weak_new_password_has_the_answer_of_a_wrong_code(code: str) -> None:
+    """Test that a weak password does not show an account, because Cognito checks the password of an account only."""
+    assert (await ask(auth.reset_password, code))[:2] == (400, "reset_refused")
+
+
+async def test_a_sign_up_whose_mail_was_refused_has_the_answer_of_an_existing_account() -> None:
+    refused = await ask(auth.sign_up, "CodeDeliveryFailureException")
+    existing = await ask(auth.sign_up, "UsernameExistsException")
+    assert refused[0] == existing[0] == 201
+    assert refused[1].keys() == existing[1].keys()
+    assert not refused[1]["confirmed"]
+
+
+@pytest.mark.parametrize(
+    "function", [auth.confirm, auth.resend_code, auth.forgot_password, auth.reset_password, auth.sign_up]
+)
 @pytest.mark.parametrize(
     ("code", "answer"),
     [("TooManyRequestsException", (429, "too_many_requests")), ("timeout", (503, "identity_unavailable"))],

@@ -1,0 +1,297 @@
+"""Tests accounts, log-ins and second factors with a user pool that is as strict as AWS, and with the players' mail."""
+
+from __future__ import annotations
+
+import asyncio
+import json
+import re
+import time
+from collections.abc import Awaitable, Callable, Iterator
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import jwt
+import pytest
+
+from gameserver.client.totp import totp
+from gameserver.functions import auth, second_factor, sessions
+from gameserver.functions.http import HttpError, Request, Response
+from gameserver.functions.services import Services
+from gameserver.runtime.settings import Settings
+from mjctl.sandbox.emulators import Emulators
+from mjctl.sandbox.outbox import read_messages
+
+pytestmark = pytest.mark.timeout(120)
+
+REGION = "us-east-1"
+PASSWORD, NEW_PASSWORD = "correct Horse 7 battery", "another Horse 8 battery"
+Function = Callable[[Request, Services], Awaitable[Response]]
+
+
+@dataclass
+class Game:
+    """Calls the functions as API Gateway does, and reads the mail of the players."""
+
+    services: Services
+    outbox: Path
+
+    async def ask(self, function: Function, token: str = "", **body: str) -> tuple[int, Any]:
+        """Return the status and the body of the answer, or the status and the code of the error."""
+        player = str(jwt.decode(token, options={"verify_signature": False})["sub"]) if token else ""
+        request = Request(
+            json.dumps(body).encode(),
+            player_id=player,
+            source="192.0.2.1",
+            access_token=token,
+            user_agent="arena/1",
+        )
+        try:
+            response = await function(request, self.services)
+        except HttpError as error:
+            return error.status, error.code
+        return response.status, response.body
+
+    async def full_answer(self, function: Function, **body: str) -> tuple[int, Any]:
+        try:
+            response = await function(Request(json.dumps(body).encode(), source="192.0.2.1"), self.services)
+        except HttpError as error:
+            return error.status, error.body()
+        return response.status, response.body
+
+    def code(self, email: str) -> str:
+        """Return the code in the last mail to `email`."""
+        message = read_messages(self.outbox, email)[-1]
+        return re.search(r"\b\d{6}\b", message.text)[0]  # type: ignore[index]
+
+    async def sign_up(self, email: str) -> tuple[int, Any]:
+        return await self.ask(auth.sign_up, email=email, password=PASSWORD, display_name="Ada")
+
+    async def log_in(self, email: str, password: str = PASSWORD) -> tuple[int, Any]:
+        return await self.ask(sessions.log_in, email=email, password=password)
+
+    async def player(self, email: str) -> dict[str, str]:
+        """Sign a player up, confirm the address, and return the tokens of a log-in."""
+        assert (await self.sign_up(email))[0] == 201
+        assert await self.ask(auth.confirm, email=email, code=self.code(email)) == (200, {"confirmed": True})
+        status, tokens = await self.log_in(email)
+        assert status == 200
+        return tokens  # type: ignore[no-any-return]
+
+
+def other(code: str) -> str:
+    return f"{(int(code) + 1) % 10**6:06}"
+
+
+@pytest.fixture(scope="module")
+def game(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Game]:
+    folder = tmp_path_factory.mktemp("stage")
+    with (
+        Emulators(folder, names=["ministack"], stage=True) as running,
+        pytest.MonkeyPatch.context() as patch,
+    ):
+        for name, value in running.key.variables.items():
+            patch.setenv(name, value)
+        patch.setattr("boto3.DEFAULT_SESSION", None)
+        cognito, dynamodb = (running.client(name, REGION) for name in ("cognito-idp", "dynamodb"))
+        policy = {"MinimumLength": 12, "RequireLowercase": True, "RequireUppercase": True, "RequireNumbers": True}
+        pool = cognito.create_user_pool(
+            PoolName="players",
+            AutoVerifiedAttributes=["email"],
+            MfaConfiguration="OPTIONAL",
+            Policies={"PasswordPolicy": {**policy, "RequireSymbols": False}},
+            UsernameAttributes=["email"],
+        )["UserPool"]["Id"]
+        # The settings of the app client in terraform/modules/identity, without a grace period.
+        client = cognito.create_user_pool_client(
+            UserPoolId=pool,
+            ClientName="game",
+            ExplicitAuthFlows=["ALLOW_ADMIN_USER_PASSWORD_AUTH"],
+            PreventUserExistenceErrors="ENABLED",
+            RefreshTokenRotation={"Feature": "ENABLED", "RetryGracePeriodSeconds": 0},
+        )["UserPoolClient"]["ClientId"]
+        dynamodb.create_table(
+            TableName="players",
+            AttributeDefinitions=[{"AttributeName": "player_id", "AttributeType": "S"}],
+            KeySchema=[{"AttributeName": "player_id", "KeyType": "HASH"}],
+            BillingMode="PAY_PER_REQUEST",
+        )
+        settings = Settings(
+            "arena",
+            "test",
+            REGION,
+            aws_endpoint_url=running.url("ministack"),
+            user_pool_id=pool,
+            client_id=client,
+            tables={"matches": "matches", "players": "players", "processed_events": "processed_events"},
+        )
+        services = Services(settings)
+        yield Game(services, folder / "stage" / "mail.jsonl")
+        services.aws.close()
+
+
+async def test_a_player_confirms_the_address_with_the_code_of_the_mail(game: Game) -> None:
+    email = "confirm@example.com"
+    status, answer = await game.sign_up(email)
+    assert (status, answer["confirmed"]) == (201, False)
+    assert await game.log_in(email) == (401, "invalid_credentials")
+    first = game.code(email)
+    assert await game.ask(auth.confirm, email=email, code=other(first)) == (400, "invalid_code")
+    assert await game.ask(auth.resend_code, email=email) == (202, {})
+    assert await game.ask(auth.confirm, email=email, code=game.code(email)) == (200, {"confirmed": True})
+    status, tokens = await game.log_in(email)
+    assert status == 200
+    assert tokens.keys() == {"access_token", "id_token", "refresh_token", "expires_in", "token_type"}
+
+
+async def test_answers_do_not_show_which_addresses_have_an_account(game: Game) -> None:
+    known, unconfirmed, unknown = "known@example.com", "unconfirmed@example.com", "nobody@example.com"
+    await game.player(known)
+    await game.sign_up(unconfirmed)
+    calls: list[tuple[Function, dict[str, str]]] = [
+        (sessions.log_in, {"password": "wrong Horse 7 battery"}),
+        (auth.confirm, {"code": "1"}),
+        (auth.resend_code, {}),
+        (auth.forgot_password, {}),
+        (auth.reset_password, {"code": "1", "password": NEW_PASSWORD}),
+        (auth.reset_password, {"code": "1", "password": "short"}),
+    ]
+    for function, body in calls:
+        answers = [await game.full_answer(function, email=email, **body) for email in (known, unconfirmed, unknown)]
+        assert answers[0] == answers[1] == answers[2], function
+    again, new = await game.sign_up(known), await game.sign_up("new@example.com")
+    assert (again[0], again[1].keys(), again[1]["confirmed"]) == (new[0], new[1].keys(), new[1]["confirmed"])
+
+
+async def test_a_forgotten_password_is_reset_with_the_code_of_the_mail(game: Game) -> None:
+    email = "forgot@example.com"
+    await game.player(email)
+    assert await game.ask(auth.forgot_password, email=email) == (202, {})
+    code = game.code(email)
+    reset = {"email": email, "password": NEW_PASSWORD}
+    assert await game.ask(auth.reset_password, **reset, code=other(code)) == (400, "reset_refused")
+    weak = {"email": email, "password": "short", "code": code}
+    assert await game.ask(auth.reset_password, **weak) == (400, "reset_refused")
+    assert await game.ask(auth.reset_password, **reset, code=f" {code} ") == (200, {})
+    assert await game.ask(auth.reset_password, **reset, code=code) == (400, "reset_refused")
+    assert await game.log_in(email) == (401, "invalid_credentials")
+    assert (await game.log_in(email, NEW_PASSWORD))[0] == 200
+
+
+async def test_after_too_many_codes_even_the_right_code_is_refused(game: Game) -> None:
+    email = "guesses@example.com"
+    await game.sign_up(email)
+    code = game.code(email)
+    for _ in range(5):
+        await game.ask(auth.confirm, email=email, code=other(code))
+    status, answer = await game.full_answer(auth.confirm, email=email, code=code)
+    assert (status, answer["error"]["code"]) == (400, "invalid_code")
+    assert "too many codes" in answer["error"]["message"]
+
+
+async def test_a_refresh_replaces_the_refresh_token(game: Game) -> None:
+    tokens = await game.player("rotation@example.com")
+    status, fresh = await game.ask(sessions.refresh, refresh_token=tokens["refresh_token"])
+    assert (status, fresh.keys()) == (200, tokens.keys())
+    assert fresh["refresh_token"] != tokens["refresh_token"]
+    assert await game.ask(sessions.refresh, refresh_token=tokens["refresh_token"]) == (401, "invalid_refresh_token")
+    assert (await game.ask(sessions.refresh, refresh_token=fresh["refresh_token"]))[0] == 200
+
+
+async def test_a_log_out_revokes_the_tokens_of_its_log_in_only(game: Game) -> None:
+    email = "logout@example.com"
+    phone = await game.player(email)
+    desktop = (await game.log_in(email))[1]
+    _, renewed = await game.ask(sessions.refresh, refresh_token=phone["refresh_token"])
+    assert await game.ask(sessions.log_out, refresh_token=renewed["refresh_token"]) == (200, {})
+    assert await game.ask(sessions.log_out, refresh_token=renewed["refresh_token"]) == (200, {})
+    assert await game.ask(sessions.log_out, refresh_token="nonsense") == (200, {})
+    assert await game.ask(sessions.refresh, refresh_token=renewed["refresh_token"]) == (401, "invalid_refresh_token")
+    assert await game.ask(second_factor.get_state, renewed["access_token"]) == (401, "unauthorized")
+    assert (await game.ask(sessions.refresh, refresh_token=desktop["refresh_token"]))[0] == 200
+
+
+async def test_a_log_out_everywhere_revokes_all_tokens(game: Game) -> None:
+    email = "everywhere@example.com"
+    phone = await game.player(email)
+    desktop = (await game.log_in(email))[1]
+    assert await game.ask(sessions.log_out_everywhere, desktop["access_token"]) == (200, {})
+    for tokens in (phone, desktop):
+        refused = await game.ask(sessions.refresh, refresh_token=tokens["refresh_token"])
+        assert refused == (401, "invalid_refresh_token")
+    assert await game.ask(sessions.log_out_everywhere, desktop["access_token"]) == (401, "unauthorized")
+
+
+async def test_a_second_factor_is_enrolled_and_asked_for(game: Game) -> None:
+    email = "factor@example.com"
+    token = (await game.player(email))["access_token"]
+    assert await game.ask(second_factor.get_state, token) == (200, {"enabled": False})
+    assert await game.ask(second_factor.verify, token, code="123456") == (400, "invalid_code")
+    status, enrolment = await game.ask(second_factor.enrol, token)
+    secret = enrolment["secret"]
+    assert (status, enrolment["uri"]) == (
+        200,
+        f"otpauth://totp/arena%3Afactor%40example.com?secret={secret}&issuer=arena",
+    )
+    assert await game.ask(second_factor.verify, token, code=other(totp(secret))) == (400, "invalid_code")
+    assert (await game.log_in(email))[1].keys() >= {"access_token"}
+    assert await game.ask(second_factor.verify, token, code=totp(secret)) == (200, {"enabled": True})
+    assert await game.ask(second_factor.get_state, token) == (200, {"enabled": True})
+
+    status, challenge = await game.log_in(email)
+    assert (status, challenge.keys()) == (200, {"challenge", "user_id", "session"})
+    answer = {name: challenge[name] for name in ("user_id", "session")}
+    now = time.time()
+    code = totp(secret, now)
+    step = sessions.answer_second_factor
+    assert await game.ask(step, **answer, code=other(code)) == (400, "invalid_code")
+    assert await game.ask(step, **{**answer, "session": "s" * 40}, code=code) == (401, "login_expired")
+    status, tokens = await game.ask(step, **answer, code=f" {code} ")
+    assert (status, "refresh_token" in tokens) == (200, True)
+    assert await game.ask(step, **answer, code=code) == (401, "login_expired")
+
+    again = (await game.log_in(email))[1]
+    replayed = {name: again[name] for name in ("user_id", "session")}
+    assert await game.ask(step, **replayed, code=code) == (400, "invalid_code")
+    # A wrong password does not show that the account has a second factor.
+    assert await game.log_in(email, "wrong Horse 7 battery") == (401, "invalid_credentials")
+
+
+async def test_the_codes_of_one_log_in_are_limited(game: Game) -> None:
+    body = {"user_id": "someone", "session": "t" * 40, "code": "123456"}
+    answers = [await game.ask(sessions.answer_second_factor, **body) for _ in range(6)]
+    assert answers == [(401, "login_expired")] * 5 + [(429, "too_many_requests")]
+
+
+async def test_players_cannot_log_in_at_the_user_pool(game: Game) -> None:
+    from botocore.exceptions import ClientError
+
+    await game.player("round@example.com")
+    cognito, settings = game.services.aws.cognito, game.services.settings
+    with pytest.raises(ClientError, match="USER_PASSWORD_AUTH flow not enabled"):
+        cognito.initiate_auth(
+            ClientId=settings.client_id,
+            AuthFlow="USER_PASSWORD_AUTH",
+            AuthParameters={"USERNAME": "round@example.com", "PASSWORD": PASSWORD},
+        )
+
+
+async def test_a_stranger_cannot_use_up_the_tries_of_a_player(game: Game) -> None:
+    email = "victim@example.com"
+    await game.player(email)
+    guess = json.dumps({"email": email, "password": "wrong Horse 7 battery"}).encode()
+    refused = 0
+    for _ in range(15):
+        try:
+            await sessions.log_in(Request(guess, source="203.0.113.9"), game.services)
+        except HttpError as error:
+            refused += error.status == 429
+    assert refused >= 4
+    # Cognito locks an account for some seconds after many wrong passwords.
+    # https://docs.aws.amazon.com/cognito/latest/developerguide/authentication.html
+    for _ in range(8):
+        await asyncio.sleep(1.1)
+        status, _ = await game.log_in(email)
+        if status == 200:
+            break
+    assert status == 200
