@@ -51,9 +51,9 @@ def pid_of_peer(peer: tuple[str, int], own: tuple[str, int]) -> int | None:
     if inode == "0":
         return None
     link = f"socket:[{inode}]"
-    return next(
-        (pid for pid in map(int, filter(str.isdigit, os.listdir(_PROCESSES))) if link in _open_files(pid)), None
-    )
+    # Search the newest processes first: a task or a function opens most connections soon after its start.
+    pids = sorted(map(int, filter(str.isdigit, os.listdir(_PROCESSES))), reverse=True)
+    return next((pid for pid in pids if link in _open_files(pid)), None)
 
 
 def _open_files(pid: int) -> Iterator[str]:
