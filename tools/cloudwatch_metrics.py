@@ -154,9 +154,10 @@ PUBLISHED = (
         _AURORA_SOURCE,
     ),
     _metrics("AWS/RDS", "AuroraReplicaLag", ("DBInstanceIdentifier",), Reported.ON_EVENTS, _AURORA_SOURCE),
+    _metrics("AWS/RDS", "AuroraReplicaLagMaximum", ("DBClusterIdentifier",), Reported.ON_EVENTS, _AURORA_SOURCE),
     _metrics(
         "AWS/RDS",
-        "AuroraReplicaLagMaximum CPUUtilization DatabaseConnections",
+        "CPUUtilization DatabaseConnections",
         ("DBClusterIdentifier", "DBClusterIdentifier Role", "DBInstanceIdentifier"),
         Reported.ALWAYS,
         _AURORA_SOURCE,
