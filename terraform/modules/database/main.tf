@@ -102,10 +102,13 @@ resource "aws_rds_cluster" "main" {
 }
 
 resource "aws_rds_cluster_instance" "main" {
+  #checkov:skip=CKV_AWS_226:The comment at `auto_minor_version_upgrade` has the reason.
   for_each = local.instances
 
-  identifier                      = "${local.identifier}-${each.key}"
-  auto_minor_version_upgrade      = true
+  identifier = "${local.identifier}-${each.key}"
+  # The configuration names the minor version. After an automatic upgrade, the next plan would return to the older version,
+  # which Aurora refuses: https://docs.aws.amazon.com/AmazonRDS/latest/AuroraUserGuide/Aurora.Maintenance.AMVU.html
+  auto_minor_version_upgrade      = false
   availability_zone               = each.value
   cluster_identifier              = aws_rds_cluster.main.id
   copy_tags_to_snapshot           = true

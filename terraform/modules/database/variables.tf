@@ -27,6 +27,12 @@ variable "capacity" {
     error_message = "capacity.min must not be above capacity.max: lower min or raise max."
   }
 
+  # https://docs.aws.amazon.com/AmazonRDS/latest/AuroraUserGuide/aurora-serverless-v2.setting-capacity.html
+  validation {
+    condition     = var.global.global_cluster_id == null || try(var.capacity.min, 8) >= 8
+    error_message = "capacity.min must be at least 8 in an environment with several regions, because a global database needs 8 capacity units: raise capacity.min, or use one region."
+  }
+
   validation {
     condition     = (var.capacity != null) == (var.instance_class == "db.serverless")
     error_message = "capacity and instance_class db.serverless belong together: set both or neither."
@@ -55,6 +61,12 @@ variable "instance_class" {
   description = "Instance class of every instance, for example db.r7g.large or db.serverless."
   type        = string
   default     = "db.r7g.large"
+
+  # https://docs.aws.amazon.com/AmazonRDS/latest/AuroraUserGuide/aurora-global-database.configuration.requirements.html
+  validation {
+    condition     = var.global.global_cluster_id == null || can(regex("^db\\.(r|x|serverless)", var.instance_class))
+    error_message = "instance_class must be memory-optimized, for example db.r7g.large, in an environment with several regions, because Aurora refuses other classes in a global database: change instance_class, or use one region."
+  }
 }
 
 variable "instances" {

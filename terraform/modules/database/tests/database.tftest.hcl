@@ -175,3 +175,21 @@ run "rejects_a_capacity_for_a_fixed_instance_class" {
 
   expect_failures = [var.capacity]
 }
+
+run "refuses_a_class_that_no_global_database_supports" {
+  command = plan
+
+  variables {
+    global = {
+      database_name     = "game"
+      engine_version    = "16.8"
+      global_cluster_id = "arena-prod-global"
+      password_version  = 1
+      secret_arn        = run.secret.secret_arn
+      username          = "game"
+    }
+    instance_class = "db.t4g.medium"
+  }
+
+  expect_failures = [var.instance_class]
+}
