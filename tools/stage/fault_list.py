@@ -71,22 +71,6 @@ _ROUTES = (
         'audience = ["another-client"]',
     ),
     _fault(
-        "authorizer-issuer",
-        "the authorizer expects tokens of another user pool",
-        "a player's match creation",
-        f"{_REGION}/api.tf",
-        "issuer = var.foundation.identity.issuer }",
-        'issuer = "${var.foundation.identity.issuer}x" }',
-    ),
-    _fault(
-        "gateway-permission",
-        "API Gateway may invoke the functions only for one route that no player calls",
-        "check api",
-        f"{_MODULES}/api/main.tf",
-        "${aws_apigatewayv2_api.http.execution_arn}/*/*",
-        "${aws_apigatewayv2_api.http.execution_arn}/*/GET/v2/none",
-    ),
-    _fault(
         "cdn-api-to-bucket",
         "CloudFront sends the web client's calls of the API to the bucket",
         "the web client",
@@ -103,22 +87,6 @@ _ROUTES = (
         'values = [aws_cloudfront_distribution.web.arn] }\n      service   = "s3.amazonaws.com"',
     ),
     _fault(
-        "web-content-policy",
-        "the web client may not connect to the game servers of the region",
-        "the web client",
-        f"{_MODULES}/edge/cdn.tf",
-        '"play-${region}"]) : "wss://${host}.${var.domain}"',
-        '"games-${region}"]) : "wss://${host}.${var.domain}"',
-    ),
-    _fault(
-        "alias-of-api",
-        "the API's name leads to the load balancer of the game servers",
-        "check api",
-        f"{_MODULES}/edge/dns.tf",
-        "name                   = each.value.api.name",
-        "name                   = each.value.load_balancer.dns_name",
-    ),
-    _fault(
         "alias-of-play",
         "the shared name of the game servers leads to the API",
         "the shared name of the game servers",
@@ -133,14 +101,6 @@ _ROUTES = (
         f"{_REGION}/game.tf",
         'names        = [local.play_host, "api.',
         'names        = ["games.${var.foundation.dns.domain}", "api.',
-    ),
-    _fault(
-        "firewall-rate",
-        "the firewall blocks an address after ten requests in five minutes",
-        "mjctl",
-        f"{_MODULES}/firewall/main.tf",
-        "limit              = var.rate_limit",
-        "limit              = 10",
     ),
     _fault(
         "firewall-agent",
@@ -197,30 +157,6 @@ _PERMISSIONS = (
         'PlayerName = { actions = ["dynamodb:GetItem"]',
     ),
     _fault(
-        "functions-may-not-query",
-        "the functions `api` and `persistence` may not write items",
-        "check match",
-        f"{_REGION}/api.tf",
-        '"dynamodb:PutItem", "dynamodb:Query", "dynamodb:UpdateItem"]',
-        '"dynamodb:Query"]',
-    ),
-    _fault(
-        "functions-may-not-read-secret",
-        "the functions may not read the password of the database",
-        "mjctl deploy",
-        f"{_REGION}/api.tf",
-        'actions   = ["secretsmanager:GetSecretValue"]',
-        'actions   = ["secretsmanager:DescribeSecret"]',
-    ),
-    _fault(
-        "consumer-may-not-delete",
-        "the function `persistence` may not delete messages that it has processed",
-        "mjctl",
-        f"{_MODULES}/functions/access.tf",
-        '"sqs:DeleteMessage", ',
-        "",
-    ),
-    _fault(
         "server-may-not-publish",
         "game servers may not publish events",
         "the stored result",
@@ -237,36 +173,12 @@ _PERMISSIONS = (
         'actions   = ["ecs:GetTaskProtection"]',
     ),
     _fault(
-        "no-cache-log-in",
-        "game servers and functions may not log in to the cache",
-        "mjctl",
-        f"{_REGION}/game.tf",
-        'resources = [module.cache.arn, module.cache.user_arns["game"]]',
-        "resources = [module.cache.arn]",
-    ),
-    _fault(
         "topic-key",
         "SNS may not use the key of the queue and of the topic",
         "the stored result",
         "terraform/stacks/foundation/main.tf",
         'multi_region = true, services = ["backup", "cloudwatch", "logs", "sns"] } },',
         'multi_region = true, services = ["backup", "cloudwatch", "logs"] } },',
-    ),
-    _fault(
-        "task-role-trust",
-        "ECS may not use the role of the game servers",
-        "mjctl deploy",
-        f"{_MODULES}/game_service/access.tf",
-        "values   = [var.account_id]",
-        'values   = ["210987654321"]',
-    ),
-    _fault(
-        "cache-user-commands",
-        "the cache user of the game may not run scripts",
-        "mjctl",
-        f"{_REGION}/main.tf",
-        'game = { access = "on ~* &* +@all -@admin -@dangerous +info" }',
-        'game = { access = "on ~* &* +@all -@admin -@dangerous -@scripting +info" }',
     ),
     _fault(
         "operator-user-keys",
@@ -280,30 +192,6 @@ _PERMISSIONS = (
 
 _NETWORK = (
     _fault(
-        "cache-port",
-        "the cache's security group allows another port",
-        "mjctl",
-        f"{_MODULES}/cache/users.tf",
-        "from_port                    = 6379\n  to_port                      = 6379",
-        "from_port                    = 6380\n  to_port                      = 6380",
-    ),
-    _fault(
-        "cache-without-api",
-        "the function `api` may not connect to the cache",
-        "check api",
-        f"{_REGION}/main.tf",
-        '    api    = module.functions.security_group_ids["api"]\n    game ',
-        "    game ",
-    ),
-    _fault(
-        "balancer-to-tasks",
-        "the load balancer may connect to the health port of a task only",
-        "a player's join",
-        f"{_MODULES}/game_service/access.tf",
-        "for_each = { ops = var.task.ops_port, play = var.task.port }",
-        "for_each = { ops = var.task.ops_port }",
-    ),
-    _fault(
         "database-without-worker",
         "the function `persistence` may not connect to the database",
         "the stored result",
@@ -311,33 +199,9 @@ _NETWORK = (
         '    worker  = module.functions.security_group_ids["persistence"]\n',
         "",
     ),
-    _fault(
-        "function-to-database",
-        "the functions may connect to another port than that of the database",
-        "mjctl deploy",
-        f"{_MODULES}/functions/main.tf",
-        'description = "Database", port = 5432',
-        'description = "Database", port = 3306',
-    ),
 )
 
 _GAME = (
-    _fault(
-        "health-path",
-        "the target group asks for a path that no game server has",
-        "mjctl deploy",
-        f"{_MODULES}/game_service/load_balancer.tf",
-        'path                = "/readyz"',
-        'path                = "/ready"',
-    ),
-    _fault(
-        "health-port",
-        "the target group asks the players' port for the health",
-        "mjctl deploy",
-        f"{_MODULES}/game_service/load_balancer.tf",
-        "port                = tostring(var.task.ops_port)",
-        'port                = "traffic-port"',
-    ),
     _fault(
         "target-port",
         "the load balancer sends players to the health port",
@@ -347,22 +211,6 @@ _GAME = (
         "    container_port   = var.task.ops_port",
     ),
     _fault(
-        "task-command",
-        "the image has no command of this name",
-        "mjctl deploy",
-        f"{_MODULES}/game_service/main.tf",
-        'command                = ["serve"]',
-        'command                = ["server"]',
-    ),
-    _fault(
-        "task-without-topic",
-        "game servers do not know the topic of the events",
-        "mjctl deploy",
-        f"{_REGION}/game.tf",
-        '    GAMESERVER_EVENTS_TOPIC_ARN = module.events.topics["events"]\n',
-        "",
-    ),
-    _fault(
         "play-address",
         "game servers give players an address that DNS does not know",
         "a player's join",
@@ -370,45 +218,16 @@ _GAME = (
         '"wss://${local.play_host}"',
         '"wss://games-${local.play_host}"',
     ),
-    Fault(
-        "deployment-percent",
-        "ECS may neither start a new task nor stop an old task",
-        "mjctl deploy",
-        (
-            Edit(
-                f"{_MODULES}/game_service/main.tf",
-                "deployment_maximum_percent         = 200",
-                "deployment_maximum_percent         = 100",
-            ),
-            Edit(f"{_REGION}/game.tf", "tostring(var.game.tick_rate_hz)", "tostring(var.game.tick_rate_hz + 1)"),
-        ),
-    ),
-    _fault(
-        "scaling-to-zero",
-        "autoscaling may stop every game server",
-        "check scaling",
-        f"{_MODULES}/game_service/scaling.tf",
-        "min_capacity       = var.scaling.min",
-        "min_capacity       = 0",
-    ),
 )
 
 _EVENTS = (
     _fault(
         "mapping-disabled",
         "the function `persistence` does not read its queue",
-        "the stored result",
+        "check function/persistence",
         f"{_MODULES}/functions/main.tf",
         "  batch_size              = each.value.queue.batch_size\n",
         "  batch_size              = each.value.queue.batch_size\n  enabled                 = false\n",
-    ),
-    _fault(
-        "mapping-of-dead-letters",
-        "the function `persistence` reads the dead-letter queue",
-        "the stored result",
-        f"{_REGION}/api.tf",
-        '{ arn = module.events.queues["persistence"].arn }',
-        '{ arn = "${module.events.queues["persistence"].arn}-dlq" }',
     ),
     _fault(
         "queue-policy",
@@ -419,52 +238,12 @@ _EVENTS = (
         'values   = ["${local.topic_arns[statement.value.topic]}-old"]',
     ),
     _fault(
-        "wrapped-messages",
-        "SNS wraps the events in a document that the worker cannot read",
-        "the stored result",
-        f"{_MODULES}/data_plane/data-plane.yaml",
-        "raw_message_delivery: true",
-        "raw_message_delivery: false",
-    ),
-    _fault(
-        "table-name",
-        "the functions use tables that do not exist",
-        "check api",
-        f"{_REGION}/api.tf",
-        "{ for key, table in local.tables : key => table.name })",
-        '{ for key, table in local.tables : key => "${table.name}-v2" })',
-    ),
-    _fault(
         "secret-arn",
         "the functions read a secret that does not exist",
-        "mjctl deploy",
+        "the stored result",
         f"{_REGION}/api.tf",
         "GAMESERVER_DATABASE_SECRET = local.database_secret_arn",
         'GAMESERVER_DATABASE_SECRET = "${local.database_secret_arn}x"',
-    ),
-    _fault(
-        "reader-as-writer",
-        "the functions write to the reader of the database",
-        "the stored result",
-        f"{_MODULES}/database/outputs.tf",
-        "local.is_writer ? aws_rds_cluster.main.endpoint : aws_rds_cluster.main.reader_endpoint",
-        "aws_rds_cluster.main.reader_endpoint",
-    ),
-    _fault(
-        "function-variable",
-        "the function `auth` does not know its tables",
-        "check login",
-        f"{_REGION}/api.tf",
-        '{ GAMESERVER_TABLES = local.storage_settings["GAMESERVER_TABLES"], GAMESERVER_USER_POOL_ID',
-        "{ GAMESERVER_USER_POOL_ID",
-    ),
-    _fault(
-        "function-handler",
-        "the function `api` names a handler that the package does not have",
-        "check api",
-        f"{_REGION}/api.tf",
-        '"gameserver.functions.lambda_handlers.api"',
-        '"gameserver.functions.lambda_handlers.http"',
     ),
     _fault(
         "alarm-dimension",
@@ -473,25 +252,6 @@ _EVENTS = (
         f"{_MODULES}/observability/main.tf",
         'metric = "Errors", dimensions = { FunctionName = function }',
         'metric = "Errors", dimensions = { Function = function }',
-    ),
-)
-
-_ACCOUNTS = (
-    _fault(
-        "log-in-flow",
-        "the client may not log in with a password",
-        "check login",
-        f"{_MODULES}/identity/main.tf",
-        '["ALLOW_ADMIN_USER_PASSWORD_AUTH"]',
-        '["ALLOW_USER_SRP_AUTH"]',
-    ),
-    _fault(
-        "no-mail",
-        "Cognito sends no code to a new player",
-        "a player's confirmation",
-        f"{_MODULES}/identity/main.tf",
-        'auto_verified_attributes = ["email"]',
-        "auto_verified_attributes = []",
     ),
 )
 
@@ -510,13 +270,6 @@ _FIRST_DEPLOYS = (
                 "",
             ),
         ),
-        first_deploy=True,
-    ),
-    Fault(
-        "no-servers",
-        "the service begins with no game server",
-        "mjctl deploy",
-        (Edit(f"{_MODULES}/game_service/main.tf", "= var.scaling.min\n  enable_ecs", "= 0\n  enable_ecs"),),
         first_deploy=True,
     ),
 )
@@ -569,4 +322,39 @@ _UNFOUND = (
     ),
 )
 
-FAULTS = (*_FIRST_DEPLOYS, *_UNFOUND, *_ROUTES, *_PERMISSIONS, *_NETWORK, *_GAME, *_EVENTS, *_ACCOUNTS)
+_PROTECTION = (
+    _fault(
+        "balancer-without-firewall",
+        "no firewall protects the load balancer",
+        "check firewall",
+        f"{_REGION}/game.tf",
+        "associations       = { game = module.game_service.load_balancer.arn }",
+        "associations       = {}",
+    ),
+    _fault(
+        "cdn-without-firewall",
+        "no firewall protects the web client and the API",
+        "check cdn",
+        f"{_MODULES}/edge/cdn.tf",
+        "  web_acl_id          = var.web_acl_arn\n",
+        "",
+    ),
+    _fault(
+        "no-recovery",
+        "the tables of matches cannot be restored to a point in time",
+        "check table/matches",
+        f"{_MODULES}/match_store/main.tf",
+        "point_in_time_recovery {\n    enabled = true",
+        "point_in_time_recovery {\n    enabled = false",
+    ),
+    _fault(
+        "no-subscription",
+        "no queue receives the events of the game servers",
+        "check topic/events",
+        f"{_MODULES}/data_plane/data-plane.yaml",
+        "    subscriptions:\n      - {queue: persistence, raw_message_delivery: true}",
+        "    subscriptions: []",
+    ),
+)
+
+FAULTS = (*_PROTECTION, *_FIRST_DEPLOYS, *_UNFOUND, *_ROUTES, *_PERMISSIONS, *_NETWORK, *_GAME, *_EVENTS)
