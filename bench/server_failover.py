@@ -34,7 +34,7 @@ from failover.region import REGION, SEATS, Home, Region, until
 
 from gameserver.client import PlayerConnection
 from mjctl.clients.boto import RegionClients
-from mjctl.clients.stores import cache
+from mjctl.clients.stores import state
 from mjctl.fleet.control import restart
 from mjctl.models.contract import Contract
 
@@ -221,7 +221,7 @@ async def measure(contract: Contract, runs: int, players: int) -> dict[str, Any]
     """Run the attacks and the rolling restart, audit the events after each of these phases, and return all figures."""
     attacked, exchanged = Played(), Played()
     with RegionClients(contract) as clients:
-        async with cache(contract, clients) as redis, AsyncExitStack() as stack:
+        async with state(contract, clients) as redis, AsyncExitStack() as stack:
             region = Region(contract, clients, redis)
             recorder = Recorder(region)
             bots = await sign_up(contract, max(players, GROUPS * SEATS), attacked, stack)

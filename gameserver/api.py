@@ -75,7 +75,8 @@ def application(services: Services) -> web.Application:
     readiness = Readiness(
         {
             "postgres": services.database.ping,
-            "redis": services.cache.ping,
+            "state": services.directory.ping,
+            "cache": services.cache.ping,
             "dynamodb": services.tables.ping,
         }
     )

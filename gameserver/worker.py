@@ -69,7 +69,7 @@ class Worker:
     """Receives messages of the queue, passes them to `persist`, and deletes the messages that `persist` has stored.
 
     Attributes:
-        readiness: checks the databases, Redis and the queue for the route `/readyz`.
+        readiness: checks the databases, the cache and the queue for the route `/readyz`.
 
     Raises:
         SettingsError: GAMESERVER_PERSISTENCE_QUEUE_URL is not set.
@@ -84,7 +84,7 @@ class Worker:
         self._stores = Readiness(
             {
                 "postgres": services.database.ping,
-                "redis": services.cache.ping,
+                "cache": services.cache.ping,
                 "dynamodb": services.tables.ping,
             }
         )
@@ -113,8 +113,8 @@ class Worker:
         log.info("stopped")
 
     async def _receive(self) -> Sequence[MessageTypeDef]:
-        # The worker receives no messages while a database or Redis does not answer, because the worker could not store
-        # the messages. After too many failed deliveries SQS would move a valid message to the dead-letter queue.
+        # The worker receives no messages while a database or the cache does not answer, because the worker could not
+        # store the messages. After too many failed deliveries SQS would move a valid message to the dead-letter queue.
         await self._check_stores()
         aws = self._services.aws
         answer = await self._sqs(
@@ -215,7 +215,7 @@ class Worker:
 
 
 class _NotNow(Exception):
-    """Reports that the queue, a database or Redis is unavailable at the moment."""
+    """Reports that the queue, a database or the cache is unavailable at the moment."""
 
 
 def _retry_seconds(message: MessageTypeDef) -> int:

@@ -84,6 +84,7 @@ def contract_over(settings: Settings, aws_secret: str) -> Contract:
         project=settings.project,
         environment="local",
         aws={"endpoint_url": settings.aws_endpoint_url, "account_id": ACCOUNT_ID, "secret": aws_secret},
+        state={"url": settings.state_url},
         cache={"url": settings.cache_url},
         database={
             "host": settings.database_host,

@@ -301,6 +301,8 @@ def the_cache_fails_over_and_is_encrypted(plans: Plans, report: Report) -> None:
         report.expect(customer_key(cache, "kms_key_id"), cache, "not a customer key")
         report.expect(cache.get("transit_encryption_enabled"), cache, "not encrypted in transit")
         report.expect(at_least(cache.get("snapshot_retention_limit"), 1), cache, "no snapshots")
+        # A node type that waits for the maintenance window would be reported as changed.
+        report.expect(cache.get("apply_immediately") is True, cache, "changes wait for the maintenance window")
         name = cache.get("replication_group_id")
         report.expect(
             isinstance(name, str) and name.endswith(f"-{cache.plan.region}"), cache, "id does not end with the region"

@@ -86,7 +86,7 @@ class Region:
     Args:
         contract: contract that the region's stack has published.
         clients: AWS clients of the region.
-        redis: client of the region's Redis.
+        redis: client of the region's state store.
 
     Attributes:
         directory: the live servers and the matches of the region.

@@ -67,6 +67,8 @@ class OurServer:
             "GAMESERVER_REGION": REGION,
             "GAMESERVER_ZONE": f"{REGION}a",
             "GAMESERVER_SERVER_ID": "bench",
+            "GAMESERVER_STATE_URL": services.redis_url,
+            # Revisions before the state store keep the matches in the cache.
             "GAMESERVER_CACHE_URL": services.redis_url,
             "GAMESERVER_PORT": str(self.port),
             "GAMESERVER_OPS_PORT": str(self.ops_port),

@@ -1,5 +1,5 @@
-"""A region that is closed to new matches. `mjctl failover` writes the closure of a region to Redis, and the region's
-API sends players to other regions."""
+"""A region that is closed to new matches. `mjctl failover` writes the closure of a region to the state store, and the
+region's API sends players to other regions."""
 
 from __future__ import annotations
 

@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import secrets
 import time
+import uuid
 from collections.abc import Sequence
 from typing import Any
 
@@ -16,6 +17,7 @@ from redis.asyncio import Redis
 from gameserver.cluster import keys
 from gameserver.cluster.scripts import Script
 from gameserver.match import MatchSpec, open_list
+from gameserver.runtime.state_cluster import StateCluster, cluster_of
 
 ALIVE_SECONDS = 2.0
 """Age of a server's last heartbeat above which the server counts as dead."""
@@ -126,6 +128,28 @@ class ServerInfo(msgspec.Struct, frozen=True):
         return self.players / max(1, self.max_players)
 
 
+class StateFigures(msgspec.Struct, frozen=True):
+    """Describes the memory of the state store.
+
+    Attributes:
+        memory_bytes: memory that the fullest node uses.
+        max_memory_bytes: limit of that node's memory, or 0 for no limit.
+        evicted_keys: keys that the nodes have evicted since their start; always 0 if the policy is `noeviction`.
+        policy: the policy by which a full node makes room, `noeviction` in a sound state store.
+        clients: number of connections.
+        server_version: version of Redis or Valkey.
+        shards: number of shards.
+    """
+
+    memory_bytes: int
+    max_memory_bytes: int
+    evicted_keys: int
+    policy: str
+    clients: int
+    server_version: str
+    shards: int
+
+
 class Directory:
     """Reads and writes the directory for one process.
 
@@ -138,6 +162,36 @@ class Directory:
     def __init__(self, redis: Redis) -> None:
         self._redis = redis
         self._recent_picks: list[tuple[float, str, int]] = []
+
+    async def ping(self) -> None:
+        """Return when the state store has answered."""
+        await self._redis.execute_command("PING")  # type: ignore[no-untyped-call]
+
+    async def figures(self) -> StateFigures:
+        """Return the figures of the state store's memory."""
+        cluster = cluster_of(self._redis)
+        if cluster is None:
+            shards: list[dict[str, Any]] = [await self._redis.info()]
+        else:
+            answers = await cluster.execute_command("INFO", target_nodes=StateCluster.PRIMARIES)
+            shards = list(answers.values())
+        fullest = max(shards, key=lambda info: int(info["used_memory"]))
+        policies = {str(info.get("maxmemory_policy", "noeviction")) for info in shards}
+        return StateFigures(
+            memory_bytes=int(fullest["used_memory"]),
+            max_memory_bytes=int(fullest.get("maxmemory", 0)),
+            evicted_keys=sum(int(info.get("evicted_keys", 0)) for info in shards),
+            policy=", ".join(sorted(policies)),
+            clients=sum(int(info.get("connected_clients", 0)) for info in shards),
+            server_version=str(fullest.get("valkey_version") or fullest.get("redis_version")),
+            shards=len(shards),
+        )
+
+    async def new_match_id(self, server_id: str) -> str:
+        """Return an id for a new match of a server. In cluster mode the id begins with the hash tag of the match."""
+        name = uuid.uuid4().hex
+        cluster = cluster_of(self._redis)
+        return name if cluster is None else f"{await cluster.tag_for(server_id)}-{name}"
 
     async def servers(self, heard_within_seconds: float = ALIVE_SECONDS) -> list[ServerInfo]:
         """Return the live servers: those that take matches before those that drain, and the least loaded first.

@@ -1,7 +1,11 @@
-"""Names of the keys in Redis.
+"""Names of the keys in the state store.
 
-Redis has one shard, because a server commits all its matches in one call of a script. All keys of a match have the same
-hash tag. With several shards, a server would only have to call a script once for each hash slot.
+All keys of a match have the same hash tag, so that they are in one hash slot. In cluster mode the hash tag is the first
+part of the match's id, up to a hyphen. The matches of one server in one shard share a hash tag, so that the server
+stores these matches by one call of a script. The id of a match without cluster mode has no hyphen, and is itself the
+hash tag.
+
+Every other key stands alone: no script and no command uses it together with another key (docs/decisions/0013).
 """
 
 from __future__ import annotations
@@ -37,24 +41,34 @@ def open_matches(open_list: str) -> str:
     return f"matches:open:{open_list}"
 
 
+def tag(match_id: str) -> str:
+    """Return the hash tag of a match, without the prefix `m:`."""
+    return match_id.partition("-")[0]
+
+
+def _of(match_id: str) -> str:
+    first, hyphen, _ = match_id.partition("-")
+    return f"{{m:{first}}}:{match_id}" if hyphen else f"{{m:{match_id}}}"
+
+
 def spec(match_id: str) -> str:
     """Return the key of a match's `MatchSpec`, as JSON."""
-    return f"{{m:{match_id}}}:spec"
+    return f"{_of(match_id)}:spec"
 
 
 def lease(match_id: str) -> str:
     """Return the key of a match's lease, `<server id>:<fencing token>`, which expires unless the owner renews it."""
-    return f"{{m:{match_id}}}:lease"
+    return f"{_of(match_id)}:lease"
 
 
 def fence(match_id: str) -> str:
     """Return the key of a match's newest fencing token. Only the server with the newest token may write the match."""
-    return f"{{m:{match_id}}}:fence"
+    return f"{_of(match_id)}:fence"
 
 
 def snapshot(match_id: str) -> str:
     """Return the key of a match's newest snapshot, as MessagePack."""
-    return f"{{m:{match_id}}}:snapshot"
+    return f"{_of(match_id)}:snapshot"
 
 
 def events(match_id: str) -> str:
@@ -62,12 +76,12 @@ def events(match_id: str) -> str:
 
     The entry `<sequence>-0` has one field, `e`: the body of the event, as it is sent to SNS.
     """
-    return f"{{m:{match_id}}}:events"
+    return f"{_of(match_id)}:events"
 
 
 def published(match_id: str) -> str:
     """Return the key of the sequence number of a match's last event that SNS has accepted."""
-    return f"{{m:{match_id}}}:published"
+    return f"{_of(match_id)}:published"
 
 
 def seats(match_id: str) -> str:
@@ -77,12 +91,12 @@ def seats(match_id: str) -> str:
     player who is about to join. The name of the field of a kept seat is random, and its value is the time until which
     the seat is kept, in ms of Redis's clock.
     """
-    return f"{{m:{match_id}}}:seats"
+    return f"{_of(match_id)}:seats"
 
 
 def unreadable(match_id: str) -> str:
     """Return the key of the number of failed attempts to restore a match."""
-    return f"{{m:{match_id}}}:unreadable"
+    return f"{_of(match_id)}:unreadable"
 
 
 def of_match(match_id: str) -> list[str]:

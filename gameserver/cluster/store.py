@@ -2,11 +2,12 @@
 
 from __future__ import annotations
 
+import asyncio
 import time
-from collections.abc import Sequence
+from collections.abc import Awaitable, Callable, Sequence
 from dataclasses import dataclass
 from enum import Enum
-from typing import Any
+from typing import Any, TypeVar
 
 import msgspec
 import structlog
@@ -17,6 +18,7 @@ from gameserver.cluster import keys
 from gameserver.cluster.scripts import Script
 from gameserver.events import EncodedEvent, StoredEvent, decode
 from gameserver.match import MatchSpec
+from gameserver.runtime.state_cluster import cluster_of
 
 log = structlog.get_logger()
 
@@ -187,6 +189,9 @@ class Advance:
     needed_from: int
 
 
+_W = TypeVar("_W", Commit, Advance)
+
+
 @dataclass(frozen=True)
 class StoredMatch:
     """Holds a match as Redis stores it, for the server that adopts it.
@@ -221,6 +226,7 @@ class MatchStore:
         self._redis = redis
         self._server_id = server_id
         self._lease_ms = round(lease_seconds * 1000)
+        self._clustered = cluster_of(redis) is not None
 
     async def load(self, match_id: str) -> StoredMatch | None:
         """Return a stored match, or None if Redis has no match with this id.
@@ -255,10 +261,16 @@ class MatchStore:
     async def commit(self, commits: Sequence[Commit]) -> list[CommitStatus]:
         """Store events and snapshots of many matches in one round trip, and renew the leases of the matches.
 
+        In cluster mode, a call of the script stores the matches of one hash slot. If a shard does not answer,
+        the commits of the other shards are stored.
+
         Returns:
             The status of each commit, in order. If Redis reports an error, the status is FAILED, and no error is
             raised.
         """
+        return await self._by_slot(commits, self._commit)
+
+    async def _commit(self, commits: Sequence[Commit]) -> list[CommitStatus]:
         names: list[str] = []
         arguments: list[Any] = [self._server_id, self._lease_ms, keys.MATCH_TTL_SECONDS]
         for commit in commits:
@@ -324,8 +336,9 @@ class MatchStore:
     async def advance(self, advances: Sequence[Advance]) -> list[CommitStatus]:
         """Record which events SNS has accepted, and trim the streams. Returns the status of each of `advances`, in
         order."""
-        if not advances:
-            return []
+        return await self._by_slot(advances, self._advance) if advances else []
+
+    async def _advance(self, advances: Sequence[Advance]) -> list[CommitStatus]:
         names: list[str] = []
         arguments: list[Any] = [keys.MATCH_TTL_SECONDS]
         for advance in advances:
@@ -333,6 +346,23 @@ class MatchStore:
             names += (keys.fence(name), keys.published(name), keys.events(name))
             arguments += (advance.token, advance.published, advance.needed_from)
         return [_outcome(result) for result in await _ADVANCE.run(self._redis, names, *arguments)]
+
+    async def _by_slot(
+        self, writes: Sequence[_W], write: Callable[[Sequence[_W]], Awaitable[list[CommitStatus]]]
+    ) -> list[CommitStatus]:
+        """Call `write` once for the writes of each hash tag at the same time, and return the statuses in order."""
+        groups: dict[str, list[int]] = {}
+        if self._clustered:
+            for index, item in enumerate(writes):
+                groups.setdefault(keys.tag(item.match_id), []).append(index)
+        if len(groups) < 2:
+            return await write(writes)
+        answers = await asyncio.gather(*(write([writes[index] for index in group]) for group in groups.values()))
+        statuses = [CommitStatus.FAILED] * len(writes)
+        for group, answer in zip(groups.values(), answers, strict=True):
+            for index, status in zip(group, answer, strict=True):
+                statuses[index] = status
+        return statuses
 
     async def finish(self, spec: MatchSpec, token: int) -> bool:
         """Finish a match that has ended and whose events are all published.

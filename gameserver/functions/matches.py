@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import re
 import time
-import uuid
 from typing import TYPE_CHECKING, Any, Literal
 
 import msgspec
@@ -80,7 +79,7 @@ async def get_match(request: Request, services: Services) -> Response:
 
 
 async def _refuse_if_closed(services: Services) -> None:
-    closed = closure.decode(await services.redis.get(closure.KEY))
+    closed = closure.decode(await services.state.get(closure.KEY))
     if closed is not None:
         raise HttpError(
             503, "region_closed", "this region takes no new matches, play in another region", regions=closed.elsewhere
@@ -114,7 +113,7 @@ async def _create(services: Services, mode: Mode, request: Request, *, unless_op
         raise HttpError(
             503, "no_capacity", "no game server has room for the match, try again shortly", retry_after_seconds=2
         )
-    match_id = uuid.uuid4().hex
+    match_id = await services.directory.new_match_id(server.id)
     created_at_ms = time.time_ns() // 1_000_000
     # Register the match in DynamoDB before Redis contains it and a game server can run it. If the process fails after
     # the write to DynamoDB, only an item that expires is left. If Redis were written first, a failure could leave a

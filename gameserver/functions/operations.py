@@ -1,6 +1,6 @@
 """Runs commands for operators, as the Lambda function `ops`.
 
-Operators need the function `ops`, because Redis can be reached only from the VPC.
+Operators need the function `ops`, because the cache and the state store can be reached only from the VPC.
 
 A command is a JSON object, e.g. {"command": "invalidate_pattern", "pattern": "profile:*", "dry_run": true}. The answer
 to a command is a JSON object too. No command reads values of the cache, because values are data of players.
@@ -35,6 +35,10 @@ class _Command(msgspec.Struct, frozen=True, kw_only=True, tag_field="command", f
 
 class StatsCommand(_Command, frozen=True, kw_only=True, tag="stats"):
     """Measures the cache. The answer is a `CacheStats`."""
+
+
+class StateCommand(_Command, frozen=True, kw_only=True, tag="state"):
+    """Measures the state store. The answer is a `StateFigures`."""
 
 
 class ListKeys(_Command, frozen=True, kw_only=True, tag="keys"):
@@ -154,6 +158,7 @@ class Drain(_Command, frozen=True, kw_only=True, tag="drain"):
 
 Command: TypeAlias = (
     StatsCommand
+    | StateCommand
     | ListKeys
     | TimeToLive
     | Expire
@@ -212,14 +217,16 @@ async def run(event: Any, services: Services, *, seconds: float) -> dict[str, An
 async def _run(command: Command, services: Services, seconds: float) -> Any:
     answer: Any
     match command:
+        case StateCommand():
+            answer = await services.directory.figures()
         case ListServers():
             servers = await services.directory.servers()
-            drains = await draining.requests(services.redis, [server.id for server in servers if server.draining])
+            drains = await draining.requests(services.state, [server.id for server in servers if server.draining])
             answer = {"servers": servers, "drains": drains}
         case Drain():
             alive = any(server.id == command.server_id for server in await services.directory.servers())
             if alive:
-                await draining.request(services.redis, command.server_id, by=command.operator, message=command.message)
+                await draining.request(services.state, command.server_id, by=command.operator, message=command.message)
             answer = {"found": alive}
         case InvalidatePattern() | Flush():
             answer = await _sweep(command, services.cache, min(command.seconds, max(0.1, seconds - _RESERVE_SECONDS)))

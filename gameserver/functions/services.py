@@ -15,7 +15,7 @@ from gameserver.persistence.tables import Tables
 from gameserver.runtime.auth import TokenVerifier
 from gameserver.runtime.aws import AwsClients
 from gameserver.runtime.crypto import Sealer
-from gameserver.runtime.redis_connection import open_redis
+from gameserver.runtime.redis_connection import open_cache, open_state
 from gameserver.runtime.settings import Settings, SettingsError
 from gameserver.runtime.tls import verifying_context
 
@@ -83,16 +83,21 @@ class Services:
         return self._opening.setdefault(mode, asyncio.Lock())
 
     @cached_property
-    def redis(self) -> Redis:
-        """Return the client of the region's Redis."""
-        return open_redis(self.settings, self.aws)
+    def state(self) -> Redis:
+        """Return the client of the region's state store, which keeps the matches and the list of game servers."""
+        return open_state(self.settings, self.aws)
+
+    @cached_property
+    def cache_redis(self) -> Redis:
+        """Return the client of the Redis that keeps the cache."""
+        return open_cache(self.settings, self.aws)
 
     @cached_property
     def cache(self) -> DistributedCache:
         """Return the distributed cache."""
         # The near-cache holds only the leaderboard, because every player reads the key of the leaderboard, but a
         # profile is read by one player only (docs/decisions/0004).
-        return DistributedCache(self.redis, near_namespaces=[LEADERBOARD_NAMESPACE])
+        return DistributedCache(self.cache_redis, near_namespaces=[LEADERBOARD_NAMESPACE])
 
     @cached_property
     def database(self) -> Database:
@@ -124,16 +129,18 @@ class Services:
 
     @cached_property
     def directory(self) -> Directory:
-        """Return the list of game servers and open matches in Redis."""
+        """Return the list of game servers and open matches in the state store."""
         from gameserver.cluster.directory import Directory
 
-        return Directory(self.redis)
+        return Directory(self.state)
 
     async def close(self) -> None:
         """Close every connection. A second call of `close` does nothing."""
         opened = vars(self)
         if "database" in opened:
             await self.database.close()
-        if "redis" in opened:
-            await self.redis.aclose()
+        if "state" in opened:
+            await self.state.aclose()
+        if "cache_redis" in opened:
+            await self.cache_redis.aclose()
         self.aws.close()

@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
-from typing import Any
+from typing import Any, cast
 from urllib.parse import urlsplit
 
 from redis.asyncio import Redis
 from redis.asyncio.retry import Retry
 from redis.backoff import ExponentialBackoff
 from redis.credentials import CredentialProvider
+from redis.exceptions import ConnectionError as RedisConnectionError
 
 from gameserver.runtime import secrets
 from gameserver.runtime.aws import AwsClients
@@ -53,12 +54,38 @@ class _IamCredentials(CredentialProvider):
         return await self._aws.run(self.get_credentials)
 
 
-def open_redis(settings: Settings, aws: AwsClients, **options: Any) -> Redis:
-    """Return a client of the region's Redis that answers with bytes and connects at its first command.
+def open_state(settings: Settings, aws: AwsClients, **options: Any) -> Redis:
+    """Return a client of the region's state store, which keeps the running matches and the list of game servers.
 
-    With a `rediss://` address, the client verifies the server's certificate. The client repeats a command at most twice
-    after a lost connection, but never because an answer is late. With the secret `iam:<replication group>` the user in
-    the address logs in by IAM.
+    The description of `_open` applies to the client. If the state store runs in cluster mode, the client is a
+    `StateCluster`, which repeats a command at most once.
+
+    Args:
+        settings: provides the address and the secret.
+        aws: reads the secret, or signs the login by IAM.
+        options: arguments of `redis.asyncio.Redis` that replace the defaults of this function.
+
+    Raises:
+        SettingsError: GAMESERVER_STATE_URL is not set.
+    """
+    if not settings.state_url:
+        raise SettingsError("GAMESERVER_STATE_URL is not set")
+    if settings.state_cluster:
+        from gameserver.runtime.state_cluster import StateCluster
+
+        # After a failed attempt, redis-py reads the slots again, and sends the command to the new primary.
+        retry = Retry(ExponentialBackoff(cap=0.2, base=0.02), 1, supported_errors=(RedisConnectionError,))
+        # A client without full coverage still serves the matches of the other shards after the loss of a shard.
+        arguments = {"retry": retry, "require_full_coverage": False, "reinitialize_steps": 1, **options}
+        # RedisCluster has the methods of Redis that the state store uses.
+        return cast("Redis", _open(StateCluster, settings.state_url, settings.state_secret, settings, aws, arguments))
+    return cast("Redis", _open(Redis, settings.state_url, settings.state_secret, settings, aws, options))
+
+
+def open_cache(settings: Settings, aws: AwsClients, **options: Any) -> Redis:
+    """Return a client of the region's cache, which may evict its values.
+
+    The description of `_open` applies to the client.
 
     Args:
         settings: provides the address and the secret.
@@ -68,8 +95,20 @@ def open_redis(settings: Settings, aws: AwsClients, **options: Any) -> Redis:
     Raises:
         SettingsError: GAMESERVER_CACHE_URL is not set.
     """
-    from redis.exceptions import ConnectionError as RedisConnectionError
+    if not settings.cache_url:
+        raise SettingsError("GAMESERVER_CACHE_URL is not set")
+    return cast("Redis", _open(Redis, settings.cache_url, settings.cache_secret, settings, aws, options))
 
+
+def _open(
+    client: Any, url: str, secret: str | None, settings: Settings, aws: AwsClients, options: dict[str, Any]
+) -> object:
+    """Return a client that answers with bytes and connects at its first command.
+
+    With a `rediss://` address, the client verifies the server's certificate. The client repeats a command at most twice
+    after a lost connection, but never because an answer is late. With the secret `iam:<replication group>` the user in
+    the address logs in by IAM.
+    """
     arguments: dict[str, Any] = {
         "socket_connect_timeout": _CONNECT_SECONDS,
         "socket_timeout": _ANSWER_SECONDS,
@@ -79,20 +118,16 @@ def open_redis(settings: Settings, aws: AwsClients, **options: Any) -> Redis:
         "client_name": "gameserver",
         **options,
     }
-    if not settings.cache_url:
-        raise SettingsError("GAMESERVER_CACHE_URL is not set")
-    url = settings.cache_url
     parts = urlsplit(url)
-    if settings.cache_secret is not None:
+    if secret is not None:
         # redis-py accepts a user from the address or from a credential provider, but not from both, so the user is
         # removed from the address.
         url = parts._replace(netloc=parts.netloc.rpartition("@")[2]).geturl()
-    if settings.cache_secret is not None and settings.cache_secret.startswith("iam:"):
-        group = settings.cache_secret.removeprefix("iam:")
+    if secret is not None and secret.startswith("iam:"):
+        group = secret.removeprefix("iam:")
         arguments["credential_provider"] = _IamCredentials(group, parts.username or "default", aws)
-    elif settings.cache_secret is not None:
-        arguments["credential_provider"] = _SecretCredentials(settings.cache_secret, aws)
+    elif secret is not None:
+        arguments["credential_provider"] = _SecretCredentials(secret, aws)
     if url.startswith("rediss://") and settings.tls_ca_file:
         arguments["ssl_ca_certs"] = settings.tls_ca_file
-    client: Redis = Redis.from_url(url, **arguments)
-    return client
+    return client.from_url(url, **arguments)

@@ -53,14 +53,17 @@ class Settings:
         project: name of the project.
         environment: name of the environment.
         region: name of the region.
-        cache_url: address of Redis.
+        state_url: address of the state store, the Redis that keeps the running matches and the list of game servers.
+        state_cluster: True if the state store runs in cluster mode, with one shard or several.
+        cache_url: address of the cache, a Redis that may evict its values.
         zone: availability zone of the process.
         server_id: id of a game server; "" for a random id.
         host: address on which the process listens.
         port: TCP port for players or for requests to the API; 0 for any free port.
         ops_port: TCP port for health checks and metrics; 0 for any free port.
         play_url: WebSocket address that players use; "" for the server's private address.
-        cache_secret: reference to the login of Redis, or `iam:<replication group>` for a login by IAM.
+        state_secret: reference to the login of the state store, or `iam:<replication group>` for a login by IAM.
+        cache_secret: reference to the login of the cache, or `iam:<replication group>` for a login by IAM.
         database_host: host name of PostgreSQL, whose port, database and user are in the other fields `database_*`.
         database_secret: reference to the password of PostgreSQL.
         aws_endpoint_url: address of an emulated AWS; None for the real AWS.
@@ -96,6 +99,8 @@ class Settings:
     project: str
     environment: str
     region: str
+    state_url: str = ""
+    state_cluster: bool = False
     cache_url: str = ""
     zone: str = ""
     server_id: str = ""
@@ -103,6 +108,7 @@ class Settings:
     port: int = 0
     ops_port: int = 0
     play_url: str = ""
+    state_secret: str | None = None
     cache_secret: str | None = None
     database_host: str = ""
     database_port: int = 5432
@@ -191,6 +197,7 @@ class Settings:
 # Maps each setting with an address, for the process or for players, to the URL scheme that the address needs when TLS
 # is required.
 _TLS_SCHEMES = {
+    "state_url": "rediss",
     "cache_url": "rediss",
     "aws_endpoint_url": "https",
     "persistence_queue_url": "https",
@@ -228,6 +235,8 @@ _FIELDS: dict[str, Any] = {
     "project": str,
     "environment": str,
     "region": str,
+    "state_url": str,
+    "state_cluster": _boolean,
     "cache_url": str,
     "zone": str,
     "server_id": str,
@@ -235,6 +244,7 @@ _FIELDS: dict[str, Any] = {
     "port": int,
     "ops_port": int,
     "play_url": str,
+    "state_secret": str,
     "cache_secret": str,
     "database_host": str,
     "database_port": int,

@@ -30,7 +30,7 @@ from gameserver.runtime import ecs, logs
 from gameserver.runtime.auth import TokenVerifier
 from gameserver.runtime.aws import AwsClients
 from gameserver.runtime.crypto import Sealer
-from gameserver.runtime.redis_connection import open_redis
+from gameserver.runtime.redis_connection import open_state
 from gameserver.runtime.settings import Settings, SettingsError
 from gameserver.runtime.tls import client_context, server_context, verifying_context
 from gameserver.server import garbage
@@ -168,7 +168,7 @@ class GameServer:
         """
         aws = AwsClients(settings.region, settings.aws_endpoint_url, threads=4)
         listeners = _Sockets(settings)
-        redis = open_redis(settings, aws, socket_timeout=_REDIS_TIMEOUT_SECONDS)
+        redis = open_state(settings, aws, socket_timeout=_REDIS_TIMEOUT_SECONDS)
         server = cls(settings, redis, aws, listeners)
         ops = make_runner(OpsApp(server.host, server.heartbeat).application())
         try:
@@ -307,7 +307,7 @@ def _own_address(settings: Settings) -> str:
     """Return an address of this machine at which the other game servers can reach this server."""
     if settings.host not in ("", "0.0.0.0", "::"):  # noqa: S104 - compared, not bound
         return settings.host
-    redis = urlsplit(settings.cache_url)
+    redis = urlsplit(settings.state_url)
     with socket.socket(socket.AF_INET, socket.SOCK_DGRAM) as probe:
         # The connect of a UDP socket sends nothing, but makes the kernel select the local address of the route to
         # Redis.

@@ -1,4 +1,4 @@
-"""Opens connections to the PostgreSQL and the Redis of a region."""
+"""Opens connections to the PostgreSQL, the state store and the cache of a region."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ from urllib.parse import urlsplit, urlunsplit
 from mjctl.clients.boto import RegionClients, unreachable
 from mjctl.clients.secrets import read_secret
 from mjctl.clients.tls import ssl_context
-from mjctl.models.contract import Contract
+from mjctl.models.contract import Contract, RedisAccess
 from mjctl.models.errors import RefusedError
 
 if TYPE_CHECKING:
@@ -67,19 +67,53 @@ async def database(contract: Contract, clients: RegionClients, *, timeout_second
 
 @asynccontextmanager
 async def cache(contract: Contract, clients: RegionClients, *, timeout_seconds: float = 5.0) -> AsyncIterator[Redis]:
-    """Open a client of the region's Redis, and close it at the end of the block.
+    """Open a client of the region's cache, and close it at the end of the block.
+
+    The description and the errors of `_redis` apply to the client.
+
+    Args:
+        contract: The contract of the region.
+        clients: The AWS clients of the region, which read the password.
+        timeout_seconds: The time limit of connecting, and of each command.
+    """
+    async with _redis(contract, contract.cache, "cache", clients, timeout_seconds) as client:
+        yield client
+
+
+@asynccontextmanager
+async def state(contract: Contract, clients: RegionClients, *, timeout_seconds: float = 5.0) -> AsyncIterator[Redis]:
+    """Open a client of the region's state store, and close it at the end of the block.
+
+    The description and the errors of `_redis` apply to the client.
+
+    Args:
+        contract: The contract of the region.
+        clients: The AWS clients of the region, which read the password.
+        timeout_seconds: The time limit of connecting, and of each command.
+    """
+    async with _redis(contract, contract.state, "state store", clients, timeout_seconds) as client:
+        yield client
+
+
+@asynccontextmanager
+async def _redis(
+    contract: Contract, part: RedisAccess, name: str, clients: RegionClients, timeout_seconds: float
+) -> AsyncIterator[Redis]:
+    """Open a client of a Redis, and close it at the end of the block.
 
     The client returns Redis's keys and values as bytes. The client repeats a command once if the connection was lost,
     but not if the command timed out.
 
     Args:
         contract: The contract of the region.
+        part: The Redis.
+        name: The name of the Redis in messages: `cache` or `state store`.
         clients: The AWS clients of the region, which read the password.
         timeout_seconds: The time limit of connecting, and of each command.
 
     Raises:
         UnreachableError: Redis does not answer or answers with an error, or another program answers.
-        RefusedError: the cache is private, and only programs in its VPC can connect to it.
+        RefusedError: the Redis is private, and only programs in its VPC can connect to it.
         NotFoundError: the secret does not exist.
         PermissionDeniedError: the secret cannot be read.
     """
@@ -89,12 +123,11 @@ async def cache(contract: Contract, clients: RegionClients, *, timeout_seconds: 
     from redis.exceptions import ConnectionError as RedisConnectionError
     from redis.exceptions import RedisError
 
-    part = contract.cache
     if part.access != "direct":
         raise RefusedError(
-            "this command needs a direct connection to the cache, which only programs in its VPC have",
-            where=f"{contract.environment}, {contract.region}, {cache_address(contract)}",
-            hint="use `mjctl cache` and `mjctl servers`, which reach the cache through the ops function",
+            f"this command needs a direct connection to the {name}, which only programs in its VPC have",
+            where=f"{contract.environment}, {contract.region}, {redis_address(part)}",
+            hint="use `mjctl cache` and `mjctl servers`, which reach the stores through the ops function",
         )
     secret = await read_secret(part.secret, clients) if part.secret else {}
     authority: dict[str, Any] = {"ssl_ca_certs": contract.ca_file} if contract.ca_file else {}
@@ -113,14 +146,14 @@ async def cache(contract: Contract, clients: RegionClients, *, timeout_seconds: 
     try:
         yield client
     except (RedisError, OSError) as error:
-        raise unreachable(contract, "Redis", cache_address(contract), error) from error
+        raise unreachable(contract, "Redis", redis_address(part), error) from error
     finally:
         await client.aclose()
 
 
-def cache_address(contract: Contract) -> str:
-    """Return the cache's address for messages, without the user and the password that the cache's URL may contain."""
-    parts = urlsplit(contract.cache.url)
+def redis_address(part: RedisAccess) -> str:
+    """Return the address of a Redis for messages, without the user and the password that its URL may contain."""
+    parts = urlsplit(part.url)
     host = parts.hostname or "?"
     netloc = f"{host}:{parts.port}" if parts.port else host
     return urlunsplit((parts.scheme, netloc, parts.path, "", ""))

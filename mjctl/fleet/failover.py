@@ -17,7 +17,7 @@ from dataclasses import dataclass
 from gameserver.cluster import closure
 from mjctl.clients import dns
 from mjctl.clients.boto import RegionClients
-from mjctl.clients.stores import cache
+from mjctl.clients.stores import state
 from mjctl.fleet.listing import list_servers
 from mjctl.models.check import CheckResult
 from mjctl.models.contract import Contract
@@ -59,7 +59,7 @@ async def read_traffic(contract: Contract) -> Traffic:
     """Read the number of players and matches of a region, and whether the region is closed.
 
     Raises:
-        UnreachableError: The Redis of the local region, or AWS, does not answer.
+        UnreachableError: The state store of the local region, or AWS, does not answer.
         NotFoundError: Route 53 has no health check of the region.
     """
     rows = await list_servers(contract)
@@ -79,13 +79,13 @@ async def closed_to(contract: Contract) -> tuple[str, ...] | None:
         result for a closed region on AWS is (), because DNS sends its players to other regions.
 
     Raises:
-        UnreachableError: The Redis of the local region, or AWS, does not answer.
+        UnreachableError: The state store of the local region, or AWS, does not answer.
         NotFoundError: Route 53 has no health check of the region.
     """
     if contract.managed is not None:
         return () if (await dns.region_dns(contract, contract.managed)).excluded else None
     with RegionClients(contract) as clients:
-        async with cache(contract, clients) as redis:
+        async with state(contract, clients) as redis:
             closed = closure.decode(await redis.get(closure.KEY))
     return tuple(alternative.region for alternative in closed.elsewhere) if closed else None
 
@@ -141,7 +141,7 @@ async def close_region(contract: Contract, elsewhere: Sequence[Contract]) -> Non
             because DNS chooses the other region.
 
     Raises:
-        UnreachableError: The Redis of the local region, or AWS, does not answer, so the region is not closed.
+        UnreachableError: The state store of the local region, or AWS, does not answer, so the region is not closed.
     """
     if contract.managed is not None:
         await dns.set_excluded(contract, contract.managed, excluded=True)
@@ -149,7 +149,7 @@ async def close_region(contract: Contract, elsewhere: Sequence[Contract]) -> Non
     alternatives = tuple(closure.Alternative(other.region, other.endpoints.api) for other in elsewhere)
     written = closure.encode(closure.Closure(time.time_ns() // 1_000_000, alternatives))
     with RegionClients(contract) as clients:
-        async with cache(contract, clients) as redis:
+        async with state(contract, clients) as redis:
             await redis.set(closure.KEY, written)
 
 
@@ -160,12 +160,12 @@ async def reopen_region(contract: Contract) -> bool:
         True if the region was closed.
 
     Raises:
-        UnreachableError: The Redis of the local region, or AWS, does not answer.
+        UnreachableError: The state store of the local region, or AWS, does not answer.
     """
     if contract.managed is not None:
         return await dns.set_excluded(contract, contract.managed, excluded=False)
     with RegionClients(contract) as clients:
-        async with cache(contract, clients) as redis:
+        async with state(contract, clients) as redis:
             return bool(await redis.delete(closure.KEY))
 
 
@@ -176,7 +176,7 @@ async def wait_until_empty(contract: Contract, wait_seconds: float, say: Callabl
         The traffic of the region at the end of the wait.
 
     Raises:
-        UnreachableError: The Redis of the local region, or AWS, does not answer.
+        UnreachableError: The state store of the local region, or AWS, does not answer.
         NotFoundError: Route 53 has no health check of the region.
     """
     deadline = time.monotonic() + wait_seconds

@@ -38,7 +38,7 @@ class Layout:
 
     @property
     def data(self) -> Path:
-        """Return the folder of the data of Redis, PostgreSQL and the emulated AWS."""
+        """Return the folder of the data of the state store, the cache, PostgreSQL and the emulated AWS."""
         return self.region_dir / "data"
 
     @property
@@ -98,12 +98,12 @@ class Layout:
 
     @property
     def cache_secret(self) -> Path:
-        """Return the file with the user and the password of Redis, in JSON."""
+        """Return the file with the user and the password of the state store and the cache, in JSON."""
         return self.secrets / "cache.json"
 
     @property
     def redis_config(self) -> Path:
-        """Return the configuration file of Redis, which contains the password's digest."""
+        """Return the configuration file of the state store and the cache, which contains the password's digest."""
         return self.secrets / "redis.conf"
 
     @property

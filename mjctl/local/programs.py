@@ -73,7 +73,7 @@ def redis_binary() -> Path:
 
 
 def _redis(spec: ProcessSpec) -> Program:
-    folder = spec.layout.data / "redis"
+    folder = spec.layout.data / spec.name
     folder.mkdir(mode=0o700, exist_ok=True)
     options = {
         "bind": "127.0.0.1",
@@ -89,6 +89,9 @@ def _redis(spec: ProcessSpec) -> Program:
         "appendonly": "yes",
         "appendfsync": "everysec",
         "save": "",
+        # A full state store refuses writes. The cache has another policy among its arguments.
+        "maxmemory-policy": "noeviction",
+        **dict(argument.split("=", 1) for argument in spec.arguments),
     }
     binary = redis_binary()
     # Redis's configuration file contains only the user and the password's digest. All other options of Redis are on its

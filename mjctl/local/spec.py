@@ -29,7 +29,7 @@ class ProcessSpec:
         port: The TCP port on 127.0.0.1.
         ready: The probe address (see `mjctl.local.probe`) that answers when the process has started.
         live: The probe address that the watchdog checks.
-        arguments: The arguments of a game server's program.
+        arguments: The arguments of a game server's program, or options of Redis as `name=value`.
         environment: The environment variables of the process.
         start_seconds: The longest time, in seconds, that the process may need to become ready.
         stop_seconds: The seconds after which the supervisor kills a process that does not stop.

@@ -85,8 +85,8 @@ class BackupCopies(_AwsSection):
     )
 
 
-class CacheSize(_AwsSection):
-    """Describes the size of a region's Redis."""
+class RedisSize(_AwsSection):
+    """Describes the size of the Redis of a region's cache or state store."""
 
     node_type: str | None = Field(default=None, description="The ElastiCache node type, by default `cache.r7g.large`.")
     replicas: int | None = Field(
@@ -205,7 +205,12 @@ class AwsSettings(_AwsSection):
         default=None, description="The CI pipeline that deploys. By default Terraform creates no roles for a pipeline."
     )
     backup: BackupCopies = Field(default=BackupCopies(), description="The copies of the managed backups.")
-    cache: CacheSize = Field(default=CacheSize(), description="The size of each region's Redis.")
+    cache: RedisSize = Field(
+        default=RedisSize(), description="The size of each region's cache, which may evict its values."
+    )
+    state: RedisSize = Field(
+        default=RedisSize(), description="The size of each region's state store, which keeps the running matches."
+    )
     database: DatabaseSize = Field(default=DatabaseSize(), description="The size of each region's database.")
     network: NetworkShape = Field(default=NetworkShape(), description="The network of each region.")
     task: TaskSize = Field(default=TaskSize(), description="The size of the game servers' tasks.")

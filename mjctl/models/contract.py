@@ -2,14 +2,14 @@
 
 The contract says how each part is reached and not how the part was created, so a command works in the same way for
 every target. The contract contains no secrets. A field `secret` is a reference: `file:/path/to.json`, the ARN of a
-secret in Secrets Manager, or `iam:GROUP` for a cache to which programs log in by IAM.
+secret in Secrets Manager, or `iam:GROUP` for a Redis to which programs log in by IAM.
 """
 
 from __future__ import annotations
 
 from typing import Any, Literal
 
-from pydantic import BaseModel, ConfigDict, Field
+from pydantic import BaseModel, ConfigDict, Field, model_validator
 
 CONTRACT_VERSION = 1
 
@@ -50,8 +50,8 @@ class Endpoints(_Part):
     served: bool = True
 
 
-class Cache(_Part):
-    """Describes how Redis is reached.
+class RedisAccess(_Part):
+    """Describes how the Redis of the cache or of the state store is reached.
 
     Attributes:
         url: The address, `redis://...` or `rediss://...`.
@@ -156,13 +156,13 @@ class Process(_Part):
 
     Attributes:
         name: The name of the process's program in the supervisor.
-        role: The kind of the process, e.g. `cache` or `game-server`.
+        role: The kind of the process, e.g. `state`, `cache` or `game-server`.
         zone: The zone of a game server, or None for another process.
         health: The address at which mjctl tests the health of the process.
     """
 
     name: str
-    role: Literal["cache", "database", "aws", "api", "worker", "game-server"]
+    role: Literal["state", "cache", "database", "aws", "api", "worker", "game-server"]
     zone: str | None = None
     health: str = Field(
         description="An HTTP address that answers with status 200 if the process is healthy, or the tcp:// address of "
@@ -220,7 +220,9 @@ class Managed(_Part):
         alarm_prefix: The common prefix of the names of the region's alarms.
         alarm_topic: The ARN of the topic that receives alarms.
         api_id: The id of the API Gateway API.
-        cache_group: The id of the Redis replication group.
+        cache_group: The id of the replication group of the cache.
+        state_group: The id of the replication group of the state store. None in a region of release 0.1.0, which has
+            only the group of the cache.
         certificate: The ARN of the TLS certificate of the region's endpoints.
         database_cluster: The id of the Aurora cluster.
         database_global_cluster: The id of the Aurora global cluster; None if there is none.
@@ -237,6 +239,7 @@ class Managed(_Part):
     alarm_topic: str
     api_id: str
     cache_group: str
+    state_group: str | None = None
     certificate: str
     database_cluster: str
     database_global_cluster: str | None = None
@@ -264,7 +267,8 @@ class Contract(_Part):
             servers know all names of the region.
         aws: How the AWS APIs are reached.
         endpoints: The addresses for players.
-        cache: How Redis is reached.
+        state: How the state store is reached, the Redis of the running matches.
+        cache: How the cache is reached, a Redis that may evict its values.
         database: How PostgreSQL is reached.
         tables: The tables, by their names in data-plane.yaml.
         topics: The ARNs of the topics, by their names in data-plane.yaml.
@@ -293,7 +297,8 @@ class Contract(_Part):
     )
     aws: AwsAccess
     endpoints: Endpoints
-    cache: Cache
+    state: RedisAccess
+    cache: RedisAccess
     database: DatabaseAccess
     tables: dict[str, Table]
     topics: dict[str, str]
@@ -307,6 +312,14 @@ class Contract(_Part):
         description="The resources that AWS operates; absent in a local region, where processes replace the resources "
         "of AWS.",
     )
+
+    @model_validator(mode="before")
+    @classmethod
+    def _one_store(cls, value: Any) -> Any:
+        """Read a contract of release 0.1.0, whose regions keep the matches and the cache in one Redis."""
+        if isinstance(value, dict) and "state" not in value and "cache" in value:
+            return {**value, "state": value["cache"]}
+        return value
 
     @property
     def scope(self) -> str:

@@ -30,7 +30,7 @@ FOUNDATION = "foundation"
 EDGE = "edge"
 
 # The names of the processes that each region of the target `local` has in addition to its game servers.
-LOCAL_PROCESSES = ("redis", "postgres", "aws", "api", "worker")
+LOCAL_PROCESSES = ("redis", "cache", "postgres", "aws", "api", "worker")
 MAX_SERVERS_PER_ZONE = 50
 # The production stacks spread every part over three zones, so that a majority remains when a zone fails.
 _ZONES_ON_AWS = 3
@@ -119,7 +119,7 @@ class LocalSettings(Section):
     ports: dict[str, Annotated[int, Field(ge=1024, le=65535)]] = Field(
         default_factory=dict,
         description="Fixed TCP ports, by `<region>/<process>`, e.g. `us-east-1/api: 8080`. mjctl chooses a free port "
-        "for every process without a fixed port. The processes are redis, postgres, aws, api, worker, "
+        "for every process without a fixed port. The processes are redis, cache, postgres, aws, api, worker, "
         "game-<zone>-<number> and game-<zone>-<number>-ops.",
     )
     tls: bool = Field(

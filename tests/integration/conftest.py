@@ -50,9 +50,10 @@ _READY = {
     "postgres": "postgres://127.0.0.1:{}/game",
     "aws": "http://127.0.0.1:{}/healthz",
 }
-# Number of databases in the tests' Redis, so that each test has a separate database. The tests of `gameserver/server`
-# use the database numbers from 1000 on.
-_REDIS_DATABASES = 2000
+# Number of databases in the tests' Redis, so that each test has separate databases. The tests of `gameserver/server`
+# use the database numbers from 1000 on, and the state stores of the other tests those from 2000 on.
+_STATE_DATABASES = 2000
+_REDIS_DATABASES = 3000
 _TEMPLATE = "migrated"
 
 
@@ -177,9 +178,9 @@ def aws(services_dir: Path) -> Iterator[EmulatedAws]:
 @pytest.fixture(scope="session")
 def make_settings(redis_url: str, postgres: Postgres, aws: EmulatedAws) -> MakeSettings:
     """Return a function that creates separate resources and returns their `Settings`."""
-    redis_databases = itertools.count(1)
+    numbers = itertools.count(1)
     _execute(postgres, f"CREATE DATABASE {_TEMPLATE}")
-    migrating = _settings(postgres, aws, redis_url, _TEMPLATE)
+    migrating = _settings(postgres, aws, redis_url, 0, _TEMPLATE)
     # The database migration runs as a separate process, because it configures the logging of its process.
     command = [sys.executable, "-m", "gameserver", "migrate"]
     subprocess.run(command, env=environment_of(migrating), check=True, capture_output=True)
@@ -192,7 +193,7 @@ def make_settings(redis_url: str, postgres: Postgres, aws: EmulatedAws) -> MakeS
         _execute(postgres, f"CREATE DATABASE {name} TEMPLATE {_TEMPLATE}")
         identity = plane["identity"]
         return dataclasses.replace(
-            _settings(postgres, aws, f"{redis_url}/{next(redis_databases)}", name),
+            _settings(postgres, aws, redis_url, next(numbers), name),
             events_topic_arn=plane["topics"]["events"],
             persistence_queue_url=plane["queues"]["persistence"]["url"],
             tables={key: table["name"] for key, table in plane["tables"].items()},
@@ -254,12 +255,13 @@ def _plane_factory() -> Callable[[data_plane.DataPlaneSpec], dict[str, Any]]:
     return create
 
 
-def _settings(postgres: Postgres, aws: EmulatedAws, cache_url: str, name: str) -> Settings:
+def _settings(postgres: Postgres, aws: EmulatedAws, redis_url: str, number: int, name: str) -> Settings:
     return Settings(
         project="game",
         environment=name,
         region=aws.region,
-        cache_url=cache_url,
+        state_url=f"{redis_url}/{_STATE_DATABASES + number}",
+        cache_url=f"{redis_url}/{number}",
         database_host=postgres.host,
         database_port=postgres.port,
         database_name=name,

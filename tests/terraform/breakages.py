@@ -216,6 +216,7 @@ BREAKAGES: list[Breakage] = [
         False,
     ),
     *rules("the_cache_fails_over_and_is_encrypted", "aws_elasticache_replication_group", "snapshot_retention_limit", 0),
+    *rules("the_cache_fails_over_and_is_encrypted", "aws_elasticache_replication_group", "apply_immediately", False),
     *rules(
         "the_cache_fails_over_and_is_encrypted",
         "aws_elasticache_replication_group",

@@ -93,9 +93,14 @@ def planned(
 def test_settings_of_the_file_reach_the_resources(planned: Planned) -> None:
     environment = planned.environment
     account = environment.account
-    (cache,) = planned.all("region", "aws_elasticache_replication_group")
-    assert cache["node_type"] == account.cache.node_type
-    assert cache["num_cache_clusters"] == 1 + (account.cache.replicas or 0)
+    stores = {
+        "state" if "-state-" in group["replication_group_id"] else "cache": group
+        for group in planned.all("region", "aws_elasticache_replication_group")
+    }
+    assert len(stores) == 2
+    for name, size in (("cache", account.cache), ("state", account.state)):
+        assert stores[name]["node_type"] == size.node_type
+        assert stores[name]["num_cache_clusters"] == 1 + (size.replicas or 0)
     assert {instance["instance_class"] for instance in planned.all("region", "aws_rds_cluster_instance")} == {
         account.database.instance_class
     }

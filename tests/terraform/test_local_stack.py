@@ -28,7 +28,7 @@ STACK = Path(__file__).parents[2] / "terraform" / "stacks" / "local"
 WEB = Path(__file__).parents[2] / "web"
 PLAN_IS_EMPTY, PLAN_HAS_CHANGES = 0, 2
 SERVERS = ("game-eu-north-1a-1", "game-eu-north-1a-2")
-NAMES = ("redis", "postgres", "aws", "api", "worker", *SERVERS, *(f"{name}-ops" for name in SERVERS))
+NAMES = ("redis", "cache", "postgres", "aws", "api", "worker", *SERVERS, *(f"{name}-ops" for name in SERVERS))
 
 
 def engines() -> list[Any]:
@@ -162,7 +162,15 @@ def test_a_region_is_deployed_changed_and_destroyed(stack: Stack) -> None:
         "a change of the web client replaces no process"
     )
     assert stack.replaced(epochs={"redis": 1}) == {"redis"}
-    assert stack.replaced(epochs={"supervisor": 1}) >= {"supervisor", "data_plane", "redis", "postgres", "aws", "api"}
+    assert stack.replaced(epochs={"supervisor": 1}) >= {
+        "supervisor",
+        "data_plane",
+        "redis",
+        "cache",
+        "postgres",
+        "aws",
+        "api",
+    }
 
     before = {info.name: info.pid for info in observe(stack.layout.region_dir).processes}
     smaller = {"revision": "2", "servers": game_servers(["eu-north-1a"], 1)}

@@ -42,7 +42,14 @@ _NAMES = {
 }
 _ABOVE, _BELOW = "GreaterThanThreshold", "LessThanThreshold"
 # First word of an alarm's name -> the placeholder that the page prints instead of a node, function, queue or table.
-_PLACEHOLDERS = {"cache": "NODE", "function": "NAME", "dead": "QUEUE", "queue": "QUEUE", "table": "TABLE"}
+_PLACEHOLDERS = {
+    "cache": "NODE",
+    "dead": "QUEUE",
+    "function": "NAME",
+    "queue": "QUEUE",
+    "state": "NODE",
+    "table": "TABLE",
+}
 
 
 @dataclass(frozen=True)

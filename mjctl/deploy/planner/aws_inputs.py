@@ -79,6 +79,7 @@ def region(
         **_given(log_retention_days=account.log_retention_days),
         "backup": {"copy_region": environment.backup_copy_region(name), "lock": account.backup.lock},
         "cache": account.cache.given(),
+        "state_store": account.state.given(),
         "database": _database(account.database, name),
         "emulated_aws": dict(emulated_aws) if emulated_aws else None,
         "foundation": dict(contract),

@@ -18,7 +18,7 @@ PROTECTED = {
     "aws_dynamodb_table": "the items of the table",
     "aws_dynamodb_table_replica": "the items of the table in that region",
     "aws_ecr_repository": "the images that a rollback needs",
-    "aws_elasticache_replication_group": "the state of running matches",
+    "aws_elasticache_replication_group": "the state of running matches or the cache",
     "aws_kms_key": "all data that was encrypted with the key",
     "aws_kms_replica_key": "all data that was encrypted with the key in that region",
     "aws_rds_cluster": "the rows of the database",
@@ -33,12 +33,27 @@ PROTECTED = {
 # An update of a DynamoDB table that removes a `replica` block deletes the table's copy in the block's region:
 # https://docs.aws.amazon.com/amazondynamodb/latest/APIReference/API_DeleteReplicationGroupMemberAction.html
 _REPLICATED = "aws_dynamodb_table"
+_REDIS = "aws_elasticache_replication_group"
 _REPLICA = "replica"
 
 
 def violations(changes: Iterable[Change]) -> tuple[Violation, ...]:
     """Return the violations of the data-loss policy among the planned changes."""
     violating = []
+    changes = tuple(changes)
+    # Release 0.1.0 kept the matches and the cache in one replication group. A deploy over 0.1.0 makes the replication
+    # group of the matches beside it, and no running match moves to the new group.
+    if any(change.resource_type == _REDIS and change.action == "update" for change in changes):
+        violating += [
+            Violation(
+                KEEPS_DATA,
+                change.address,
+                "create: new matches use this store, but running matches stay in the other replication group and would "
+                "be lost. Run `mjctl failover`, wait until no match runs, and then deploy",
+            )
+            for change in changes
+            if change.resource_type == _REDIS and change.action == "create"
+        ]
     for change in changes:
         loss = PROTECTED.get(change.resource_type)
         if loss is not None and change.action in ("delete", "replace"):

@@ -1,4 +1,4 @@
-"""Checks ElastiCache, Aurora, the replicas of the database's secret, and a private Redis through the ops function."""
+"""Checks ElastiCache, Aurora, the replicas of the database's secret, and private stores through the ops function."""
 
 from __future__ import annotations
 
@@ -34,11 +34,13 @@ _WORKING = frozenset({"available", "modifying", "snapshotting", "backing-up"})
 
 
 def checks(contract: Contract) -> Iterator[Check]:
-    """Yield the check of a private Redis, and for a region on AWS the checks of ElastiCache, Aurora and the secret."""
+    """Yield the check of private stores, and for a region on AWS the checks of ElastiCache, Aurora and the secret."""
     if contract.cache.access == "ops_function":
         yield Check("redis", check_redis, _INVOKE_SECONDS, severity=Severity.CRITICAL)
     if contract.managed is None:
         return
+    if contract.managed.state_group is not None:
+        yield Check("state", check_state, AWS_CHECK_SECONDS, severity=Severity.CRITICAL)
     yield Check("cache", check_cache, AWS_CHECK_SECONDS, severity=Severity.CRITICAL)
     yield Check("database", check_database, AWS_CHECK_SECONDS, severity=Severity.CRITICAL)
     if contract.managed.database_global_cluster:
@@ -48,50 +50,69 @@ def checks(contract: Contract) -> Iterator[Check]:
 
 
 async def check_redis(context: RegionContext) -> Finding:
-    """Check that a private Redis answers the ops function, and check the memory and evictions that Redis reports."""
+    """Check that the private state store and the private cache answer the ops function, and check their memory and
+    evictions."""
     if not context.contract.endpoints.served:
         return skipped(NOT_SERVED)
     async with ops_function(context.contract) as function:
         stats = await function.run("stats")
-    used, limit = stats["memory_bytes"], stats["max_memory_bytes"]
-    total = int(stats["evicted_keys"])
+        state = await function.run("state")
+    total, policy = int(stats["evicted_keys"]), str(state["policy"])
     evicted = await context.in_thread(partial(since_last, context.private_dir, "evicted_keys", total))
     bounds = context.thresholds
-    percent = 100 * used / limit if limit else 0.0
+    memory = {name: _percent(figures) for name, figures in (("cache", stats), ("state store", state))}
     status = worst(
         (
-            graded(percent, warn=bounds.cache_memory_percent_warn, fail=bounds.cache_memory_percent_fail),
+            graded(max(memory.values()), warn=bounds.cache_memory_percent_warn, fail=bounds.cache_memory_percent_fail),
             graded(evicted or 0, warn=bounds.cache_evictions_warn, fail=float("inf")),
+            CheckStatus.PASS if policy == "noeviction" else CheckStatus.FAIL,
         )
     )
     return Finding(
         status,
-        f"Redis {stats['server_version']} answers the ops function, {used / 2**20:.1f} MiB"
-        f"{f' of {limit / 2**20:.0f} MiB' if limit else ''}, {evictions_in_words(total, evicted)}",
+        f"Redis {state['server_version']} answers the ops function: state store {_size(state)}, {policy}; "
+        f"cache {_size(stats)}, {evictions_in_words(total, evicted)}",
         None if status is CheckStatus.PASS else _full(context),
         {
-            "used_memory_bytes": used,
-            "maxmemory_bytes": limit,
+            "used_memory_bytes": stats["memory_bytes"],
+            "maxmemory_bytes": stats["max_memory_bytes"],
             "evicted_keys": total,
             "evicted_since_last": evicted,
             "clients": stats["clients"],
             "keys": stats["total_keys"],
+            "state": state,
         },
     )
 
 
+def _percent(figures: dict[str, Any]) -> float:
+    limit = figures["max_memory_bytes"]
+    return float(100 * figures["memory_bytes"] / limit) if limit else 0.0
+
+
+def _size(figures: dict[str, Any]) -> str:
+    limit = figures["max_memory_bytes"]
+    return f"{figures['memory_bytes'] / 2**20:.1f} MiB" + (f" of {limit / 2**20:.0f} MiB" if limit else "")
+
+
 async def check_cache(context: RegionContext) -> Finding:
-    """Check ElastiCache: its status, replicas, zones, automatic failover, memory and replication lag."""
-    managed = _managed(context)
-    answer = await context.clients.call_all(
-        "elasticache", "describe_replication_groups", ReplicationGroupId=managed.cache_group
-    )
+    """Check the replication group of the cache: its status, zones, automatic failover, memory and lag."""
+    return await _check_group(context, _managed(context).cache_group, "the loss of this node empties the cache")
+
+
+async def check_state(context: RegionContext) -> Finding:
+    """Check the replication group of the state store: its status, zones, automatic failover, memory and lag."""
+    return await _check_group(context, str(_managed(context).state_group), "the loss of this node ends running matches")
+
+
+async def _check_group(context: RegionContext, name: str, loss: str) -> Finding:
+    answer = await context.clients.call_all("elasticache", "describe_replication_groups", ReplicationGroupId=name)
     group = answer["ReplicationGroups"][0]
     members = list(group.get("MemberClusters", ()))
     nodes = [node for part in group.get("NodeGroups", ()) for node in part.get("NodeGroupMembers", ())]
     zones = sorted({node["PreferredAvailabilityZone"] for node in nodes if node.get("PreferredAvailabilityZone")})
     evidence: dict[str, object] = {
-        "group": managed.cache_group,
+        "group": name,
         "status": group["Status"],
         "nodes": len(members),
         "zones": zones,
@@ -100,9 +121,9 @@ async def check_cache(context: RegionContext) -> Finding:
     }
     if group["Status"] not in _WORKING:
         return failed(
-            f"{managed.cache_group} is {group['Status']}",
+            f"{name} is {group['Status']}",
             hint="`aws elasticache describe-events --source-type replication-group --source-identifier "
-            f"{managed.cache_group} --region {context.contract.region}` shows the cause of this status",
+            f"{name} --region {context.contract.region}` shows the cause of this status",
             **evidence,
         )
     figures = await newest(
@@ -117,17 +138,18 @@ async def check_cache(context: RegionContext) -> Finding:
     lag = max((value for name, value in figures.items() if name.startswith("lag/")), default=0.0)
     evidence |= {"memory_percent": memory, "replication_lag_seconds": lag}
     summary = f"{len(members)} node{'s' if len(members) != 1 else ''} in {', '.join(zones) or 'unknown zones'}"
-    problems = _unsafe(group, members, zones)
+    problems = _unsafe(group, members, zones, loss)
     if problems:
         return warned(
             f"{summary}: {'; '.join(problems)}",
-            hint=f"`mjctl deploy {context.contract.scope}` sets the cache up again as the environment's file says",
+            hint=f"`mjctl deploy {context.contract.scope}` sets the replication group up again as the environment's "
+            "file says",
             **evidence,
         )
     if memory is None:
         return warned(
             f"{summary}; CloudWatch has no memory metric yet",
-            hint="CloudWatch has metrics of a new cache after some minutes: look again",
+            hint="CloudWatch has metrics of a new replication group after some minutes: look again",
             **evidence,
         )
     bounds = context.thresholds
@@ -141,10 +163,10 @@ async def check_cache(context: RegionContext) -> Finding:
     return Finding(status, f"{summary}, memory {memory:.0f} %, replication lag {lag:.1f} s", hint, evidence)
 
 
-def _unsafe(group: dict[str, Any], members: list[str], zones: list[str]) -> list[str]:
+def _unsafe(group: dict[str, Any], members: list[str], zones: list[str], loss: str) -> list[str]:
     problems = []
     if len(members) < 2:
-        problems.append("no replica, so the loss of this node ends all running matches")
+        problems.append(f"no replica, so {loss}")
     elif len(zones) == 1:
         problems.append("all nodes are in the same zone")
     if group.get("AutomaticFailover") not in ("enabled", "enabling"):
@@ -304,7 +326,7 @@ def _full(context: RegionContext) -> str:
     return (
         f"`mjctl cache stats {context.contract.scope}` shows which namespaces fill the cache; "
         f"`mjctl cache flush {context.contract.scope}` empties the cache and changes no match; "
-        "a larger aws.cache.node_type in the environment's file gives the cache more memory"
+        "a larger aws.cache.node_type or aws.state.node_type in the environment's file gives a store more memory"
     )
 
 

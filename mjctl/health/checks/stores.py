@@ -1,4 +1,4 @@
-"""Checks the DynamoDB tables, and Redis and PostgreSQL if mjctl can connect to them directly."""
+"""Checks the DynamoDB tables, and the state store, the cache and PostgreSQL if mjctl can connect to them directly."""
 
 from __future__ import annotations
 
@@ -8,7 +8,7 @@ from functools import partial
 from typing import Any
 
 from mjctl.clients.boto import unreachable
-from mjctl.clients.stores import cache, database
+from mjctl.clients.stores import cache, database, state
 from mjctl.health.model import (
     AWS_CHECK_SECONDS,
     Check,
@@ -27,58 +27,106 @@ from mjctl.models.contract import Contract
 
 
 def checks(contract: Contract) -> Iterator[Check]:
-    """Yield a check of each table, and the checks of Redis and PostgreSQL if mjctl can connect to them directly."""
+    """Yield a check of each table, and a check of each store to which mjctl can connect directly."""
+    if contract.state.access == "direct":
+        yield Check("redis", check_state, severity=Severity.CRITICAL)
     if contract.cache.access == "direct":
-        yield Check("redis", check_redis, severity=Severity.CRITICAL)
+        yield Check("cache", check_cache, severity=Severity.CRITICAL)
     if contract.database.access == "direct":
         yield Check("database", check_database, timeout_seconds=4, severity=Severity.CRITICAL)
     for key in contract.tables:
         yield Check(f"table/{key}", _table(key), AWS_CHECK_SECONDS, Severity.CRITICAL)
 
 
-async def check_redis(context: RegionContext) -> Finding:
-    """Check that Redis accepts writes (role master), and measure its round trip, memory and evictions."""
+async def check_state(context: RegionContext) -> Finding:
+    """Check that the state store accepts writes and never evicts a key, and measure its round trip and memory."""
+    async with state(context.contract, context.clients, timeout_seconds=2) as redis:
+        ping_ms, info = await _look(redis)
+    evidence = _evidence(ping_ms, info)
+    if info["role"] != "master":
+        return _no_primary(info, evidence)
+    evidence["maxmemory_policy"] = policy = info.get("maxmemory_policy", "noeviction")
+    if policy != "noeviction":
+        return failed(
+            f"the state store may evict running matches, because its policy is {policy}",
+            hint="`redis-cli config set maxmemory-policy noeviction` restores the policy. Find the program that "
+            "changed the policy",
+            **evidence,
+        )
+    status = _memory(context, info)
+    return Finding(
+        status,
+        f"{info['role']}, ping {ping_ms:.1f} ms, {_used(info)}, {policy}",
+        None
+        if status is CheckStatus.PASS
+        else f"`mjctl servers list {context.contract.scope}` shows the matches that fill the state store. A full state "
+        "store refuses writes of matches",
+        evidence,
+    )
+
+
+async def check_cache(context: RegionContext) -> Finding:
+    """Check that the cache accepts writes (role master), and measure its round trip, memory and evictions."""
     async with cache(context.contract, context.clients, timeout_seconds=2) as redis:
-        # Measure three pings of Redis and use the fastest, because the first ping opens the connection and other checks
-        # of this process may delay a ping.
-        ping_ms = min([await _milliseconds(redis.ping()) for _ in range(3)])
-        info = await redis.info()
-    limit = int(info.get("maxmemory", 0))
-    used_percent = 100 * int(info["used_memory"]) / limit if limit else 0.0
-    evidence = {
+        ping_ms, info = await _look(redis)
+    evidence = _evidence(ping_ms, info)
+    if info["role"] != "master":
+        return _no_primary(info, evidence)
+    total = int(info.get("evicted_keys", 0))
+    evicted = await context.in_thread(partial(since_last, context.private_dir, "evicted_keys", total))
+    evidence["evicted_since_last"] = evicted
+    evictions = graded(evicted or 0, warn=context.thresholds.cache_evictions_warn, fail=float("inf"))
+    status = worst((_memory(context, info), evictions))
+    return Finding(
+        status,
+        f"{info['role']}, ping {ping_ms:.1f} ms, {_used(info)}, {evictions_in_words(total, evicted)}",
+        None
+        if status is CheckStatus.PASS
+        else f"`mjctl cache stats {context.contract.scope}` shows which namespaces fill the cache; "
+        f"`mjctl cache flush {context.contract.scope}` empties the cache and changes no match",
+        evidence,
+    )
+
+
+async def _look(redis: Any) -> tuple[float, dict[str, Any]]:
+    """Return the round trip of a PING in milliseconds, and the answer of INFO."""
+    # Measure three pings of Redis and use the fastest, because the first ping opens the connection and other checks of
+    # this process may delay a ping.
+    ping_ms = min([await _milliseconds(redis.execute_command("PING")) for _ in range(3)])
+    return ping_ms, await redis.info()
+
+
+def _evidence(ping_ms: float, info: dict[str, Any]) -> dict[str, object]:
+    return {
         "ping_ms": round(ping_ms, 2),
         "version": info.get("valkey_version") or info.get("redis_version"),
         "role": info["role"],
         "replicas": info.get("connected_slaves", 0),
         "used_memory_bytes": info["used_memory"],
-        "maxmemory_bytes": limit,
+        "maxmemory_bytes": int(info.get("maxmemory", 0)),
         "evicted_keys": info.get("evicted_keys", 0),
         "clients": info.get("connected_clients", 0),
     }
-    if info["role"] != "master":
-        return failed(
-            f"this Redis accepts no writes, because its role is {info['role']}",
-            hint="`redis-cli replicaof no one` makes this Redis the primary. If another Redis is the primary, the "
-            "region's contract must have the address of that Redis",
-            **evidence,
-        )
-    bounds = context.thresholds
-    memory = graded(used_percent, warn=bounds.cache_memory_percent_warn, fail=bounds.cache_memory_percent_fail)
-    total = int(info.get("evicted_keys", 0))
-    evicted = await context.in_thread(partial(since_last, context.private_dir, "evicted_keys", total))
-    evidence["evicted_since_last"] = evicted
-    evictions = graded(evicted or 0, warn=bounds.cache_evictions_warn, fail=float("inf"))
-    used = f"{info['used_memory'] / 2**20:.1f} MiB" + (f" of {limit / 2**20:.0f} MiB" if limit else "")
-    summary = f"{info['role']}, ping {ping_ms:.1f} ms, {used}, {evictions_in_words(total, evicted)}"
-    return Finding(
-        worst((memory, evictions)),
-        summary,
-        None
-        if worst((memory, evictions)) is CheckStatus.PASS
-        else f"`mjctl cache stats {context.contract.scope}` shows which namespaces fill the cache; "
-        f"`mjctl cache flush {context.contract.scope}` empties the cache and changes no match",
-        evidence,
+
+
+def _no_primary(info: dict[str, Any], evidence: dict[str, object]) -> Finding:
+    return failed(
+        f"this Redis accepts no writes, because its role is {info['role']}",
+        hint="`redis-cli replicaof no one` makes this Redis the primary. If another Redis is the primary, the "
+        "region's contract must have the address of that Redis",
+        **evidence,
     )
+
+
+def _memory(context: RegionContext, info: dict[str, Any]) -> CheckStatus:
+    limit, bounds = int(info.get("maxmemory", 0)), context.thresholds
+    percent = 100 * int(info["used_memory"]) / limit if limit else 0.0
+    return graded(percent, warn=bounds.cache_memory_percent_warn, fail=bounds.cache_memory_percent_fail)
+
+
+def _used(info: dict[str, Any]) -> str:
+    limit = int(info.get("maxmemory", 0))
+    return f"{info['used_memory'] / 2**20:.1f} MiB" + (f" of {limit / 2**20:.0f} MiB" if limit else "")
 
 
 async def check_database(context: RegionContext) -> Finding:

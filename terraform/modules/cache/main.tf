@@ -1,5 +1,9 @@
 locals {
-  id = "${var.name}-${var.region}"
+  # Release 0.1.0 has one replication group, without a purpose in its id. A deploy over 0.1.0 makes this group the cache,
+  # and does not replace the group.
+  is_state = var.purpose == "state"
+  prefix   = local.is_state ? "${var.name}-state" : var.name
+  id       = "${local.prefix}-${var.region}"
 }
 
 resource "aws_elasticache_subnet_group" "main" {
@@ -10,12 +14,15 @@ resource "aws_elasticache_subnet_group" "main" {
 
 resource "aws_elasticache_parameter_group" "main" {
   name        = local.id
-  description = "Keys with a time to live make room first"
+  description = local.is_state ? "A full state store refuses writes and keeps its keys" : "Keys with a time to live make room first"
   family      = "redis7"
 
+  # The keys that control the cache have no time to live, and the cache would return older values if Redis evicted these
+  # keys. The keys of matches have a time to live, so that only the policy noeviction keeps these keys in a full Redis.
+  # https://docs.aws.amazon.com/AmazonElastiCache/latest/dg/ParameterGroups.Engine.html
   parameter {
     name  = "maxmemory-policy"
-    value = "volatile-lru"
+    value = local.is_state ? "noeviction" : "volatile-lru"
   }
 }
 
@@ -23,15 +30,18 @@ resource "aws_cloudwatch_log_group" "main" {
   #checkov:skip=CKV_AWS_338:Logs of 90 days are enough to find a fault, and only the audit log of the function `ops` is kept for a year.
   for_each = toset(["engine", "slow"])
 
-  name              = "/${var.name}/cache/${each.key}"
+  name              = "/${var.name}/${var.purpose}/${each.key}"
   retention_in_days = var.log_retention_days
   kms_key_id        = var.kms_key_arn
 }
 
 resource "aws_elasticache_replication_group" "main" {
-  replication_group_id       = local.id
-  description                = "Volatile state and cache of ${var.name} in ${var.region}"
-  apply_immediately          = false
+  replication_group_id = local.id
+  description          = local.is_state ? "Running matches of ${var.name} in ${var.region}" : "Cache of ${var.name} in ${var.region}"
+  # With `false` a changed node type would wait for the maintenance window, and the deploy would report success before
+  # the change. ElastiCache changes the node type of a replication group with replicas while the group serves.
+  # https://docs.aws.amazon.com/AmazonElastiCache/latest/APIReference/API_ModifyReplicationGroup.html
+  apply_immediately          = true
   at_rest_encryption_enabled = true
   auto_minor_version_upgrade = true
   automatic_failover_enabled = true

@@ -2,7 +2,7 @@
 # Redis command without a password. aws_elasticache_user.default replaces AWS's user with a `default` user that is
 # switched off.
 resource "aws_elasticache_user" "default" {
-  user_id       = "${var.name}-default"
+  user_id       = "${local.prefix}-default"
   user_name     = "default"
   access_string = "off ~keys* -@all +get"
   engine        = "redis"
@@ -16,8 +16,8 @@ resource "aws_elasticache_user" "default" {
 resource "aws_elasticache_user" "iam" {
   for_each = var.users
 
-  user_id       = "${var.name}-${each.key}"
-  user_name     = "${var.name}-${each.key}"
+  user_id       = "${local.prefix}-${each.key}"
+  user_name     = "${local.prefix}-${each.key}"
   access_string = each.value.access
   engine        = "redis"
 
@@ -33,11 +33,11 @@ resource "aws_elasticache_user_group" "main" {
 }
 
 resource "aws_security_group" "main" {
-  name        = "${local.id}-cache"
+  name        = local.is_state ? local.id : "${local.id}-cache"
   description = "Redis, from its named clients"
   vpc_id      = var.vpc_id
 
-  tags = { Name = "${local.id}-cache" }
+  tags = { Name = local.is_state ? local.id : "${local.id}-cache" }
 }
 
 resource "aws_vpc_security_group_ingress_rule" "client" {

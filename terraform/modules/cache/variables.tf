@@ -46,12 +46,22 @@ variable "node_type" {
   }
 }
 
+variable "purpose" {
+  description = "`cache`: Redis may evict values to make room. `state`: Redis keeps running matches, and refuses writes when its memory is full."
+  type        = string
+
+  validation {
+    condition     = contains(["cache", "state"], var.purpose)
+    error_message = "purpose must be cache or state."
+  }
+}
+
 variable "region" {
   description = "Region of the provider. The cache's id contains the region, because two regions of an account must not use the same id."
   type        = string
 
   validation {
-    condition     = length("${var.name}-${var.region}") <= 40
+    condition     = length("${var.name}-${var.purpose == "state" ? "state-" : ""}${var.region}") <= 40
     error_message = "name and region together exceed the 40 characters of a cache id: shorten project or environment."
   }
 }

@@ -1,5 +1,5 @@
 variable "arguments" {
-  description = "Command-line arguments of the game's program, for example [\"serve\"]. Give arguments only for the kind `gameserver`."
+  description = "Command-line arguments of the game's program, for example [\"serve\"], or options of Redis, for example [\"maxmemory=256mb\"]. Give arguments only for the kinds `gameserver` and `redis`."
   type        = list(string)
   default     = []
 }

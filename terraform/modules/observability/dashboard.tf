@@ -8,6 +8,7 @@ locals {
     { title = "Functions: errors", metrics = [for name in sort(keys(var.functions)) : ["AWS/Lambda", "Errors", "FunctionName", var.functions[name]]] },
     { title = "Dead letters", metrics = [for name in sort(keys(var.dead_letter_queues)) : ["AWS/SQS", "ApproximateNumberOfMessagesVisible", "QueueName", var.dead_letter_queues[name]]] },
     { title = "Cache: memory", metrics = [for number in sort(keys(var.cache_members)) : ["AWS/ElastiCache", "DatabaseMemoryUsagePercentage", "CacheClusterId", var.cache_members[number]]] },
+    { title = "State store: memory", metrics = [for number in sort(keys(var.state_members)) : ["AWS/ElastiCache", "DatabaseMemoryUsagePercentage", "CacheClusterId", var.state_members[number]]] },
     { title = "Database", metrics = [["AWS/RDS", "CPUUtilization", "DBClusterIdentifier", var.database.cluster_id], ["AWS/RDS", "DatabaseConnections", "DBClusterIdentifier", var.database.cluster_id]] },
     { title = "Tables: throttles", metrics = concat([for key in sort(keys(var.tables)) : [for metric in ["ReadThrottleEvents", "WriteThrottleEvents"] : ["AWS/DynamoDB", metric, "TableName", var.tables[key]]]]...) },
   ]

@@ -28,6 +28,13 @@ locals {
     "cache-${number}-memory"    = { namespace = "AWS/ElastiCache", metric = "DatabaseMemoryUsagePercentage", dimensions = { CacheClusterId = id }, threshold = 80, evaluations = 5 }
   }]...)
 
+  # The state store has no alarm for evictions, because its policy `noeviction` evicts no key.
+  state_alarms = merge([for number, id in var.state_members : {
+    "state-${number}-cpu"    = { namespace = "AWS/ElastiCache", metric = "EngineCPUUtilization", dimensions = { CacheClusterId = id }, threshold = 80, evaluations = 5 }
+    "state-${number}-lag"    = { namespace = "AWS/ElastiCache", metric = "ReplicationLag", dimensions = { CacheClusterId = id }, statistic = "Maximum", threshold = 5, evaluations = 5 }
+    "state-${number}-memory" = { namespace = "AWS/ElastiCache", metric = "DatabaseMemoryUsagePercentage", dimensions = { CacheClusterId = id }, threshold = 80, evaluations = 5 }
+  }]...)
+
   function_alarms = merge([for name, function in var.functions : {
     "function-${name}-errors"    = { namespace = "AWS/Lambda", metric = "Errors", dimensions = { FunctionName = function }, statistic = "Sum", threshold = 5 }
     "function-${name}-throttles" = { namespace = "AWS/Lambda", metric = "Throttles", dimensions = { FunctionName = function }, statistic = "Sum" }
@@ -52,7 +59,7 @@ locals {
     "table-${key}-write-throttles" = { namespace = "AWS/DynamoDB", metric = "WriteThrottleEvents", dimensions = { TableName = table }, statistic = "Sum" }
   }]...)
 
-  alarms = merge(local.fixed_alarms, local.cache_alarms, local.function_alarms, local.dead_letter_alarms, local.queue_alarms, local.table_alarms)
+  alarms = merge(local.fixed_alarms, local.cache_alarms, local.state_alarms, local.function_alarms, local.dead_letter_alarms, local.queue_alarms, local.table_alarms)
 }
 
 resource "aws_sns_topic" "alarms" {

@@ -73,6 +73,11 @@ variable "region" {
   type        = string
 }
 
+variable "state_members" {
+  description = "Ids of the state store's nodes by their number."
+  type        = map(string)
+}
+
 variable "tables" {
   description = "Names of the tables by their key in data-plane.yaml."
   type        = map(string)

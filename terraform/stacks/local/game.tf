@@ -6,7 +6,9 @@ locals {
       GAMESERVER_PROJECT      = var.project
       GAMESERVER_ENVIRONMENT  = var.environment
       GAMESERVER_REGION       = var.region
-      GAMESERVER_CACHE_URL    = "${local.redis}://${local.address.redis}/0"
+      GAMESERVER_STATE_URL    = "${local.redis}://${local.address.redis}/0"
+      GAMESERVER_STATE_SECRET = local.cache_secret
+      GAMESERVER_CACHE_URL    = "${local.redis}://${local.address.cache}/0"
       GAMESERVER_CACHE_SECRET = local.cache_secret
     },
     var.tls ? {
@@ -96,7 +98,7 @@ module "api" {
   )
   incarnation = merge(local.released, { epoch = lookup(var.epochs, "api", 0) })
 
-  depends_on = [module.redis, terraform_data.schema, terraform_data.web_client]
+  depends_on = [module.redis, module.cache, terraform_data.schema, terraform_data.web_client]
 }
 
 module "worker" {
@@ -116,7 +118,7 @@ module "worker" {
   incarnation  = merge(local.released, { epoch = lookup(var.epochs, "worker", 0) })
   stop_seconds = 20
 
-  depends_on = [module.redis, terraform_data.schema]
+  depends_on = [module.redis, module.cache, terraform_data.schema]
 }
 
 module "game_server" {

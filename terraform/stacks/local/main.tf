@@ -1,12 +1,13 @@
-# One region on this machine: a supervisor, Redis, PostgreSQL, an emulated AWS, the API, the worker and the game
-# servers. Terraform creates the supervisor first, and the certificates if TLS is on. Then Terraform creates Redis,
-# PostgreSQL and the emulated AWS, after them the schema and the data plane, and last the processes of the game.
+# One region on this machine: a supervisor, the state store and the cache (each a Redis), PostgreSQL, an emulated AWS,
+# the API, the worker and the game servers. Terraform creates the supervisor first, and the certificates if TLS is on.
+# Then Terraform creates the state store, the cache, PostgreSQL and the emulated AWS, after them the schema and the data
+# plane, and last the processes of the game.
 
 locals {
   address = { for name, port in var.ports : name => "127.0.0.1:${port}" }
 
   port_names = concat(
-    ["redis", "postgres", "aws", "api", "worker"],
+    ["redis", "cache", "postgres", "aws", "api", "worker"],
     keys(var.servers),
     [for name in keys(var.servers) : "${name}-ops"],
   )
@@ -15,8 +16,8 @@ locals {
   # local.data_plane has the reason for the `try`.
   supervisor = try(jsondecode(file(terraform_data.supervisor.output.record)), { socket = "" })
 
-  # References to the files with the secrets of the emulated AWS, Redis and PostgreSQL. mjctl creates each file before
-  # the process with the secret first starts.
+  # References to the files with the secrets of the emulated AWS, both Redis processes and PostgreSQL. mjctl creates
+  # each file before the process with the secret first starts.
   aws_secret      = "file:${var.region_dir}/secrets/aws.json"
   cache_secret    = "file:${var.region_dir}/secrets/cache.json"
   database_secret = "file:${var.region_dir}/secrets/database.json"
@@ -93,6 +94,8 @@ resource "terraform_data" "certificates" {
   }
 }
 
+# The state store keeps the running matches. In release 0.1.0 the process `redis` kept the matches and the cache. The
+# name remains, so that a deploy over 0.1.0 keeps the running matches.
 module "redis" {
   source = "../../modules/local_process"
 
@@ -104,6 +107,22 @@ module "redis" {
   ready       = "${local.redis}://${local.address.redis}/0"
   live        = "${local.redis}://${local.address.redis}"
   incarnation = merge(local.supervised, { epoch = lookup(var.epochs, "redis", 0) })
+}
+
+# The policy evicts only keys with a time to live. The keys that control the cache have no time to live, and the cache
+# would return older values if Redis evicted these keys.
+module "cache" {
+  source = "../../modules/local_process"
+
+  name        = "cache"
+  kind        = "redis"
+  arguments   = ["maxmemory=256mb", "maxmemory-policy=volatile-lru"]
+  region_dir  = var.region_dir
+  port        = var.ports.cache
+  tls         = var.tls
+  ready       = "${local.redis}://${local.address.cache}/0"
+  live        = "${local.redis}://${local.address.cache}"
+  incarnation = merge(local.supervised, { epoch = lookup(var.epochs, "cache", 0) })
 }
 
 module "postgres" {

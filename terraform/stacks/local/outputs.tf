@@ -15,7 +15,8 @@ output "contract" {
       secret       = local.aws_secret
     }
     endpoints = { api = "${local.http}://${local.address.api}", web = "${local.http}://${local.address.api}" }
-    cache     = { url = "${local.redis}://${local.address.redis}/0", access = "direct", secret = local.cache_secret }
+    state     = { url = "${local.redis}://${local.address.redis}/0", access = "direct", secret = local.cache_secret }
+    cache     = { url = "${local.redis}://${local.address.cache}/0", access = "direct", secret = local.cache_secret }
     database = {
       host   = "127.0.0.1"
       port   = var.ports.postgres
@@ -37,7 +38,8 @@ output "contract" {
       run_dir           = "${var.region_dir}/run"
       processes = concat(
         [
-          { name = "redis", role = "cache", zone = null, health = "tcp://${local.address.redis}" },
+          { name = "redis", role = "state", zone = null, health = "tcp://${local.address.redis}" },
+          { name = "cache", role = "cache", zone = null, health = "tcp://${local.address.cache}" },
           { name = "postgres", role = "database", zone = null, health = "tcp://${local.address.postgres}" },
           { name = "aws", role = "aws", zone = null, health = "${local.http}://${local.address.aws}/healthz" },
           { name = "api", role = "api", zone = null, health = "${local.http}://${local.address.api}/readyz" },

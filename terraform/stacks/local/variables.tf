@@ -33,7 +33,7 @@ variable "game" {
 }
 
 variable "ports" {
-  description = "Port on 127.0.0.1 of each process: redis, postgres, aws, api, worker. A game server has two entries: `<name>` for players, and `<name>-ops` for health and metrics."
+  description = "Port on 127.0.0.1 of each process: redis, cache, postgres, aws, api, worker. A game server has two entries: `<name>` for players, and `<name>-ops` for health and metrics."
   type        = map(number)
 
   validation {

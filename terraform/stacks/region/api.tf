@@ -3,6 +3,8 @@ locals {
 
   # Environment variables of the functions `api` and `persistence`, which write to the tables and the database.
   storage_settings = merge(local.settings, {
+    GAMESERVER_CACHE_SECRET    = "iam:${module.cache.replication_group_id}"
+    GAMESERVER_CACHE_URL       = "rediss://${module.cache.user_names["game"]}@${module.cache.endpoint}:6379"
     GAMESERVER_DATABASE_HOST   = module.database.endpoint
     GAMESERVER_DATABASE_NAME   = var.foundation.database.database_name
     GAMESERVER_DATABASE_PORT   = tostring(module.database.port)
@@ -35,10 +37,10 @@ module "functions" {
 
   functions = {
     api = {
-      environment          = local.storage_settings
+      environment          = merge(local.storage_settings, local.state_settings)
       handler              = "gameserver.functions.lambda_handlers.api"
       reserved_concurrency = var.functions.reserved_concurrency.api
-      statements           = { CacheLogIn = local.cache_log_in, DatabaseSecret = local.secret_read, KeyUse = local.key_use, Tables = local.tables_use }
+      statements           = { CacheLogIn = local.cache_log_in, DatabaseSecret = local.secret_read, KeyUse = local.key_use, StateLogIn = local.state_log_in, Tables = local.tables_use }
       vpc                  = true
     }
     # The function `auth` logs players in by Cognito's operations for servers, which need IAM permissions. The operations for
@@ -122,6 +124,7 @@ module "operations_access" {
   account_id = local.account_id
   cache_statements = {
     CacheLogIn = { actions = ["elasticache:Connect"], resources = [module.cache.arn, module.cache.user_arns["ops"]] }
+    StateLogIn = { actions = ["elasticache:Connect"], resources = [module.state.arn, module.state.user_arns["ops"]] }
   }
   environment = {
     GAMESERVER_CACHE_SECRET = "iam:${module.cache.replication_group_id}"
@@ -129,6 +132,8 @@ module "operations_access" {
     GAMESERVER_ENVIRONMENT  = var.foundation.environment
     GAMESERVER_PROJECT      = var.foundation.project
     GAMESERVER_REGION       = var.region
+    GAMESERVER_STATE_SECRET = "iam:${module.state.replication_group_id}"
+    GAMESERVER_STATE_URL    = "rediss://${module.state.user_names["ops"]}@${module.state.endpoint}:6379"
     GAMESERVER_TLS_REQUIRED = "true"
   }
   handler     = "gameserver.functions.lambda_handlers.ops"
@@ -150,6 +155,7 @@ module "observability" {
   api_id        = module.api.api_id
   backup_vault  = module.backup.vault_name
   cache_members = module.cache.member_ids
+  state_members = module.state.member_ids
   database      = { cluster_id = module.database.cluster_id, secondary = !local.is_primary }
   dead_letter_queues = merge(
     { for key in keys(local.data_plane.queues) : key => "${local.name}-${key}-dlq" },

@@ -1,7 +1,5 @@
 locals {
   settings = {
-    GAMESERVER_CACHE_SECRET     = "iam:${module.cache.replication_group_id}"
-    GAMESERVER_CACHE_URL        = "rediss://${module.cache.user_names["game"]}@${module.cache.endpoint}:6379"
     GAMESERVER_CLIENT_ID        = var.foundation.identity.client_id
     GAMESERVER_DATA_KEY_ARN     = module.keys.arns["data"]
     GAMESERVER_ENVIRONMENT      = var.foundation.environment
@@ -14,6 +12,10 @@ locals {
     GAMESERVER_REGION           = var.region
     GAMESERVER_TLS_REQUIRED     = "true"
   }
+  state_settings = {
+    GAMESERVER_STATE_SECRET = "iam:${module.state.replication_group_id}"
+    GAMESERVER_STATE_URL    = "rediss://${module.state.user_names["game"]}@${module.state.endpoint}:6379"
+  }
 
   key_use = {
     actions   = ["kms:Decrypt", "kms:GenerateDataKey"]
@@ -22,6 +24,10 @@ locals {
   cache_log_in = {
     actions   = ["elasticache:Connect"]
     resources = [module.cache.arn, module.cache.user_arns["game"]]
+  }
+  state_log_in = {
+    actions   = ["elasticache:Connect"]
+    resources = [module.state.arn, module.state.user_arns["game"]]
   }
 }
 
@@ -63,7 +69,7 @@ module "game_service" {
   region              = var.region
   repository_name     = var.foundation.registry.repository_name
 
-  environment = merge(local.settings, {
+  environment = merge(local.settings, local.state_settings, {
     GAMESERVER_MAX_PLAYERS  = tostring(var.game.max_players_per_server)
     GAMESERVER_TICK_RATE_HZ = tostring(var.game.tick_rate_hz)
     # The value 0 switches off the game server's limit of connections from one address, because every connection comes
@@ -82,9 +88,9 @@ module "game_service" {
     players_per_task = var.game.max_players_per_server
   }
   statements = {
-    CacheLogIn    = local.cache_log_in
     KeyUse        = local.key_use
     PublishEvents = { actions = ["sns:Publish"], resources = values(module.events.topics) }
+    StateLogIn    = local.state_log_in
   }
   task = { cpu = var.game.cpu, memory = var.game.memory }
 }

@@ -95,12 +95,40 @@ module "events" {
   topics      = local.data_plane.topics
 }
 
+# The state store keeps the running matches, the list of game servers and the closure of the region.
+module "state" {
+  source = "../../modules/cache"
+
+  allowed_security_groups = {
+    api  = module.functions.security_group_ids["api"]
+    game = module.game_service.security_group_id
+    ops  = module.operations_access.security_group_id
+  }
+  account_id              = local.account_id
+  kms_key_arn             = module.keys.arns["storage"]
+  log_retention_days      = var.log_retention_days
+  name                    = local.name
+  node_type               = var.state_store.node_type
+  purpose                 = "state"
+  region                  = var.region
+  replicas                = var.state_store.replicas
+  snapshot_retention_days = var.state_store.snapshot_retention_days
+  subnet_ids              = module.network.data_subnet_ids
+  vpc_id                  = module.network.vpc_id
+
+  users = {
+    game = { access = "on ~* &* +@all -@admin -@dangerous +info" }
+    # The Redis user `ops` may access only the registry of game servers, so that a mistake cannot change a running match.
+    ops = { access = "on ~server* &* +@all -@admin -@dangerous +info" }
+  }
+}
+
+# The game servers have no access to the cache, which only the functions use.
 module "cache" {
   source = "../../modules/cache"
 
   allowed_security_groups = {
     api    = module.functions.security_group_ids["api"]
-    game   = module.game_service.security_group_id
     ops    = module.operations_access.security_group_id
     worker = module.functions.security_group_ids["persistence"]
   }
@@ -109,6 +137,7 @@ module "cache" {
   log_retention_days      = var.log_retention_days
   name                    = local.name
   node_type               = var.cache.node_type
+  purpose                 = "cache"
   region                  = var.region
   replicas                = var.cache.replicas
   snapshot_retention_days = var.cache.snapshot_retention_days
@@ -117,9 +146,7 @@ module "cache" {
 
   users = {
     game = { access = "on ~* &* +@all -@admin -@dangerous +info" }
-    # The Redis user `ops` may access only cache keys and the registry of game servers, so that a mistake cannot change
-    # a running match.
-    ops = { access = "on ~cache* ~server* &* +@all -@admin -@dangerous +info +client|list" }
+    ops  = { access = "on ~cache* &* +@all -@admin -@dangerous +info +client|list" }
   }
 }
 

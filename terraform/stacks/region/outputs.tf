@@ -19,6 +19,12 @@ output "contract" {
       api    = "https://api.${var.foundation.dns.domain}"
       served = var.emulated_aws == null || local.stage != null
     }
+    state = {
+      access           = "ops_function"
+      ops_function_arn = module.operations_access.function_arn
+      secret           = "iam:${module.state.replication_group_id}"
+      url              = "rediss://${module.state.user_names["ops"]}@${module.state.endpoint}:6379"
+    }
     cache = {
       access           = "ops_function"
       ops_function_arn = module.operations_access.function_arn
@@ -59,6 +65,7 @@ output "contract" {
       functions               = merge(module.functions.names, { ops = module.operations_access.function_name })
       load_balancer           = module.game_service.load_balancer.arn
       primary_region          = var.foundation.primary_region
+      state_group             = module.state.replication_group_id
       target_group            = module.game_service.target_group_arn
       web_acl                 = module.firewall.arn
       web_domain              = var.foundation.dns.domain

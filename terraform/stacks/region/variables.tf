@@ -13,7 +13,7 @@ variable "backup" {
 }
 
 variable "cache" {
-  description = "Redis: the node type, the number of replicas in addition to the primary, and the days for which snapshots are kept."
+  description = "Redis of the cache: the node type, the number of replicas in addition to the primary, and the days for which snapshots are kept."
   type = object({
     node_type               = optional(string, "cache.r7g.large")
     replicas                = optional(number, 2)
@@ -148,4 +148,14 @@ variable "state" {
   description = "Bucket and KMS key of the Terraform states, for the operator role. `state` is null if operators read the states with another role."
   type        = object({ bucket = string, kms_key_arn = string })
   default     = null
+}
+
+variable "state_store" {
+  description = "Redis of the running matches: the node type, the number of replicas in addition to the primary, and the days for which snapshots are kept."
+  type = object({
+    node_type               = optional(string, "cache.r7g.large")
+    replicas                = optional(number, 2)
+    snapshot_retention_days = optional(number, 7)
+  })
+  default = {}
 }

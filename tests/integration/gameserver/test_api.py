@@ -102,7 +102,7 @@ async def alive(directory: Directory, server: dict[str, str], max_players: int) 
 @pytest.fixture
 async def directory(settings: Settings, server: dict[str, str]) -> AsyncIterator[Directory]:
     """Yield the region's directory with one live server, which has room for 30 players."""
-    async with Redis.from_url(settings.cache_url) as redis:
+    async with Redis.from_url(settings.state_url) as redis:
         await redis.flushdb()
         directory = Directory(redis)
         async with alive(directory, server, max_players=30):
@@ -390,7 +390,7 @@ async def test_players_who_arrive_at_the_same_time_share_matches(client: Client,
 async def test_a_closed_region_names_the_open_regions(client: Client, directory: Directory, settings: Settings) -> None:
     await client.play_as("closed@example.com")
     elsewhere = (closure.Alternative("eu-west-1", "http://127.0.0.1:1"),)
-    async with Redis.from_url(settings.cache_url) as redis:
+    async with Redis.from_url(settings.state_url) as redis:
         await redis.set(closure.KEY, closure.encode(closure.Closure(1, elsewhere)))
         for join in ("new", "open"):
             status, answer = await client.call("POST", "/v1/matches", {"mode": "arena", "join": join})
@@ -481,7 +481,12 @@ async def test_the_limit_of_the_leaderboard_is_validated(client: Client) -> None
 async def test_operations_routes_and_metrics_answer(api: Any, client: Client) -> None:
     await client.call("GET", "/v1/leaderboard")
     assert api.get("/healthz")[0] == 200
-    assert json.loads(api.get("/readyz")[1])["dependencies"] == {"redis": "ok", "postgres": "ok", "dynamodb": "ok"}
+    assert json.loads(api.get("/readyz")[1])["dependencies"] == {
+        "state": "ok",
+        "cache": "ok",
+        "postgres": "ok",
+        "dynamodb": "ok",
+    }
     metrics = api.get("/metrics")[1]
     assert 'gameserver_api_requests_total{method="GET",route="/v1/leaderboard",status="200"}' in metrics
     assert "gameserver_cache_reads_total" in metrics
@@ -504,6 +509,7 @@ def test_the_api_starts_and_stops_without_its_dependencies(
     dead = f"http://127.0.0.1:{unused_tcp_port}"
     alone = dataclasses.replace(
         settings,
+        state_url=f"redis://127.0.0.1:{unused_tcp_port}",
         cache_url=f"redis://127.0.0.1:{unused_tcp_port}",
         database_port=unused_tcp_port,
         aws_endpoint_url=dead,

@@ -19,7 +19,7 @@ import sys
 sys.path[:0] = {path!r}
 from gameserver.functions.lambda_handlers import ops as handler
 """
-VARIABLES = ("CACHE_URL", "ENVIRONMENT", "PROJECT", "REGION")
+VARIABLES = ("STATE_URL", "CACHE_URL", "ENVIRONMENT", "PROJECT", "REGION")
 
 
 @contextmanager

@@ -90,6 +90,12 @@ def build(emulators: Emulators, region: str = REGION) -> Production:
                 "service_endpoint_urls": service_endpoints(emulators.endpoints()),
             },
             endpoints={"api": f"https://api.{DOMAIN}", "served": False},
+            state={
+                "access": "ops_function",
+                "ops_function_arn": f"arn:aws:lambda:{region}:{account}:function:{NAME}-ops",
+                "secret": f"iam:{name}-state",
+                "url": f"rediss://{NAME}-state-ops@state.cache.example:6379",
+            },
             cache={
                 "access": "ops_function",
                 "ops_function_arn": f"arn:aws:lambda:{region}:{account}:function:{NAME}-ops",
@@ -140,6 +146,7 @@ def build(emulators: Emulators, region: str = REGION) -> Production:
                 "functions": {"api": function},
                 "load_balancer": balancer,
                 "primary_region": REGION,
+                "state_group": create_cache(client("elasticache"), f"{name}-state"),
                 "target_group": target_group,
                 "web_acl": web_acl,
                 "web_domain": DOMAIN,

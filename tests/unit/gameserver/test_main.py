@@ -44,7 +44,9 @@ def test_a_missing_variable_is_reported_in_one_line_with_exit_code_78(command: s
 )
 def test_each_process_reports_the_variables_that_it_needs(command: str, missing: str) -> None:
     basics = {"GAMESERVER_PROJECT": "p", "GAMESERVER_ENVIRONMENT": "e", "GAMESERVER_REGION": "us-east-1"}
-    done = _run(command, **basics, GAMESERVER_CACHE_URL="redis://127.0.0.1:1")
+    done = _run(
+        command, **basics, GAMESERVER_STATE_URL="redis://127.0.0.1:1", GAMESERVER_CACHE_URL="redis://127.0.0.1:1"
+    )
     assert done.returncode == 78
     assert missing in done.stderr
 
@@ -52,7 +54,7 @@ def test_each_process_reports_the_variables_that_it_needs(command: str, missing:
 @pytest.mark.parametrize("command", ["api", "worker", "migrate", "serve"])
 def test_a_process_that_requires_tls_refuses_addresses_without_tls_with_exit_code_78(command: str) -> None:
     basics = {"GAMESERVER_PROJECT": "p", "GAMESERVER_ENVIRONMENT": "e", "GAMESERVER_REGION": "us-east-1"}
-    done = _run(command, **basics, GAMESERVER_TLS_REQUIRED="true", GAMESERVER_CACHE_URL="redis://127.0.0.1:1")
+    done = _run(command, **basics, GAMESERVER_TLS_REQUIRED="true", GAMESERVER_STATE_URL="redis://127.0.0.1:1")
     assert done.returncode == 78
-    assert done.stderr.startswith(f"gameserver {command}: GAMESERVER_CACHE_URL begins with redis://, but ")
+    assert done.stderr.startswith(f"gameserver {command}: GAMESERVER_STATE_URL begins with redis://, but ")
     assert done.stderr.count("\n") == 1

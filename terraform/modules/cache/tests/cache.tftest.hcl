@@ -10,6 +10,7 @@ variables {
   allowed_security_groups = { game = "sg-0123456789abcdef0" }
   kms_key_arn             = "arn:aws:kms:eu-west-1:123456789012:key/mrk-0123456789abcdef0123456789abcdef"
   name                    = "arena-prod"
+  purpose                 = "cache"
   region                  = "eu-west-1"
   subnet_ids              = { eu-west-1a = "subnet-0a", eu-west-1b = "subnet-0b", eu-west-1c = "subnet-0c" }
   users                   = { game = { access = "on ~* &* +@all -@admin -@dangerous" } }
@@ -33,6 +34,48 @@ run "fails_over_and_has_no_passwords" {
     condition     = output.member_ids == { 1 = "arena-prod-eu-west-1-001", 2 = "arena-prod-eu-west-1-002", 3 = "arena-prod-eu-west-1-003" }
     error_message = "The output `member_ids` must name the nodes as ElastiCache does, so that alarms find the nodes."
   }
+}
+
+run "the_cache_may_evict" {
+  command = plan
+
+  assert {
+    condition     = one(aws_elasticache_parameter_group.main.parameter).value == "volatile-lru"
+    error_message = "The cache must evict keys with a time to live when its memory is full."
+  }
+
+  assert {
+    condition     = aws_elasticache_replication_group.main.apply_immediately
+    error_message = "A change of the node type must take effect at the deploy, and not at the next maintenance window."
+  }
+}
+
+run "the_state_store_never_evicts" {
+  command = plan
+
+  variables {
+    purpose = "state"
+  }
+
+  assert {
+    condition     = one(aws_elasticache_parameter_group.main.parameter).value == "noeviction"
+    error_message = "The state store must not evict the keys of running matches."
+  }
+
+  assert {
+    condition     = output.replication_group_id == "arena-prod-state-eu-west-1" && output.user_names == { game = "arena-prod-state-game" }
+    error_message = "The state store must not share names with the cache of the same region."
+  }
+}
+
+run "rejects_an_unknown_purpose" {
+  command = plan
+
+  variables {
+    purpose = "queue"
+  }
+
+  expect_failures = [var.purpose]
 }
 
 run "rejects_a_name_that_is_too_long" {

@@ -10,6 +10,7 @@ variables {
   api_id             = "abcdef1234"
   backup_vault       = "arena-prod-eu-west-1"
   cache_members      = { 1 = "arena-prod-eu-west-1-001" }
+  state_members      = { 1 = "arena-prod-state-eu-west-1-001" }
   database           = { cluster_id = "arena-prod-eu-west-1", secondary = true }
   dead_letter_queues = { persistence = "arena-prod-persistence-dlq" }
   functions          = { auth = "arena-prod-auth" }

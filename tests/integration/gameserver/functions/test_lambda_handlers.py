@@ -286,7 +286,7 @@ def test_persistence_names_failed_messages_and_stores_the_others(
 
 def test_ops_runs_commands_on_the_cache(start: Any, settings: Settings, api: Function) -> None:
     api.http("GET /v1/leaderboard")
-    with start("ops", settings, ("PROJECT", "ENVIRONMENT", "REGION", "CACHE_URL")) as function:
+    with start("ops", settings, ("PROJECT", "ENVIRONMENT", "REGION", "STATE_URL", "CACHE_URL")) as function:
         listed = function.invoke({"command": "keys", "pattern": "leaderboard:*"})
         assert [entry["key"] for entry in listed["keys"]] == ["top"]
         assert listed["complete"] is True

@@ -17,7 +17,7 @@ from redis.exceptions import AuthenticationError
 
 from gameserver.persistence.database import Database, DatabaseUnavailable
 from gameserver.runtime.aws import AwsClients
-from gameserver.runtime.redis_connection import open_redis
+from gameserver.runtime.redis_connection import open_cache
 from gameserver.runtime.secrets import SecretError, resolve
 from gameserver.runtime.settings import Settings
 
@@ -73,7 +73,7 @@ async def test_a_redis_user_from_a_secret_survives_the_rotation_of_its_password(
     async with Redis.from_url(settings.cache_url) as admin:
         await admin.acl_setuser("game-server", enabled=True, passwords=["+first"], keys=["*"], commands=["+@all"])
         with_secret = dataclasses.replace(settings, cache_secret=reference)
-        async with open_redis(with_secret, clients) as redis:
+        async with open_cache(with_secret, clients) as redis:
             assert await redis.acl_whoami() == "game-server"
             # Rotate the password. New connections to the database must read the changed secret.
             await admin.acl_setuser("game-server", enabled=True, passwords=["-first", "+second"])

@@ -156,7 +156,7 @@ def settings(redis: Redis, redis_url: str, issuer: Issuer) -> SettingsFactory:
         project="tests",
         environment="tests",
         region="us-east-1",
-        cache_url=f"{redis_url}/{redis.connection_pool.connection_kwargs['db']}",
+        state_url=f"{redis_url}/{redis.connection_pool.connection_kwargs['db']}",
         issuer=issuer.url,
         client_id=CLIENT_ID,
         jwks_url=issuer.jwks_url,

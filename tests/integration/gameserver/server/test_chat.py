@@ -61,7 +61,7 @@ async def test_a_chat_line_reaches_all_players_and_is_stored_sealed(
         [event] = [event for event in listening.events.values() if event.type == "player.chatted"]
         assert event.payload == {"player_id": players["Ada"], "slot": speaking.info.slot}
 
-        async with Redis.from_url(whole_region.cache_url) as redis:
+        async with Redis.from_url(whole_region.state_url) as redis:
             entries = await redis.xrange(keys.events(ticket.match_id))
             assert not [name async for name in redis.scan_iter() if SECRET.encode() in (await redis.dump(name) or b"")]
         bodies = [json.loads(fields[b"e"]) for _, fields in entries]

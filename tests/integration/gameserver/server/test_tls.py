@@ -181,7 +181,7 @@ async def trusting(layout: Layout, monkeypatch: pytest.MonkeyPatch) -> AsyncIter
 async def test_redis_with_a_certificate_of_another_name_is_not_used(impostor: Any, trusting: Any) -> None:
     services = trusting(cache_url=f"rediss://127.0.0.1:{impostor()}")
     with pytest.raises(RedisConnectionError, match="mismatch"):
-        await services.redis.ping()
+        await services.cache.ping()
     assert impostor.heard == 0
 
 

@@ -78,7 +78,7 @@ async def test_the_client_of_the_page_plays_the_mode_of_the_page(
     program = tmp_path / "client.py"
     program.write_text(_code("python"))
     url = f"http://127.0.0.1:{region.port}"
-    redis = Redis.from_url(region.cache_url)
+    redis = Redis.from_url(region.state_url)
 
     async def ready() -> bool:
         async with GameClient(url) as visitor:

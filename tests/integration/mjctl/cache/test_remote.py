@@ -191,19 +191,24 @@ async def heartbeats(redis: Redis, server: ServerInfo) -> AsyncIterator[None]:
 async def test_the_functions_redis_user_can_access_the_cache_but_no_match(
     contract: Contract, settings: Settings, redis: Redis
 ) -> None:
-    # The test reads the access string of the Redis user `ops` from the stack `region`.
-    (access,) = re.findall(r'ops = \{ access = "([^"]+)" \}', STACK.read_text(encoding="utf-8"))
-    user = f"{settings.environment}-ops"
-    await redis.execute_command("ACL", "SETUSER", user, *access.split(), ">only-for-this-test")
-    parts = urlsplit(settings.cache_url)
-    url = parts._replace(netloc=f"{user}:only-for-this-test@{parts.netloc.rpartition('@')[2]}").geturl()
-    await redis.set("{m:1}:lease", "server-1:7")
+    # The test reads the access strings of both Redis users `ops` from the stack `region`.
+    accesses = re.findall(r'ops +?= \{ access = "([^"]+)" \}', STACK.read_text(encoding="utf-8"))
+    urls = {}
+    for name, access in zip(("state", "cache"), accesses, strict=True):
+        user = f"{settings.environment}-{name}-ops"
+        await redis.execute_command("ACL", "SETUSER", user, *access.split(), ">only-for-this-test")
+        parts = urlsplit(getattr(settings, f"{name}_url"))
+        urls[name] = parts._replace(netloc=f"{user}:only-for-this-test@{parts.netloc.rpartition('@')[2]}").geturl()
+    state = Redis.from_url(settings.state_url)
+    await state.set("{m:1}:lease", "server-1:7")
+    await state.set("cache:{profile}:1:p1", "a key of the state store with a name of the cache", ex=300)
     try:
-        async with Redis.from_url(url) as limited:
-            for command in FORBIDDEN:
-                with pytest.raises(Exception, match=r"(?i)noperm|permission"):
-                    await limited.execute_command(*command)
-        with ops_lambda(settings, CACHE_URL=url) as arn:
+        for url in urls.values():
+            async with Redis.from_url(url) as limited:
+                for command in FORBIDDEN:
+                    with pytest.raises(Exception, match=r"(?i)noperm|permission"):
+                        await limited.execute_command(*command)
+        with ops_lambda(settings, STATE_URL=urls["state"], CACHE_URL=urls["cache"]) as arn:
             private = behind(contract, arn)
             assert (await with_cache(private, lambda opened: opened.stats())).total_keys > KEYS
             assert (await with_cache(private, lambda opened: opened.list_keys("big:*", limit=5, sizes=True))).truncated
@@ -220,15 +225,19 @@ async def test_the_functions_redis_user_can_access_the_cache_but_no_match(
             async with ops_function.ops_function(private) as function:
                 assert await function.run("servers") == {"servers": [], "drains": {}}
                 assert await function.run("drain", server_id="game-1") == {"found": False}
-                async with heartbeats(redis, GAME_SERVER):
+                assert (await function.run("state"))["policy"] == "noeviction"
+                async with heartbeats(state, GAME_SERVER):
                     assert await function.run("drain", server_id="game-1", message="patch") == {"found": True}
                     answer = await function.run("servers")
                 assert [server["id"] for server in answer["servers"]] == ["game-1"]
                 drain = answer["drains"]["game-1"]
                 assert (drain["by"], drain["message"]) == (function.operator, "patch")
-        assert await redis.get("{m:1}:lease") == b"server-1:7"
+        assert await state.get("{m:1}:lease") == b"server-1:7"
+        assert await state.exists("cache:{profile}:1:p1")
     finally:
-        await redis.execute_command("ACL", "DELUSER", user)
+        await state.aclose()
+        for name in urls:
+            await redis.execute_command("ACL", "DELUSER", f"{settings.environment}-{name}-ops")
 
 
 async def error_of(contract: Contract) -> MjctlError:

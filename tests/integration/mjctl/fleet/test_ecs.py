@@ -149,7 +149,7 @@ async def test_tasks_are_listed_with_the_registry_entries_of_their_servers(
 
 async def test_a_restart_moves_the_match_and_replaces_the_task(region: Production, settings: Settings) -> None:
     lines: list[str] = []
-    async with agent_of(region, settings) as agent, Redis.from_url(settings.cache_url) as redis:
+    async with agent_of(region, settings) as agent, Redis.from_url(settings.state_url) as redis:
         old = (await ready(region, 3))[0]
         directory = Directory(redis)
         match_id = await a_match(directory, old.id)
@@ -167,7 +167,7 @@ async def test_a_restart_moves_the_match_and_replaces_the_task(region: Productio
 
 
 async def test_a_drained_server_keeps_its_task_and_gets_no_new_match(region: Production, settings: Settings) -> None:
-    async with agent_of(region, settings) as agent, Redis.from_url(settings.cache_url) as redis:
+    async with agent_of(region, settings) as agent, Redis.from_url(settings.state_url) as redis:
         server, other, _ = await ready(region, 3)
         directory = Directory(redis)
         match_id = await a_match(directory, server.id)

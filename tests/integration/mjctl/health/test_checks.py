@@ -15,7 +15,7 @@ from mjctl.health.runner import run_health
 from mjctl.models.check import CheckStatus
 from mjctl.models.contract import Contract
 
-PARTS = ("redis", "database", "table", "queue", "dead-letters", "topic", "identity", "key")
+PARTS = ("redis", "cache", "database", "table", "queue", "dead-letters", "topic", "identity", "key")
 
 
 async def look(contract: Contract, folder: Path, *only: str, **bounds: float) -> HealthReport:
@@ -34,6 +34,7 @@ async def test_all_checks_of_a_new_data_plane_pass(contract: Contract, tmp_path:
     assert report.status is CheckStatus.PASS, [item for item in report.results if item.status is not CheckStatus.PASS]
     assert status(report).keys() == {
         "redis",
+        "cache",
         "database",
         *(f"table/{key}" for key in contract.tables),
         "queue/persistence",
@@ -55,14 +56,15 @@ def test_no_finding_shows_the_databases_password(contract: Contract, tmp_path: P
 async def test_the_summary_names_the_address_of_a_redis_that_does_not_answer(
     without_cache: Contract, tmp_path: Path
 ) -> None:
-    report = await look(without_cache, tmp_path, "redis", "database")
-    assert status(report) == {"redis": "fail", "database": "pass"}
-    assert "redis://127.0.0.1:1/0" in report.results[0].summary
+    report = await look(without_cache, tmp_path, "redis", "cache", "database")
+    assert status(report) == {"redis": "pass", "cache": "fail", "database": "pass"}
+    (failure,) = [result for result in report.results if result.status is CheckStatus.FAIL]
+    assert "redis://127.0.0.1:1/0" in failure.summary
 
 
 async def test_a_service_that_is_not_redis_counts_as_not_answering(contract: Contract, tmp_path: Path) -> None:
     elsewhere = contract.cache.model_copy(update={"url": contract.aws.endpoint_url.replace("http:", "redis:")})
-    report = await look(contract.model_copy(update={"cache": elsewhere}), tmp_path, "redis")
+    report = await look(contract.model_copy(update={"cache": elsewhere}), tmp_path, "cache")
     assert report.status is CheckStatus.FAIL
     assert "Redis does not answer" in report.results[0].summary
 
@@ -126,10 +128,22 @@ async def test_a_cache_that_fills_up_warns_and_then_fails(contract: Contract, tm
     await redis.config_set("maxmemory", used * 10)
     try:
         bounds = {"cache_memory_percent_warn": 5.0}
-        assert (await look(contract, tmp_path, "redis", **bounds)).status is CheckStatus.WARN
+        assert (await look(contract, tmp_path, "cache", **bounds)).status is CheckStatus.WARN
         assert (
-            await look(contract, tmp_path, "redis", **bounds, cache_memory_percent_fail=6)
+            await look(contract, tmp_path, "cache", **bounds, cache_memory_percent_fail=6)
         ).status is CheckStatus.FAIL
     finally:
         await redis.config_set("maxmemory", 0)
         await redis.aclose()
+
+
+async def test_a_state_store_that_may_evict_matches_fails(contract: Contract, tmp_path: Path) -> None:
+    async with Redis.from_url(contract.state.url) as redis:
+        await redis.config_set("maxmemory-policy", "volatile-lru")
+        try:
+            report = await look(contract, tmp_path, "redis")
+        finally:
+            await redis.config_set("maxmemory-policy", "noeviction")
+    assert report.status is CheckStatus.FAIL
+    assert "may evict running matches, because its policy is volatile-lru" in report.results[0].summary
+    assert (await look(contract, tmp_path, "redis")).status is CheckStatus.PASS

@@ -59,8 +59,9 @@ async def test_the_checks_of_a_healthy_region_have_these_statuses(region: Produc
         # The emulated AWS runs no processes behind the addresses of the contract (`endpoints.served` is false).
         **dict.fromkeys(("api", "login", "match", "redis"), "skip"),
         # `zones` and `cache` warn, because the emulated AWS starts all tasks in the first zone and has no metrics of
-        # the cache. `backup` warns, because the test made no backup. `mail` warns, because the pool does not use SES.
-        **dict.fromkeys(("zones", "cache", "backup", "mail"), "warn"),
+        # the cache and the state store. `backup` warns, because the test made no backup. `mail` warns, because the pool
+        # does not use SES.
+        **dict.fromkeys(("zones", "state", "cache", "backup", "mail"), "warn"),
         **dict.fromkeys(("service", "scaling", "targets", "database", "database-secret", "table/matches"), "pass"),
         **dict.fromkeys(("queue/persistence", "dead-letters/persistence", "topic/events", "identity"), "pass"),
         **dict.fromkeys(("function/api", "dead-letters/function-api", "alarms", "alarm-topic", "key/data"), "pass"),
@@ -83,12 +84,15 @@ async def test_a_private_redis_is_checked_through_the_ops_function(
 ) -> None:
     with ops_lambda(settings) as arn:
         inside = {"access": "ops_function", "ops_function_arn": arn}
-        reached = contract.model_copy(update={"cache": contract.cache.model_copy(update=inside)})
+        parts = {"cache": contract.cache, "state": contract.state}
+        reached = contract.model_copy(update={name: part.model_copy(update=inside) for name, part in parts.items()})
         redis = (await look(reached, tmp_path, "redis"))["redis"]
         assert redis.status is CheckStatus.PASS, redis
         assert redis.evidence["used_memory_bytes"] > 0
+        assert redis.evidence["state"]["policy"] == "noeviction"
 
 
+@pytest.mark.parametrize("store", ["cache", "state"])
 @pytest.mark.parametrize(
     ("bounds", "status"),
     [
@@ -98,22 +102,22 @@ async def test_a_private_redis_is_checked_through_the_ops_function(
         ({"cache_lag_seconds_warn": 0.1}, "warn"),
     ],
 )
-async def test_the_status_of_the_cache_follows_from_its_metrics(
-    region: Production, tmp_path: Path, repairs: ExitStack, bounds: dict[str, float], status: str
+async def test_the_status_of_a_store_follows_from_its_metrics(
+    region: Production, tmp_path: Path, repairs: ExitStack, bounds: dict[str, float], status: str, store: str
 ) -> None:
     # CloudWatch cannot delete metrics, so the test writes metrics of a replication group that no other test checks.
     elasticache, group = region.client("elasticache"), production.create_cache(region.client("elasticache"), "measured")
     repairs.callback(elasticache.delete_replication_group, ReplicationGroupId=group)
     groups = elasticache.describe_replication_groups(ReplicationGroupId=group)["ReplicationGroups"]
     member = groups[0]["MemberClusters"][1]
-    managed = region.contract.managed.model_copy(update={"cache_group": group})
+    managed = region.contract.managed.model_copy(update={f"{store}_group": group})
     contract = region.contract.model_copy(update={"managed": managed})
     for name, value in {"DatabaseMemoryUsagePercentage": 40.0, "ReplicationLag": 0.2}.items():
         point = {"MetricName": name, "Dimensions": [{"Name": "CacheClusterId", "Value": member}], "Value": value}
         region.client("cloudwatch").put_metric_data(
             Namespace="AWS/ElastiCache", MetricData=[{**point, "Timestamp": datetime.now(UTC) - timedelta(minutes=2)}]
         )
-    result = (await look(contract, tmp_path, "cache", **bounds))["cache"]
+    result = (await look(contract, tmp_path, store, **bounds))[store]
     assert result.status == status, result
     assert "memory 40 %, replication lag 0.2 s" in result.summary
 

@@ -108,7 +108,7 @@ def test_the_built_game_server_becomes_healthy_writes_no_file_and_stops(tmp_path
         "GAMESERVER_PROJECT": "arena",
         "GAMESERVER_ENVIRONMENT": "test",
         "GAMESERVER_REGION": REGION,
-        "GAMESERVER_CACHE_URL": f"{redis_url}/99",
+        "GAMESERVER_STATE_URL": f"{redis_url}/99",
         "GAMESERVER_ISSUER": "http://127.0.0.1:9",
         "GAMESERVER_CLIENT_ID": "client",
         "GAMESERVER_JWKS_URL": "http://127.0.0.1:9/jwks.json",

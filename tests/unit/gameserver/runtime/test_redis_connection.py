@@ -5,7 +5,7 @@ from urllib.parse import parse_qs, urlsplit
 import pytest
 
 from gameserver.runtime.aws import AwsClients
-from gameserver.runtime.redis_connection import open_redis
+from gameserver.runtime.redis_connection import open_cache, open_state
 from gameserver.runtime.settings import Settings, SettingsError
 
 
@@ -18,8 +18,13 @@ async def test_iam_log_in_signs_a_short_lived_password(monkeypatch: pytest.Monke
     monkeypatch.setenv("AWS_SECRET_ACCESS_KEY", "secret")
     monkeypatch.setenv("AWS_SESSION_TOKEN", "session")
     aws = AwsClients("eu-west-1")
-    settings = _settings(cache_url="rediss://game-user@cache.example.com:6379", cache_secret="iam:game-prod-eu")
-    async with open_redis(settings, aws) as redis:
+    settings = _settings(
+        state_url="rediss://game-user@cache.example.com:6379",
+        state_secret="iam:game-prod-eu",
+        cache_url="rediss://other@127.0.0.1:1",
+        cache_secret="iam:other",
+    )
+    async with open_state(settings, aws) as redis:
         options = redis.connection_pool.connection_kwargs
         assert (options["host"], options["port"]) == ("cache.example.com", 6379)
         user, password = await options["credential_provider"].get_credentials_async()
@@ -37,6 +42,9 @@ async def test_iam_log_in_signs_a_short_lived_password(monkeypatch: pytest.Monke
 
 def test_a_missing_address_is_a_settings_error() -> None:
     aws = AwsClients("eu-west-1")
+    address = "redis://127.0.0.1:1"
     with pytest.raises(SettingsError, match="GAMESERVER_CACHE_URL"):
-        open_redis(_settings(), aws)
+        open_cache(_settings(state_url=address), aws)
+    with pytest.raises(SettingsError, match="GAMESERVER_STATE_URL"):
+        open_state(_settings(cache_url=address), aws)
     aws.close()

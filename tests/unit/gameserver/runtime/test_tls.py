@@ -20,6 +20,7 @@ BASICS = {"GAMESERVER_PROJECT": "p", "GAMESERVER_ENVIRONMENT": "e", "GAMESERVER_
 REQUIRED = {**BASICS, "GAMESERVER_TLS_REQUIRED": "true"}
 ADDRESSES = {
     "GAMESERVER_CACHE_URL": ("redis://user:hidden@cache.example.com:6379", "rediss"),
+    "GAMESERVER_STATE_URL": ("redis://user:hidden@state.example.com:6379", "rediss"),
     "AWS_ENDPOINT_URL": ("http://127.0.0.1:4566", "https"),
     "GAMESERVER_PERSISTENCE_QUEUE_URL": ("http://127.0.0.1:4566/0/q", "https"),
     "GAMESERVER_JWKS_URL": ("http://127.0.0.1:4566/jwks.json", "https"),

@@ -11,6 +11,7 @@ MANAGED = {
     "alarm_topic": "arn:aws:sns:us-east-1:000000000000:arena-test-alarms",
     "api_id": "api",
     "cache_group": "arena-test-us-east-1",
+    "state_group": "arena-test-us-east-1-state",
     "certificate": "arn:aws:acm:us-east-1:000000000000:certificate/1",
     "database_cluster": "arena-test-us-east-1",
     "database_global_cluster": "arena-test-global",
@@ -35,7 +36,7 @@ def test_a_check_is_critical_if_its_failure_stops_players_from_playing(make_cont
     for check in checks_for(contract):
         names[check.severity].add(check.name)
     assert names[Severity.CRITICAL] == {
-        *("api", "login", "match", "redis", "cache", "database", "table/matches", "identity", "key/data"),
+        *("api", "login", "match", "redis", "state", "cache", "database", "table/matches", "identity", "key/data"),
         *("service", "targets", "gateway", "certificate", "cdn", "dns", "function/api"),
     }
     assert names[Severity.MAJOR] == {

@@ -129,6 +129,7 @@ def test_every_part_of_a_contract_has_a_check(make_contract: MakeContract) -> No
         "api",
         "worker",
         "redis",
+        "cache",
         "database",
         "table/matches",
         "queue/persistence",

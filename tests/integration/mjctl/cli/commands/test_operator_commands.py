@@ -16,7 +16,7 @@ from gameserver.runtime.settings import Settings
 from mjctl.models.contract import Contract
 from mjctl.models.exit_codes import ExitCode
 
-PARTS = ("--only", "redis", "--only", "database")
+PARTS = ("--only", "cache", "--only", "database")
 
 
 @pytest.fixture
@@ -47,7 +47,7 @@ class TestHealth:
             {"region": "eu-west-1", "status": "fail"},
         ]
         (bad,) = [check for check in document["checks"] if check["status"] == "fail"]
-        assert (bad["region"], bad["name"]) == ("eu-west-1", "redis")
+        assert (bad["region"], bad["name"]) == ("eu-west-1", "cache")
         assert "mjctl deploy" in bad["hint"]
 
     def test_fail_on_warn_ends_with_code_3_after_a_warning(self, mjctl: Any) -> None:
@@ -64,7 +64,7 @@ class TestHealth:
         mjctl.add("eu-west-1", without_cache)
         ran = mjctl("health", *PARTS, "--fail-on", "critical", "--output", "json")
         assert ran.code == ExitCode.UNHEALTHY
-        assert {check["name"]: check["severity"] for check in ran.json()["checks"]}["redis"] == "critical"
+        assert {check["name"]: check["severity"] for check in ran.json()["checks"]}["cache"] == "critical"
 
     def test_an_unknown_check_or_threshold_is_refused(self, mjctl: Any) -> None:
         assert mjctl("health", "--only", "nosuch").code == ExitCode.NOT_FOUND
@@ -83,8 +83,8 @@ class TestHealth:
         families = {family.name: family.samples for family in text_string_to_metric_families(ran.out)}
         statuses = families["mjctl_health_check_status"]
         status = {(sample.labels["region"], sample.labels["check"]): sample.value for sample in statuses}
-        assert status["us-east-1", "redis"] == 0
-        assert status["eu-west-1", "redis"] == 2
+        assert status["us-east-1", "cache"] == 0
+        assert status["eu-west-1", "cache"] == 2
         figures = {sample.labels["figure"] for sample in families["mjctl_health_figure"]}
         assert {"ping_ms", "used_memory_bytes"} <= figures
 

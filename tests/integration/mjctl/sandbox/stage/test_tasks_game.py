@@ -35,7 +35,7 @@ def test_the_game_server_starts_becomes_healthy_and_drains(tmp_path: Path) -> No
     (release / "gameserver").symlink_to(Path(gameserver.__path__[0]))
     settings = {
         # No Redis listens here. The game server must start nevertheless, and repeat its attempts to connect.
-        "CACHE_URL": "redis://127.0.0.1:1/0",
+        "STATE_URL": "redis://127.0.0.1:1/0",
         "CLIENT_ID": "client",
         "ENVIRONMENT": "test",
         "EVENTS_TOPIC_ARN": f"arn:aws:sns:{REGION}:123456789012:events",

@@ -128,3 +128,17 @@ def test_a_refusal_names_every_loss_with_its_region_and_the_next_step() -> None:
     assert "module.a.aws_s3_bucket.this" in caught.value.what
     assert caught.value.where == "eu-west-1"
     assert "--allow-data-loss" in str(caught.value.hint)
+
+
+def test_a_second_store_beside_the_store_of_release_0_1_0_would_lose_the_running_matches() -> None:
+    """Test a deploy that makes a state store in a region whose only replication group keeps the matches too."""
+    group = "aws_elasticache_replication_group"
+    changes = [
+        change(group, "update", f"module.cache.{group}.main"),
+        change(group, "create", f"module.state.{group}.main"),
+    ]
+    (violation,) = policy.violations(changes)
+    assert violation.address == f"module.state.{group}.main"
+    assert "`mjctl failover`" in str(violation)
+    assert policy.violations([change(group, "create", f"{group}.a"), change(group, "create", f"{group}.b")]) == ()
+    assert policy.violations(changes[:1]) == ()
