@@ -157,7 +157,10 @@ def query_of(
     statistic: str,
 ) -> dict[str, Any]:
     """Return a query of `GetMetricData` for one metric. `dimensions` have the form {"Name": …, "Value": …}."""
-    metric = {"Namespace": namespace, "MetricName": name, "Dimensions": list(dimensions)}
+    # moto finds a metric with several dimensions only if the query lists them in the order of the stored metric. The
+    # stage stores dimensions in the order of their names.
+    ordered = sorted(dimensions, key=lambda dimension: dimension["Name"])
+    metric = {"Namespace": namespace, "MetricName": name, "Dimensions": ordered}
     return {"Id": identifier, "MetricStat": {"Metric": metric, "Period": period, "Stat": statistic}}
 
 
