@@ -279,7 +279,7 @@ class GameClient:
                 raw = await response.content.read(_MAX_ANSWER_BYTES)
                 status = response.status
         except (aiohttp.ClientError, TimeoutError, OSError) as error:
-            raise ApiError(0, "unreachable", f"{self._api_url}: {error or type(error).__name__}") from error
+            raise ApiError(0, "unreachable", f"{self._api_url}: {str(error) or type(error).__name__}") from error
         return _parse(status, raw)
 
 

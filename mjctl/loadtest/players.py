@@ -112,7 +112,13 @@ async def _sign_up_all(
                 return None
         return bot
 
-    bots = [bot for bot in await asyncio.gather(*(sign_up(number) for number in range(1, plan.players + 1))) if bot]
+    # Without `return_exceptions`, the other sign-ups would go on after the first error, and would use clients that the
+    # exit stack has closed.
+    outcomes = await asyncio.gather(*map(sign_up, range(1, plan.players + 1)), return_exceptions=True)
+    for outcome in outcomes:
+        if isinstance(outcome, BaseException):
+            raise outcome
+    bots = [bot for bot in outcomes if isinstance(bot, GameClient)]
     if failures and not bots:
         raise unreachable(contract, "the game's API", contract.endpoints.api, failures[0]) from failures[0]
     return bots
@@ -232,7 +238,7 @@ async def _until(stop: asyncio.Event, work: Awaitable[T]) -> T | None:
 
 
 def _count(tally: LoadTally, where: str, error: Exception) -> None:
-    tally.errors[f"{where}: {error or type(error).__name__}"[:200]] += 1
+    tally.errors[f"{where}: {str(error) or type(error).__name__}"[:200]] += 1
 
 
 def _play_errors() -> tuple[type[Exception], ...]:

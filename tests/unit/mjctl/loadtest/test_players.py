@@ -63,3 +63,9 @@ async def test_a_call_is_not_repeated_without_end() -> None:
 
     with pytest.raises(ApiError):
         await asyncio.wait_for(players.timed(LoadTally(), "login", call), 10)
+
+
+def test_an_error_without_a_text_is_counted_by_its_type() -> None:
+    tally = LoadTally()
+    players._count(tally, "match", TimeoutError())
+    assert dict(tally.errors) == {"match: TimeoutError": 1}
