@@ -107,7 +107,7 @@ class _Checks:
             async with http.ws_connect(url):
                 return f"{step}: {url} accepts a WebSocket"
         except (aiohttp.ClientError, TimeoutError, OSError) as error:
-            raise Failure(step, f"{url} accepts no WebSocket: {error or type(error).__name__}") from error
+            raise Failure(step, f"{url} accepts no WebSocket: {str(error) or type(error).__name__}") from error
 
     async def _leaderboard(self, http: aiohttp.ClientSession) -> str:
         step = "the leaderboard"
@@ -209,4 +209,4 @@ async def _get(http: aiohttp.ClientSession, step: str, url: str) -> tuple[int, s
         async with http.get(url, allow_redirects=False) as response:
             return response.status, await response.text()
     except (aiohttp.ClientError, TimeoutError, OSError) as error:
-        raise Failure(step, f"{url} does not answer: {error or type(error).__name__}", temporary=True) from error
+        raise Failure(step, f"{url} does not answer: {str(error) or type(error).__name__}", temporary=True) from error
