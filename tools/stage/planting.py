@@ -171,7 +171,8 @@ class Base:
         shutil.rmtree(self._live, ignore_errors=True)
         # `cp -a` keeps the owner of the database's files, which is another user if the stage runs as root.
         subprocess.run(["cp", "-a", "--reflink=auto", str(self._kept), str(self._live)], check=True)
-        commands = Commands(self._live / "project", self._live / "home")
+        engine = {"MJCTL_TERRAFORM": str(self._engine())}
+        commands = Commands(self._live / "project", self._live / "home", environment=engine)
         steps = Steps(commands, self._regions, healthy_seconds=_HEALTHY_SECONDS, deploy_seconds=_CHANGED_DEPLOY_SECONDS)
 
         def deploy() -> None:
