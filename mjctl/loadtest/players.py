@@ -112,8 +112,8 @@ async def _sign_up_all(
                 return None
         return bot
 
-    # Without `return_exceptions`, the other sign-ups would go on after the first error, and would use clients that the
-    # exit stack has closed.
+    # Without `return_exceptions`, sign-ups would still run after the first error, although the exit stack has closed
+    # their clients.
     outcomes = await asyncio.gather(*map(sign_up, range(1, plan.players + 1)), return_exceptions=True)
     for outcome in outcomes:
         if isinstance(outcome, BaseException):
