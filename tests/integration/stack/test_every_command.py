@@ -237,7 +237,7 @@ def down(shared_region: SharedRegion) -> Iterator[Operator]:
     """Stop Redis, the database and the emulated AWS of a region without backups; the game servers still run."""
     shared_region.repair()
     shared_region.operator.remove_backups()
-    parts = ("redis", "postgres", "aws")
+    parts = ("redis", "cache", "postgres", "aws")
     for part in parts:
         shared_region.supervisor.stop(part)
     yield shared_region.operator

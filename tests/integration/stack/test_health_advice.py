@@ -251,7 +251,8 @@ CASES: dict[str, Case] = {
         _process_killed, ("process/api",), ("restart_window_seconds=20",), {"passes again in a few seconds": _wait}
     ),
     "a server was drained": Case(_drained, (f"process/{GAMES[0]}", f"server/{GAMES[0]}")),
-    "Redis has stopped": Case(_stopped("redis"), ("process/redis", "redis")),
+    "the state store has stopped": Case(_stopped("redis"), ("process/redis", "redis")),
+    "the cache has stopped": Case(_stopped("cache"), ("process/cache", "cache")),
     "PostgreSQL has stopped": Case(_stopped("postgres"), ("process/postgres", "database")),
     "the emulated AWS has stopped": Case(_stopped("aws"), ("process/aws", *AWS_PARTS)),
     "the API has stopped": Case(_stopped("api"), ("process/api", "api", "login", "match")),
@@ -270,7 +271,7 @@ CASES: dict[str, Case] = {
     ),
     "the queue was unsubscribed": Case(_unsubscribed, ("topic/events",)),
     "the user pool was deleted": Case(_pool_gone, ("identity",)),
-    "the cache is full": Case(_cache_full, ("redis",)),
+    "the cache is full": Case(_cache_full, ("cache",)),
     "connections leak": Case(
         _connections_leak,
         ("database",),
@@ -280,7 +281,8 @@ CASES: dict[str, Case] = {
     "the schema is gone": Case(_schema_gone, ("database",)),
     # The case of the killed supervisor is the last case, because its advice replaces every process.
     "the supervisor was killed": Case(
-        _supervisor_killed, ("supervisor", *(f"process/{name}" for name in ("redis", "postgres", "aws", *GAMES)))
+        _supervisor_killed,
+        ("supervisor", *(f"process/{name}" for name in ("redis", "cache", "postgres", "aws", *GAMES))),
     ),
 }
 ELSEWHERE = {"certificate": "test_tls.py::test_a_certificate_near_its_end_is_replaced_by_the_next_deploy"}

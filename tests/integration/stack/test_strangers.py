@@ -45,7 +45,7 @@ def kind_of(name: str) -> str:
     """Return the kind of the port of the process `name`, which must be a key of EXPECTED."""
     if name.startswith("game-"):
         return "operations" if name.endswith("-ops") else "play"
-    return {"worker": "operations"}.get(name, name)
+    return {"cache": "redis", "worker": "operations"}.get(name, name)
 
 
 def started_with(name: str, port: int) -> bytes:
