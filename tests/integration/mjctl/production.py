@@ -258,7 +258,7 @@ def _queue(sqs: Any, name: str) -> dict[str, str]:
 
 
 def put_alarm(cloudwatch: Any, name: str) -> None:
-    """Create an alarm of the game servers, or create it again after a test has deleted it."""
+    """Create an alarm of the game servers in the state OK, or create it again after a test has deleted it."""
     cloudwatch.put_metric_alarm(
         AlarmName=f"{NAME}-{name}",
         ComparisonOperator="GreaterThanThreshold",
@@ -269,6 +269,8 @@ def put_alarm(cloudwatch: Any, name: str) -> None:
         Statistic="Sum",
         Threshold=10,
     )
+    # The state of a new alarm is INSUFFICIENT_DATA.
+    cloudwatch.set_alarm_state(AlarmName=f"{NAME}-{name}", StateValue="OK", StateReason="test")
 
 
 def create_function(client: Any, name: str) -> str:
