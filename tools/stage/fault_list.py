@@ -185,8 +185,8 @@ _PERMISSIONS = (
         "the cache user of the operator may not read the registry of game servers",
         "the operator's commands",
         f"{_REGION}/main.tf",
-        "on ~cache* ~server* &*",
-        "on ~cache* &*",
+        "on ~server* &*",
+        "on ~player* &*",
     ),
 )
 

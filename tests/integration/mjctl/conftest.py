@@ -69,5 +69,11 @@ def mjctl(
 
 @pytest.fixture
 def without_cache(contract: Contract) -> Contract:
-    """Return the contract of the region with a Redis address at which no process listens."""
+    """Return the contract of the region with an address of the cache at which no process listens."""
     return contract.model_copy(update={"cache": contract.cache.model_copy(update={"url": "redis://127.0.0.1:1/0"})})
+
+
+@pytest.fixture
+def without_state(contract: Contract) -> Contract:
+    """Return the contract of the region with an address of the state store at which no process listens."""
+    return contract.model_copy(update={"state": contract.state.model_copy(update={"url": "redis://127.0.0.1:1/0"})})

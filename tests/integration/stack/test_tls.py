@@ -176,7 +176,7 @@ def test_every_address_in_the_contract_asks_for_tls(secure: Secure) -> None:
 
 
 def test_every_port_refuses_clear_text(secure: Secure) -> None:
-    assert len(secure.ports) == 11
+    assert len(secure.ports) == 12
     for name, port in secure.ports.items():
         for words in IN_CLEAR:
             assert not say(port, words).startswith(TAKEN), name

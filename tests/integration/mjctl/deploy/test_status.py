@@ -45,9 +45,9 @@ def test_a_failed_over_region_is_shown_with_the_command_that_lets_players_return
 
 
 def test_status_succeeds_without_redis_and_leaves_open_whether_the_region_is_failed_over(
-    mjctl: Any, contract: Contract, deployed: None, without_cache: Contract
+    mjctl: Any, contract: Contract, deployed: None, without_state: Contract
 ) -> None:
-    mjctl.contracts = {contract.region: without_cache}
+    mjctl.contracts = {contract.region: without_state}
     ran = mjctl("status", "-o", "json")
     assert ran.code == ExitCode.OK
     assert region_of(ran, contract.region)["failed_over"] is None

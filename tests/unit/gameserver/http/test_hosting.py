@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import time
 from collections.abc import AsyncIterator
+from contextlib import suppress
 
 import pytest
 from aiohttp import web
@@ -49,9 +50,14 @@ async def _until_closed(port: int, *parts: bytes, pause: float = 0.05) -> tuple[
             writer.write(parts[-1])
 
     dripping = asyncio.create_task(drip())
+    answer = b""
     try:
         async with asyncio.timeout(60):
-            return await reader.read(), time.monotonic() - started
+            # A part that arrives after the server has closed the connection resets the connection.
+            with suppress(ConnectionResetError):
+                while block := await reader.read(65536):
+                    answer += block
+        return answer, time.monotonic() - started
     finally:
         dripping.cancel()
         writer.close()
