@@ -552,7 +552,7 @@ _ALARMED = {
 
 @rule
 def every_alarm_has_an_action(plans: Plans, report: Report) -> None:
-    """Require alarms on the metrics in `_ALARMED` and on dead-letter queues, each with an SNS topic [REL-6]."""
+    """Require alarms on the metrics in `_ALARMED` and on dead-letter queues, each with a usable SNS topic [REL-6]."""
     for plan in regional(plans):
         alarms = plan.resources("aws_cloudwatch_metric_alarm")
         watched = {(a.get("namespace"), a.get("metric_name")) for a in alarms}
@@ -563,6 +563,14 @@ def every_alarm_has_an_action(plans: Plans, report: Report) -> None:
         report.expect(queues <= alarmed, plan, f"dead-letter queues without an alarm: {queues - alarmed}")
     for alarm in every(plans, "aws_cloudwatch_metric_alarm"):
         report.expect(refers(alarm, "alarm_actions", "aws_sns_topic.alarms"), alarm, "has no SNS topic as its action")
+    for plan in plans:
+        allowed = {
+            policy.module
+            for policy in plan.resources("aws_sns_topic_policy")
+            if refers(policy, "arn", "aws_sns_topic.alarms") and "cloudwatch.amazonaws.com" in str(policy.get("policy"))
+        }
+        for alarm in plan.resources("aws_cloudwatch_metric_alarm"):
+            report.expect(alarm.module in allowed, alarm, "has a topic to which CloudWatch may not publish")
 
 
 @rule

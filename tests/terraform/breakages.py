@@ -335,6 +335,8 @@ BREAKAGES: list[Breakage] = [
     *rules("players_are_sent_to_healthy_regions", "aws_globalaccelerator_endpoint_group", "threshold_count", 10),
     *rules("every_alarm_has_an_action", "aws_cloudwatch_metric_alarm", "alarm_actions", [], None),
     *without("every_alarm_has_an_action", "aws_cloudwatch_metric_alarm"),
+    *without("every_alarm_has_an_action", "aws_sns_topic_policy"),
+    *rules("every_alarm_has_an_action", "aws_sns_topic_policy", "policy", _OPEN_TRUST),
     *rules("every_alarm_uses_a_metric_that_aws_publishes", _ALARM, "namespace", "AWS/Dynamo", name="alarm"),
     *rules("every_alarm_uses_a_metric_that_aws_publishes", _ALARM, "metric_name", "5XXError", name="alarm"),
     *[

@@ -85,6 +85,34 @@ resource "aws_sns_topic" "alarms" {
   kms_master_key_id = module.keys.arns["edge"]
 }
 
+data "aws_iam_policy_document" "alarms" {
+  statement {
+    sid       = "Publishers"
+    actions   = ["sns:Publish"]
+    resources = ["arn:aws:sns:us-east-1:${local.account_id}:${local.name}-edge-alarms"]
+
+    principals {
+      type        = "Service"
+      identifiers = ["cloudwatch.amazonaws.com"]
+    }
+
+    condition {
+      test     = "StringEquals"
+      variable = "aws:SourceAccount"
+      values   = [local.account_id]
+    }
+  }
+}
+
+# If an alarm's topic does not allow CloudWatch to publish, the alarm notifies no operator:
+# https://repost.aws/knowledge-center/cloudwatch-receive-sns-for-alarm-trigger
+resource "aws_sns_topic_policy" "alarms" {
+  provider = aws.us_east_1
+
+  arn    = aws_sns_topic.alarms.arn
+  policy = data.aws_iam_policy_document.alarms.json
+}
+
 resource "aws_sns_topic_subscription" "email" {
   provider = aws.us_east_1
   for_each = var.notify_emails
