@@ -6,11 +6,13 @@ from typing import Any
 
 import pytest
 
+from gameserver.client import ApiError
 from mjctl.clients.records import MatchInStores, PlayerTotals
 from mjctl.loadtest import verify
 from mjctl.loadtest.model import EndedMatch, LoadTally, Verification
 from mjctl.loadtest.verify import judge
 from mjctl.models.contract import Contract
+from mjctl.models.errors import UnreachableError
 
 SCORES = {"ann": 5, "bob": 3}
 WHOLE = MatchInStores("m1", "ended", SCORES, "ended", SCORES)
@@ -96,3 +98,32 @@ async def test_a_private_database_is_seen_through_the_profiles_of_the_bots(
     assert verification.counted_wrongly == wrong
     assert verification.complete == (wrong == ())
     assert set(with_database) == {False}
+
+
+@pytest.mark.parametrize(("settle_seconds", "fails"), [(0, True), (60, False)])
+async def test_an_api_that_answers_late_is_asked_again_until_the_results_must_be_stored(
+    make_contract: Callable[..., Contract], monkeypatch: pytest.MonkeyPatch, settle_seconds: float, *, fails: bool
+) -> None:
+    class LateBot(BotWithProfile):
+        late = True
+
+        async def profile(self) -> dict[str, object]:
+            if self.late:
+                self.late = False
+                raise ApiError(0, "unreachable", "TimeoutError")
+            return await super().profile()
+
+    async def read_matches(*_: object, database: bool) -> dict[str, MatchInStores]:
+        return {"m1": replace(WHOLE, database_state=None, database_scores={})}
+
+    monkeypatch.setattr(verify, "read_matches", read_matches)
+    monkeypatch.setattr(verify, "_LOOK_INTERVAL_SECONDS", 0)
+    private = {"host": "x", "port": 1, "name": "x", "user": "x", "secret": "file:/x", "tls": True, "access": "private"}
+    bots: Any = [LateBot("ann", 1, 5), BotWithProfile("bob", 1, 3)]
+    tally = LoadTally(started={"m1"}, ended=dict(SEEN), signed_up={"a": "ann", "b": "bob"})
+    checked = verify.verify(make_contract(database=private), tally, bots, settle_seconds=settle_seconds)
+    if fails:
+        with pytest.raises(UnreachableError):
+            await checked
+    else:
+        assert (await checked).complete
