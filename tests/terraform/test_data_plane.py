@@ -269,6 +269,7 @@ def _identity(cognito: Any, identity: Mapping[str, str]) -> Parts:
         f"user pool {pool['Name']}": {
             "auto_verified_attributes": sorted(pool["AutoVerifiedAttributes"]),
             "username_attributes": sorted(pool["UsernameAttributes"]),
+            "mfa_configuration": pool["MfaConfiguration"],
             "password_policy": {
                 "minimum_length": policy["MinimumLength"],
                 "require_lowercase": policy["RequireLowercase"],

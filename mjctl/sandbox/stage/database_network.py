@@ -60,7 +60,7 @@ class DatabaseNetwork:
             self._keep_door()
 
     def forget(self, scope: ClusterScope) -> None:
-        """Close the door for a deleted cluster."""
+        """Close the door for a deleted cluster, and end the door after the last cluster."""
         with self._lock:
             self._instances.pop(scope, None)
             self._keep_door()
@@ -79,6 +79,11 @@ class DatabaseNetwork:
         return {"refused": reason is not None}
 
     def _keep_door(self) -> None:
+        if not any(self._instances.values()):
+            if self._door is not None:
+                self._door.remove()
+            self._door, self._written = None, ""
+            return
         if self._door is None:
             self._door = self._engine.containers.create(_DOOR_IMAGE, name="database-door")
         instances = {

@@ -168,3 +168,25 @@ def test_the_security_groups_of_the_function_s_own_region_protect_a_global_datab
     monkeypatch.setattr(lambda_svc, "_functions", {"worker": {"config": {"VpcConfig": vpc}}})
     obstacle = database_network.obstacle(engine, home, 1)
     assert (obstacle is None) if reason is None else reason in str(obstacle)
+
+
+def test_the_door_of_the_databases_ends_with_the_last_cluster(engine: ContainerEngine, tmp_path: Path) -> None:
+    network = database_network.DatabaseNetwork(engine, tmp_path)
+    network.install()
+    address = engine.addresses.of("database")
+    clusters = [ClusterScope(ACCOUNT, REGION, name) for name in ("first", "second")]
+    try:
+        network.open(clusters[0], {address: "127.0.0.1"})
+        network.open(clusters[1], {})
+        (door,) = engine.all.values()
+        assert door.running
+        network.forget(clusters[1])
+        assert door.running
+        network.forget(clusters[0])
+        assert not door.running
+        assert not engine.all
+        network.open(clusters[0], {address: "127.0.0.1"})
+        (door,) = engine.all.values()
+        assert door.running
+    finally:
+        network.close()
