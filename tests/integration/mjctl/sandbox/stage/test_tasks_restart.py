@@ -10,17 +10,18 @@ import pytest
 
 from mjctl.local import emulated
 from mjctl.local.credentials import ensure_aws_key
+from mjctl.package.image import manifest_without_layers
 from mjctl.sandbox import daemon
-from tests.tiny_game import REGION, TinyCluster, eventually, process_of, write_release
+from tests.tiny_game import DIGEST, REGION, TinyCluster, eventually, process_of, write_release
 
 pytestmark = pytest.mark.timeout(120)
 
 
 def connected(sandbox: daemon.RunningSandbox) -> TinyCluster:
     session = boto3.Session(botocore_session=emulated.session(ensure_aws_key(Path(sandbox.key_file))))
-    url = sandbox.endpoints["AWS_ENDPOINT_URL"]
 
     def client(service: str) -> object:
+        url = sandbox.endpoints.get(f"AWS_ENDPOINT_URL_{service.upper()}", sandbox.endpoints["AWS_ENDPOINT_URL"])
         plain = session.client(service, region_name=REGION, endpoint_url=url, config=emulated.client_config())
         return emulated.sign_everything(plain)
 
@@ -32,9 +33,14 @@ def test_a_service_gets_a_new_task_after_a_restart(tmp_path: Path) -> None:
     try:
         cluster = connected(daemon.start(tmp_path).sandbox)
         cluster.create()
+        ecr = cluster.client("ecr")
+        ecr.create_repository(repositoryName="arena")
+        pushed = ecr.put_image(repositoryName="arena", imageManifest=manifest_without_layers(DIGEST), imageTag=DIGEST)
+        digest = pushed["image"]["imageId"]["imageDigest"]
+        image = f"{cluster.account_id}.dkr.ecr.{REGION}.amazonaws.com/arena@{digest}"
         queue = cluster.client("sqs").create_queue(QueueName="events")["QueueUrl"]
         role = cluster.role("sender", ["sqs:SendMessage"])
-        game = {"game": "farewell", "task_role": role, "variables": {"QUEUE": queue}}
+        game = {"game": "farewell", "task_role": role, "variables": {"QUEUE": queue}, "image": image}
         cluster.serve("main", cluster.register("main", **game))
         eventually(lambda: cluster.is_stable("main"))
         before = cluster.tasks("main")[0]
