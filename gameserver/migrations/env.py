@@ -100,11 +100,14 @@ async def _run() -> None:
         "postgresql+asyncpg://", poolclass=NullPool, connect_args=context.config.attributes["connection_options"]
     )
     try:
-        async with asyncio.timeout(progress.seconds), engine.connect() as connection:
+        async with asyncio.timeout(progress.seconds) as limit, engine.connect() as connection:
             await _wait_for_lock(connection, progress.seconds)
             await connection.run_sync(_migrate, progress)
             await connection.commit()
     except TimeoutError:
+        # A connection of asyncpg has a time limit of its own, whose error is no error of a migration.
+        if not limit.expired():
+            raise
         raise TimeoutError(f"the migrations took longer than {progress.seconds:.0f} s") from None
     finally:
         await engine.dispose()

@@ -9,6 +9,7 @@ from __future__ import annotations
 import asyncio
 from collections.abc import Sequence
 from dataclasses import replace
+from functools import partial
 
 from mjctl.deploy.executor import Deployment, PlannedUnit, discard
 from mjctl.deploy.faults import as_error
@@ -139,7 +140,8 @@ class StagedRollout:
         current = ready[0]
         try:
             for current in ready:
-                await asyncio.to_thread(self._planner.provide_image, current.unit, self._release)
+                say = partial(self._deployment.reporter.note, current.unit)
+                await self._planner.provide_image(current.unit, self._release, say)
             current = ready[0]
             await self._schema.run(current.desired)
         except Exception as error:

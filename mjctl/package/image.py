@@ -5,6 +5,7 @@ The image's tag is the digest of the game server's code.
 
 from __future__ import annotations
 
+import asyncio
 import base64
 import json
 import os
@@ -12,7 +13,7 @@ import shutil
 import subprocess
 import tempfile
 import time
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from contextlib import suppress
 from dataclasses import dataclass, replace
 from pathlib import Path
@@ -192,13 +193,14 @@ def push_manifest(registry: Registry, tag: str) -> Image:
     return Image(registry.url, tag, str(answer["image"]["imageId"]["imageDigest"]), pushed=True)
 
 
-def await_copy(registry: Registry, tag: str, seconds: float) -> None:
+async def await_copy(registry: Registry, tag: str, seconds: float, say: Callable[[str], None]) -> None:
     """Wait until ECR has replicated an image to the registry of a region, in which the region's tasks look for it.
 
     Args:
         registry: The registry of the region.
         tag: The tag of the image.
         seconds: The longest time to wait.
+        say: Receives a note for the operator if the command has to wait.
 
     Raises:
         NotFoundError: the registry does not have the image.
@@ -206,14 +208,18 @@ def await_copy(registry: Registry, tag: str, seconds: float) -> None:
         UnreachableError: the registry did not answer.
     """
     deadline = time.monotonic() + seconds
-    while registry.digest(tag) is None:
+    waiting = False
+    while await asyncio.to_thread(registry.digest, tag) is None:
         if time.monotonic() >= deadline:
             raise NotFoundError(
                 f"the registry of {registry.region} has no copy of the game server image {registry.url}:{tag}",
                 where=f"{registry.account.where}, region {registry.region}",
                 hint=_copy_hint(registry.account),
             )
-        time.sleep(_LOOK_SECONDS)
+        if not waiting:
+            say(f"waiting up to {seconds:.0f} s until ECR has replicated the image to {registry.region}")
+            waiting = True
+        await asyncio.sleep(_LOOK_SECONDS)
 
 
 def _copy_hint(account: Account) -> str:

@@ -6,8 +6,9 @@ the regions.
 
 from __future__ import annotations
 
+import asyncio
 import os
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
@@ -135,14 +136,17 @@ class ProductionPlanner(Planner):
         regions = {name: part for name, part in desired.variables["regions"].items() if name not in leaving}
         return replace(desired, variables={**desired.variables, "regions": regions})
 
-    def provide_image(self, unit: str, release: Release) -> None:
+    async def provide_image(self, unit: str, release: Release, say: Callable[[str], None]) -> None:
         """Check that the registry of the region `unit` has the game server's image of `release`.
+
+        If ECR has not replicated the image to the registry yet, wait, and tell the operator by `say`.
 
         Raises:
             NotFoundError: the registry of the region does not have the image.
             PermissionDeniedError, UnreachableError: AWS refuses a request or does not answer.
         """
-        provide_image(self._workspace, self._environment, release, self.published(FOUNDATION)["contract"], unit)
+        foundation = (await asyncio.to_thread(self.published, FOUNDATION))["contract"]
+        await provide_image(self._workspace, self._environment, release, foundation, unit, say)
 
     def _with_package(self, variables: Mapping[str, Any], release: Release, stack: Stack) -> dict[str, Any]:
         """Return `variables` with the path of the functions' archive, and build the archive if it is missing."""

@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
+import asyncio
 import hashlib
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from typing import Any
 
@@ -119,20 +120,28 @@ def _image_digest(
     return digest.removeprefix("sha256:")
 
 
-def provide_image(
-    workspace: Workspace, environment: Environment, release: Release, foundation: Mapping[str, Any], region: str
+async def provide_image(
+    workspace: Workspace,
+    environment: Environment,
+    release: Release,
+    foundation: Mapping[str, Any],
+    region: str,
+    say: Callable[[str], None],
 ) -> None:
     """Check that the registry of a region has the game server's image of `release`, before the region is applied.
 
     The emulated AWS of a sandbox runs no image, so push an image without layers to the primary region's registry.
+    On AWS, wait for ECR's replication, and tell the operator by `say`.
 
     Raises:
         NotFoundError: ECR has not replicated the image to the registry of the region.
         PermissionDeniedError: AWS refused access to the registry.
         UnreachableError: the registry did not answer.
     """
-    registry = Registry.of(open_account(workspace, environment), foundation)
+    registry = Registry.of(await asyncio.to_thread(open_account, workspace, environment), foundation)
+    seconds = _REPLICATION_SECONDS
     if environment.target == "sandbox":
-        push_manifest(registry, release.game)
-    seconds = 0.0 if environment.target == "sandbox" else _REPLICATION_SECONDS
-    await_copy(registry.in_region(region), release.game, seconds)
+        await asyncio.to_thread(push_manifest, registry, release.game)
+        # The emulated ECR replicates an image during the push.
+        seconds = 0.0
+    await await_copy(registry.in_region(region), release.game, seconds, say)

@@ -52,26 +52,30 @@ def checks(contract: Contract) -> Iterator[Check]:
 async def check_redis(context: RegionContext) -> Finding:
     """Check that the private state store and the private cache answer the ops function, and check their memory and
     evictions."""
-    if not context.contract.endpoints.served:
+    contract = context.contract
+    if not contract.endpoints.served:
         return skipped(NOT_SERVED)
-    async with ops_function(context.contract) as function:
+    # A region of release 0.1.0 has one Redis, and its ops function does not know the command `state`.
+    has_state_store = contract.state != contract.cache
+    async with ops_function(contract) as function:
         stats = await function.run("stats")
-        state = await function.run("state")
-    total, policy = int(stats["evicted_keys"]), str(state["policy"])
+        state = await function.run("state") if has_state_store else None
+    total, policy = int(stats["evicted_keys"]), str(state["policy"]) if state else "noeviction"
     evicted = await context.in_thread(partial(since_last, context.private_dir, "evicted_keys", total))
     bounds = context.thresholds
-    memory = {name: _percent(figures) for name, figures in (("cache", stats), ("state store", state))}
+    memory_percent = max(_percent(figures) for figures in (stats, state) if figures)
     status = worst(
         (
-            graded(max(memory.values()), warn=bounds.cache_memory_percent_warn, fail=bounds.cache_memory_percent_fail),
+            graded(memory_percent, warn=bounds.cache_memory_percent_warn, fail=bounds.cache_memory_percent_fail),
             graded(evicted or 0, warn=bounds.cache_evictions_warn, fail=float("inf")),
             CheckStatus.PASS if policy == "noeviction" else CheckStatus.FAIL,
         )
     )
     return Finding(
         status,
-        f"Redis {state['server_version']} answers the ops function: state store {_size(state)}, {policy}; "
-        f"cache {_size(stats)}, {evictions_in_words(total, evicted)}",
+        f"Redis {stats['server_version']} answers the ops function: "
+        + (f"state store {_size(state)}, {policy}; " if state else "")
+        + f"cache {_size(stats)}, {evictions_in_words(total, evicted)}",
         None if status is CheckStatus.PASS else _full(context),
         {
             "used_memory_bytes": stats["memory_bytes"],

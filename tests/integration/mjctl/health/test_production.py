@@ -92,6 +92,20 @@ async def test_a_private_redis_is_checked_through_the_ops_function(
         assert redis.evidence["state"]["policy"] == "noeviction"
 
 
+async def test_the_ops_function_of_release_0_1_0_is_asked_only_for_its_one_redis(
+    region: Production, contract: Contract, settings: Settings, tmp_path: Path
+) -> None:
+    answer = {"memory_bytes": 1, "max_memory_bytes": 0, "evicted_keys": 0, "clients": 1, "total_keys": 0}
+    answer["server_version"] = "7.0"
+    code = f"def handler(event, context):\n    assert event['command'] == 'stats'\n    return {answer}"
+    with ops_lambda(settings, code=code) as arn:
+        cache = contract.cache.model_copy(update={"access": "ops_function", "ops_function_arn": arn})
+        reached = contract.model_copy(update={"cache": cache, "state": cache})
+        redis = (await look(reached, tmp_path, "redis"))["redis"]
+    assert redis.status is CheckStatus.PASS, redis
+    assert "state store" not in redis.summary
+
+
 @pytest.mark.parametrize("store", ["cache", "state"])
 @pytest.mark.parametrize(
     ("bounds", "status"),

@@ -5,6 +5,7 @@ The build steps and the entry point run on this machine. A script simulates Dock
 
 from __future__ import annotations
 
+import asyncio
 import hashlib
 import io
 import json
@@ -263,8 +264,8 @@ def test_a_repository_that_does_not_exist_has_no_image(registry: Registry) -> No
     assert missing.digest(REVISION) is None
 
 
-def test_a_region_without_a_copy_of_the_image_is_an_error_that_names_the_region(
-    registry: Registry, emulators: Emulators
+async def test_a_region_without_a_copy_of_the_image_is_an_error_that_names_the_region(
+    registry: Registry, emulators: Emulators, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     other = registry.in_region("eu-west-1")
     assert other.url == registry.url.replace(REGION, "eu-west-1")
@@ -279,11 +280,16 @@ def test_a_region_without_a_copy_of_the_image_is_an_error_that_names_the_region(
     ecr.put_replication_configuration(replicationConfiguration={"rules": [rule]})
     assert push_manifest(registry, before) == Image(registry.url, before, digest, pushed=False)
     with pytest.raises(NotFoundError, match="the registry of eu-west-1 has no copy of the game server image"):
-        await_copy(other, before, 0)
+        await await_copy(other, before, 0, pytest.fail)
     push_manifest(registry, after)
-    await_copy(other, after, 0)
+    await await_copy(other, after, 0, pytest.fail)
+    monkeypatch.setattr("mjctl.package.image._LOOK_SECONDS", 0.1)
+    notes: list[str] = []
+    waiting = asyncio.create_task(await_copy(other, before, 60, notes.append))
+    await asyncio.sleep(0.5)
     push_manifest(other, before)
-    await_copy(other, before, 0)
+    await waiting
+    assert notes == ["waiting up to 60 s until ECR has replicated the image to eu-west-1"]
     ecr.put_replication_configuration(replicationConfiguration={"rules": []})
 
 
