@@ -105,7 +105,7 @@ async def _run() -> None:
             await connection.run_sync(_migrate, progress)
             await connection.commit()
     except TimeoutError:
-        # A connection of asyncpg has a time limit of its own, whose error is no error of a migration.
+        # asyncpg raises TimeoutError too, if the database does not accept a connection in time.
         if not limit.expired():
             raise
         raise TimeoutError(f"the migrations took longer than {progress.seconds:.0f} s") from None

@@ -24,9 +24,9 @@ from typing import Any
 
 from mjctl.sandbox.stage.callers import pid_of_peer
 from mjctl.sandbox.stage.peers import is_own_user
+from mjctl.sandbox.stage.question_server import ask
 
 _HANDSHAKE_SECONDS = 5.0
-_ANSWER_SECONDS = 10.0
 _LOOK_SECONDS = 0.5
 _BACKLOG = 512
 # A client on Linux gives up an attempt to connect after about two minutes without an answer.
@@ -194,14 +194,7 @@ class CacheDoor:
 
     async def _ask(self, **more: str | int) -> dict[str, bool]:
         question = {name: self._settings[name] for name in ("account", "region", "group")}
-        async with asyncio.timeout(_ANSWER_SECONDS):
-            reader, writer = await asyncio.open_unix_connection(self._settings["log_in"])
-            try:
-                writer.write(json.dumps({**question, **more}).encode() + b"\n")
-                answer: dict[str, bool] = json.loads(await reader.readline())
-                return answer
-            finally:
-                writer.close()
+        return await ask(self._settings["log_in"], {**question, **more})
 
 
 async def _ignore(connection: socket.socket) -> None:

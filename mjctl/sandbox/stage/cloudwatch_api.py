@@ -2,17 +2,15 @@
 
 from __future__ import annotations
 
-import http.client
 import json
 from collections.abc import Iterable, Mapping, Sequence
 from typing import Any
-from urllib.parse import urlsplit
 
 from mjctl.sandbox.stage.metric_book import MetricName, StatisticSet
+from mjctl.sandbox.stage.moto_client import MotoClient
 
 Json = Mapping[str, Any]
 
-_TIMEOUT_SECONDS = 10.0
 # https://docs.aws.amazon.com/AmazonCloudWatch/latest/APIReference/API_PutMetricData.html
 _METRICS_PER_CALL = 1000
 # https://docs.aws.amazon.com/AmazonCloudWatch/latest/APIReference/API_GetMetricData.html
@@ -27,15 +25,9 @@ _PROTOCOLS = {
 class CloudWatchApi:
     """Calls moto through AWS's API."""
 
-    def __init__(self, url: str, access_key_id: str) -> None:
-        """Create a client without a connection.
-
-        Args:
-            url: The address of moto.
-            access_key_id: The access key id that requests to moto must name. moto checks no signature.
-        """
-        self._host = urlsplit(url).netloc
-        self._access_key_id = access_key_id
+    def __init__(self, moto: MotoClient) -> None:
+        """Create the object without a connection."""
+        self._moto = moto
 
     def request(self, service: str, region: str, operation: str, **parameters: Any) -> dict[str, Any]:
         """Call an operation of `cloudwatch` or of `application-autoscaling`.
@@ -44,25 +36,7 @@ class CloudWatchApi:
             OSError: moto does not answer, or answers with an error.
         """
         signed_as, prefix, protocol = _PROTOCOLS[service]
-        credential = f"{self._access_key_id}/20260101/{region}/{signed_as}/aws4_request"
-        headers = {
-            "Authorization": f"AWS4-HMAC-SHA256 Credential={credential}, SignedHeaders=host, Signature=0",
-            "Content-Type": f"application/x-amz-json-{protocol}",
-            "X-Amz-Target": f"{prefix}.{operation}",
-        }
-        connection = http.client.HTTPConnection(self._host, timeout=_TIMEOUT_SECONDS)
-        try:
-            connection.request("POST", "/", json.dumps(parameters), headers)
-            response = connection.getresponse()
-            body = response.read()
-        except http.client.HTTPException as error:
-            raise OSError(f"moto's answer to {operation} is malformed: {error}") from None
-        finally:
-            connection.close()
-        if response.status != 200:
-            raise OSError(f"moto answers {operation} with the status {response.status}: {body[:200].decode()}")
-        answer: dict[str, Any] = json.loads(body or b"{}")
-        return answer
+        return self._moto.post(signed_as, region, f"{prefix}.{operation}", parameters, protocol=protocol) or {}
 
     def put(self, minute: float, values: Mapping[MetricName, StatisticSet]) -> None:
         """Store the values of a minute that began at `minute`, in seconds since 1970.

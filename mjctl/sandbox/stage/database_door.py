@@ -19,12 +19,12 @@ from typing import Any
 
 from mjctl.sandbox.stage.callers import pid_of_peer
 from mjctl.sandbox.stage.peers import is_own_user
+from mjctl.sandbox.stage.question_server import ask
 
 PORT = 5432
 """The port at which the door and the PostgreSQL servers listen, each at addresses of their own."""
 
 _LOOK_SECONDS = 0.1
-_ANSWER_SECONDS = 10.0
 _BACKLOG = 256
 # A client on Linux gives up an attempt to connect after about two minutes without an answer.
 _IGNORE_SECONDS = 130.0
@@ -88,13 +88,7 @@ class DatabaseDoor:
             return False
         question = {name: instance[name] for name in ("account", "region", "cluster")}
         try:
-            async with asyncio.timeout(_ANSWER_SECONDS):
-                reader, writer = await asyncio.open_unix_connection(self._settings["check"])
-                try:
-                    writer.write(json.dumps({**question, "pid": pid}).encode() + b"\n")
-                    return bool(json.loads(await reader.readline())["refused"])
-                finally:
-                    writer.close()
+            return bool((await ask(self._settings["check"], {**question, "pid": pid}))["refused"])
         except (OSError, ValueError, TimeoutError):
             return True
 

@@ -13,6 +13,7 @@ from mjctl.sandbox.stage.cloudwatch_api import CloudWatchApi
 from mjctl.sandbox.stage.context import StageContext
 from mjctl.sandbox.stage.metric_events import MetricEvents
 from mjctl.sandbox.stage.metric_records import MetricRecords
+from mjctl.sandbox.stage.moto_client import MotoClient
 from mjctl.sandbox.stage.rounds import Rounds
 from mjctl.sandbox.stage.target_tracking import TargetTracking
 from mjctl.sandbox.stage.web_acls import WebAcls
@@ -33,7 +34,7 @@ class MetricPublisher:
         self._next = _minute_of(time.time()) + _MINUTE
         self._acl_metrics: dict[str, str | None] = {}
         if context.moto:
-            self._api = CloudWatchApi(context.moto, context.access_key_id)
+            self._api = CloudWatchApi(MotoClient(context.moto, context.access_key_id))
             self._acls = WebAcls(context.moto, context.access_key_id)
             self._alarms = Alarms(self._api, context.account_id)
             self._tracking = TargetTracking(self._api, context.account_id)

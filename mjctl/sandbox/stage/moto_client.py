@@ -8,7 +8,7 @@ from collections.abc import Mapping, Sequence
 from typing import Any
 from urllib.parse import urlsplit
 
-_TIMEOUT_SECONDS = 5.0
+_TIMEOUT_SECONDS = 10.0
 
 
 class MotoClient:
@@ -25,8 +25,15 @@ class MotoClient:
         self._access_key_id = access_key_id
 
     def post(
-        self, service: str, region: str, target: str, parameters: Mapping[str, Any], missing: Sequence[str]
-    ) -> Mapping[str, Any] | None:
+        self,
+        service: str,
+        region: str,
+        target: str,
+        parameters: Mapping[str, Any],
+        missing: Sequence[str] = (),
+        *,
+        protocol: str = "1.1",
+    ) -> dict[str, Any] | None:
         """Call an operation. Returns the answer, or None if the resource does not exist.
 
         Args:
@@ -35,6 +42,7 @@ class MotoClient:
             target: The value of the header `X-Amz-Target`.
             parameters: The parameters of the operation.
             missing: The codes of the errors for a resource that does not exist.
+            protocol: The version of the JSON protocol that the service uses.
 
         Raises:
             OSError: moto does not answer, or answers with an error other than a missing resource.
@@ -42,7 +50,7 @@ class MotoClient:
         credential = f"{self._access_key_id}/20260101/{region}/{service}/aws4_request"
         headers = {
             "Authorization": f"AWS4-HMAC-SHA256 Credential={credential}, SignedHeaders=host, Signature=0",
-            "Content-Type": "application/x-amz-json-1.1",
+            "Content-Type": f"application/x-amz-json-{protocol}",
             "X-Amz-Target": target,
         }
         operation = target.rpartition(".")[2]
@@ -56,8 +64,10 @@ class MotoClient:
         finally:
             connection.close()
         if response.status == 200:
-            answer: Mapping[str, Any] = json.loads(body)
+            answer: dict[str, Any] = json.loads(body or b"{}")
             return answer
         if any(code.encode() in body for code in missing):
             return None
-        raise OSError(f"moto answers {operation} with the status {response.status}")
+        raise OSError(
+            f"moto answers {operation} with the status {response.status}: {body[:200].decode(errors='replace')}"
+        )

@@ -1,16 +1,18 @@
-"""Answers questions that other processes of the stage send by a Unix socket, e.g. the doors of the caches."""
+"""Lets a process of the stage ask another process, e.g. the door of a cache asks ministack's process."""
 
 from __future__ import annotations
 
+import asyncio
 import json
 import logging
 import socketserver
 import threading
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import Any
 
 _LONGEST_QUESTION = 1 << 16
+_ANSWER_SECONDS = 10.0
 
 logger = logging.getLogger("mjctl.sandbox.stage")
 
@@ -46,6 +48,24 @@ class QuestionServer:
         self._server.server_close()
         self._thread.join()
         self._path.unlink(missing_ok=True)
+
+
+async def ask(path: str, question: Mapping[str, Any]) -> dict[str, Any]:
+    """Return the answer of the `QuestionServer` that listens at the Unix socket `path`.
+
+    Raises:
+        OSError: no process listens at the socket.
+        ValueError: the process could not answer the question.
+        TimeoutError: the answer took longer than 10 s.
+    """
+    async with asyncio.timeout(_ANSWER_SECONDS):
+        reader, writer = await asyncio.open_unix_connection(path)
+        try:
+            writer.write(json.dumps(question).encode() + b"\n")
+            answer: dict[str, Any] = json.loads(await reader.readline())
+            return answer
+        finally:
+            writer.close()
 
 
 class _ThreadingServer(socketserver.ThreadingMixIn, socketserver.UnixStreamServer):

@@ -16,22 +16,14 @@ import pytest
 from botocore.exceptions import ClientError
 
 from mjctl.sandbox.emulators import Emulators
+from tests.integration.mjctl.sandbox.probes import Probes
 from tests.integration.mjctl.sandbox.released import corrections_of
 
 pytestmark = [pytest.mark.infra, pytest.mark.timeout(180)]
 
 REGION = "us-east-1"
 KEY = "arn:aws:kms:us-east-1:123456789012:key/mrk-0123456789abcdef0123456789abcdef"
-Probe = Callable[[Callable[..., Any]], bool]
-PROBES: dict[str, Probe] = {}
-
-
-def probe(name: str) -> Callable[[Probe], Probe]:
-    def register(function: Probe) -> Probe:
-        PROBES[name] = function
-        return function
-
-    return register
+probe = Probes[Callable[..., Any]]()
 
 
 @probe("authorizer-payload-version")
@@ -413,15 +405,11 @@ def emulators(
         yield request.param, running
 
 
-@pytest.mark.parametrize("name", sorted(PROBES))
+@pytest.mark.parametrize("name", sorted(probe))
 def test_a_correction_is_needed_and_works(name: str, emulators: tuple[bool, Emulators]) -> None:
     corrected, running = emulators
-    behaves = PROBES[name](lambda service, region=REGION: running.client(service, region))
-    if corrected:
-        assert behaves, f"the correction {name} does not work"
-    else:
-        assert not behaves, f"the emulator now behaves as AWS does: remove the correction {name}"
+    probe.check(name, lambda service, region=REGION: running.client(service, region), corrected=corrected)
 
 
 def test_every_correction_has_a_probe_and_the_installed_release() -> None:
-    assert corrections_of("mjctl.sandbox.ministack_corrections", "mjctl.sandbox.moto_corrections") == set(PROBES)
+    assert corrections_of("mjctl.sandbox.ministack_corrections", "mjctl.sandbox.moto_corrections") == set(probe)

@@ -9,44 +9,26 @@ from collections.abc import Callable, Iterator
 from typing import Any
 
 import pytest
-from botocore.exceptions import ClientError
 
 from mjctl.sandbox.emulators import Emulators
+from tests.integration.mjctl.sandbox.probes import Probes, error_code
 from tests.integration.mjctl.sandbox.released import corrections_of
 
 pytestmark = [pytest.mark.infra, pytest.mark.timeout(120)]
 
 REGION, OTHER_REGION = "us-east-1", "eu-west-1"
 Client = Callable[..., Any]
-Probe = Callable[[Client], bool]
-PROBES: dict[str, Probe] = {}
-
-
-def probe(name: str) -> Callable[[Probe], Probe]:
-    def register(function: Probe) -> Probe:
-        PROBES[name] = function
-        return function
-
-    return register
-
-
-def error(call: Callable[[], Any]) -> str:
-    """Return the code of the error of a call, or an empty text."""
-    try:
-        call()
-    except ClientError as failure:
-        return str(failure.response["Error"]["Code"])
-    return ""
+probe = Probes[Client]()
 
 
 @probe("cognito-deletion-protection")
 def _pool(client: Client) -> bool:
     cognito = client("cognito-idp")
     pool = cognito.create_user_pool(DeletionProtection="ACTIVE", PoolName="p")["UserPool"]["Id"]
-    if error(lambda: cognito.delete_user_pool(UserPoolId=pool)) != "InvalidParameterException":
+    if error_code(lambda: cognito.delete_user_pool(UserPoolId=pool)) != "InvalidParameterException":
         return False
     cognito.update_user_pool(DeletionProtection="INACTIVE", UserPoolId=pool)
-    return not error(lambda: cognito.delete_user_pool(UserPoolId=pool))
+    return not error_code(lambda: cognito.delete_user_pool(UserPoolId=pool))
 
 
 @probe("cache-default-user")
@@ -56,7 +38,7 @@ def _user_group(client: Client) -> bool:
     cache.create_user(Engine="redis", UserId="reader", UserName="reader", **own)
 
     def creation(name: str, engine: str, *users: str) -> str:
-        return error(lambda: cache.create_user_group(UserGroupId=name, Engine=engine, UserIds=list(users)))
+        return error_code(lambda: cache.create_user_group(UserGroupId=name, Engine=engine, UserIds=list(users)))
 
     return [
         creation("a", "redis", "reader"),
@@ -75,7 +57,7 @@ def _password_policy(client: Client) -> bool:
     app = cognito.create_user_pool_client(UserPoolId=pool, ClientName="c")["UserPoolClient"]["ClientId"]
 
     def sign_up(name: str, password: str) -> str:
-        return error(lambda: cognito.sign_up(ClientId=app, Username=name, Password=password))
+        return error_code(lambda: cognito.sign_up(ClientId=app, Username=name, Password=password))
 
     policy = cognito.describe_user_pool(UserPoolId=pool)["UserPool"]["Policies"]["PasswordPolicy"]
     return (
@@ -89,7 +71,7 @@ def _password_policy(client: Client) -> bool:
 def _linked_role(client: Client) -> bool:
     iam = client("iam")
     first = iam.create_service_linked_role(AWSServiceName="ecs.amazonaws.com")["Role"]
-    again = error(lambda: iam.create_service_linked_role(AWSServiceName="ecs.amazonaws.com"))
+    again = error_code(lambda: iam.create_service_linked_role(AWSServiceName="ecs.amazonaws.com"))
     read = iam.get_role(RoleName="AWSServiceRoleForECS")["Role"] if first["RoleName"].endswith("ECS") else {}
     return again == "InvalidInput" and read.get("Arn") == first["Arn"]
 
@@ -100,7 +82,7 @@ def _pending_replica(client: Client) -> bool:
     key = kms.create_key(MultiRegion=True)["KeyMetadata"]["KeyId"]
     kms.replicate_key(KeyId=key, ReplicaRegion=OTHER_REGION)
     client("kms", OTHER_REGION).schedule_key_deletion(KeyId=key, PendingWindowInDays=7)
-    return error(lambda: kms.replicate_key(KeyId=key, ReplicaRegion=OTHER_REGION)) == "AlreadyExistsException"
+    return error_code(lambda: kms.replicate_key(KeyId=key, ReplicaRegion=OTHER_REGION)) == "AlreadyExistsException"
 
 
 @probe("secret-name-pending")
@@ -108,7 +90,7 @@ def _secret_name(client: Client) -> bool:
     secrets = client("secretsmanager")
     secrets.create_secret(Name="pending", SecretString="a")
     secrets.delete_secret(SecretId="pending", RecoveryWindowInDays=7)
-    return error(lambda: secrets.create_secret(Name="pending", SecretString="a")) == "InvalidRequestException"
+    return error_code(lambda: secrets.create_secret(Name="pending", SecretString="a")) == "InvalidRequestException"
 
 
 @probe("sns-email-pending")
@@ -136,18 +118,14 @@ def emulators(
         yield request.param, running
 
 
-@pytest.mark.parametrize("name", sorted(PROBES))
+@pytest.mark.parametrize("name", sorted(probe))
 def test_a_correction_is_needed_and_works(name: str, emulators: tuple[bool, Emulators]) -> None:
     corrected, running = emulators
-    behaves = PROBES[name](lambda service, region=REGION: running.client(service, region))
-    if corrected:
-        assert behaves, f"the correction {name} does not work"
-    else:
-        assert not behaves, f"ministack now behaves as AWS does: remove the correction {name}"
+    probe.check(name, lambda service, region=REGION: running.client(service, region), corrected=corrected)
 
 
 def test_every_correction_has_a_probe() -> None:
-    assert corrections_of("mjctl.sandbox.ministack_account_rules") == set(PROBES)
+    assert corrections_of("mjctl.sandbox.ministack_account_rules") == set(probe)
 
 
 class TestRulesThatMinistackKeeps:
@@ -156,9 +134,9 @@ class TestRulesThatMinistackKeeps:
     def test_an_account_has_one_provider_for_an_address(self, emulators: tuple[bool, Emulators]) -> None:
         iam = emulators[1].client("iam", REGION)
         provider = {"Url": "https://token.example.com", "ClientIDList": ["a"]}
-        assert error(lambda: iam.create_open_id_connect_provider(**provider)) == ""
+        assert error_code(lambda: iam.create_open_id_connect_provider(**provider)) == ""
         second = emulators[1].client("iam", OTHER_REGION)
-        assert error(lambda: second.create_open_id_connect_provider(**provider)) == "EntityAlreadyExists"
+        assert error_code(lambda: second.create_open_id_connect_provider(**provider)) == "EntityAlreadyExists"
 
     def test_a_protected_table_stays(self, emulators: tuple[bool, Emulators]) -> None:
         dynamodb = emulators[1].client("dynamodb", REGION)
@@ -169,7 +147,7 @@ class TestRulesThatMinistackKeeps:
             KeySchema=[{"AttributeName": "k", "KeyType": "HASH"}],
             TableName="protected",
         )
-        assert error(lambda: dynamodb.delete_table(TableName="protected")) == "ValidationException"
+        assert error_code(lambda: dynamodb.delete_table(TableName="protected")) == "ValidationException"
 
     def test_a_protected_cluster_stays(self, emulators: tuple[bool, Emulators]) -> None:
         rds = emulators[1].client("rds", REGION)
@@ -182,16 +160,18 @@ class TestRulesThatMinistackKeeps:
             MasterUserPassword="not-a-secret",
         )
         deletion = {"DBClusterIdentifier": "protected", "SkipFinalSnapshot": True}
-        assert error(lambda: rds.delete_db_cluster(**deletion)) == "InvalidParameterCombination"
+        assert error_code(lambda: rds.delete_db_cluster(**deletion)) == "InvalidParameterCombination"
 
     def test_a_key_pending_deletion_is_not_used(self, emulators: tuple[bool, Emulators]) -> None:
         kms = emulators[1].client("kms", REGION)
         key = kms.create_key(MultiRegion=True)["KeyMetadata"]["KeyId"]
         cipher = kms.encrypt(KeyId=key, Plaintext=b"a")["CiphertextBlob"]
         kms.schedule_key_deletion(KeyId=key, PendingWindowInDays=7)
-        assert error(lambda: kms.encrypt(KeyId=key, Plaintext=b"a")) == "KMSInvalidStateException"
-        assert error(lambda: kms.decrypt(CiphertextBlob=cipher)) == "KMSInvalidStateException"
-        assert error(lambda: kms.replicate_key(KeyId=key, ReplicaRegion=OTHER_REGION)) == "KMSInvalidStateException"
+        assert error_code(lambda: kms.encrypt(KeyId=key, Plaintext=b"a")) == "KMSInvalidStateException"
+        assert error_code(lambda: kms.decrypt(CiphertextBlob=cipher)) == "KMSInvalidStateException"
+        assert (
+            error_code(lambda: kms.replicate_key(KeyId=key, ReplicaRegion=OTHER_REGION)) == "KMSInvalidStateException"
+        )
 
     def test_a_primary_key_waits_for_its_replicas(self, emulators: tuple[bool, Emulators]) -> None:
         kms = emulators[1].client("kms", REGION)
@@ -202,6 +182,6 @@ class TestRulesThatMinistackKeeps:
     def test_the_name_of_a_bucket_is_taken_in_all_regions(self, emulators: tuple[bool, Emulators]) -> None:
         configuration = {"LocationConstraint": OTHER_REGION}
         own = emulators[1].client("s3", OTHER_REGION)
-        assert error(lambda: own.create_bucket(Bucket="global", CreateBucketConfiguration=configuration)) == ""
+        assert error_code(lambda: own.create_bucket(Bucket="global", CreateBucketConfiguration=configuration)) == ""
         second = emulators[1].client("s3", REGION)
-        assert error(lambda: second.create_bucket(Bucket="global")) == "BucketAlreadyOwnedByYou"
+        assert error_code(lambda: second.create_bucket(Bucket="global")) == "BucketAlreadyOwnedByYou"

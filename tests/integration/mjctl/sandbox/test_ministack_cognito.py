@@ -10,10 +10,10 @@ from collections.abc import Callable, Iterator
 from typing import Any
 
 import pytest
-from botocore.exceptions import ClientError
 
 from gameserver.client.totp import totp
 from mjctl.sandbox.emulators import Emulators
+from tests.integration.mjctl.sandbox.probes import Probes, error_code
 from tests.integration.mjctl.sandbox.released import corrections_of
 
 pytestmark = pytest.mark.timeout(120)
@@ -52,7 +52,7 @@ class Pool:
 
     def answer(self, session: str, code: str) -> str:
         """Answer the challenge of a second factor. Returns: the code of the error, or an empty text."""
-        return error(
+        return error_code(
             lambda: self.cognito.admin_respond_to_auth_challenge(
                 UserPoolId=self.id,
                 ClientId=self.client,
@@ -63,25 +63,7 @@ class Pool:
         )
 
 
-def error(call: Callable[[], Any]) -> str:
-    """Return the code of the error of a call, or an empty text."""
-    try:
-        call()
-    except ClientError as failure:
-        return str(failure.response["Error"]["Code"])
-    return ""
-
-
-Probe = Callable[[Pool], bool]
-PROBES: dict[str, Probe] = {}
-
-
-def probe(name: str) -> Callable[[Probe], Probe]:
-    def register(function: Probe) -> Probe:
-        PROBES[name] = function
-        return function
-
-    return register
+probe = Probes[Pool]()
 
 
 @probe("cognito-refresh-rotation")
@@ -98,7 +80,7 @@ def _rotation(pool: Pool) -> bool:
     second = refresh(first)
     in_time = refresh(first)
     time.sleep(1.1)
-    late = error(lambda: refresh(first))
+    late = error_code(lambda: refresh(first))
     third = refresh(second)
     pool.cognito.update_user_pool_client(UserPoolId=pool.id, ClientId=pool.client)
     described = pool.cognito.describe_user_pool_client(UserPoolId=pool.id, ClientId=pool.client)["UserPoolClient"]
@@ -114,7 +96,7 @@ def _rotation(pool: Pool) -> bool:
 def _second_factor(pool: Pool) -> bool:
     token = pool.log_in()["AuthenticationResult"]["AccessToken"]
     secret = pool.cognito.associate_software_token(AccessToken=token)["SecretCode"]
-    wrong = error(lambda: pool.cognito.verify_software_token(AccessToken=token, UserCode="000000"))
+    wrong = error_code(lambda: pool.cognito.verify_software_token(AccessToken=token, UserCode="000000"))
     pool.cognito.verify_software_token(AccessToken=token, UserCode=totp(secret))
     preference = {"Enabled": True, "PreferredMfa": True}
     pool.cognito.set_user_mfa_preference(AccessToken=token, SoftwareTokenMfaSettings=preference)
@@ -150,15 +132,11 @@ def emulators(
         yield request.param, running
 
 
-@pytest.mark.parametrize("name", sorted(PROBES))
+@pytest.mark.parametrize("name", sorted(probe))
 def test_a_correction_is_needed_and_works(name: str, emulators: tuple[bool, Emulators]) -> None:
     corrected, running = emulators
-    behaves = PROBES[name](Pool(lambda service: running.client(service, REGION)))
-    if corrected:
-        assert behaves, f"the correction {name} does not work"
-    else:
-        assert not behaves, f"ministack now behaves as AWS does: remove the correction {name}"
+    probe.check(name, Pool(lambda service: running.client(service, REGION)), corrected=corrected)
 
 
 def test_every_correction_has_a_probe() -> None:
-    assert corrections_of("mjctl.sandbox.ministack_cognito") == set(PROBES)
+    assert corrections_of("mjctl.sandbox.ministack_cognito") == set(probe)

@@ -9,34 +9,16 @@ from collections.abc import Callable, Iterator
 from typing import Any
 
 import pytest
-from botocore.exceptions import ClientError
 
 from mjctl.sandbox.emulators import Emulators
+from tests.integration.mjctl.sandbox.probes import Probes, error_code
 from tests.integration.mjctl.sandbox.released import corrections_of
 
 pytestmark = [pytest.mark.infra, pytest.mark.timeout(120)]
 
 REGION = "us-east-1"
 Client = Callable[..., Any]
-Probe = Callable[[Client], bool]
-PROBES: dict[str, Probe] = {}
-
-
-def probe(name: str) -> Callable[[Probe], Probe]:
-    def register(function: Probe) -> Probe:
-        PROBES[name] = function
-        return function
-
-    return register
-
-
-def error(call: Callable[[], Any]) -> str:
-    """Return the code of the error of a call, or an empty text."""
-    try:
-        call()
-    except ClientError as failure:
-        return str(failure.response["Error"]["Code"])
-    return ""
+probe = Probes[Client]()
 
 
 @probe("db-final-snapshot")
@@ -52,7 +34,7 @@ def _final_snapshot(client: Client) -> bool:
         )
 
     def deletion(name: str, **options: Any) -> str:
-        return error(lambda: rds.delete_db_cluster(DBClusterIdentifier=name, **options))
+        return error_code(lambda: rds.delete_db_cluster(DBClusterIdentifier=name, **options))
 
     refused = [
         deletion("one"),
@@ -62,7 +44,7 @@ def _final_snapshot(client: Client) -> bool:
         deletion("two", SkipFinalSnapshot=True),
     ]
     taken = "DBClusterSnapshotAlreadyExistsFault"
-    kept = error(lambda: rds.describe_db_cluster_snapshots(DBClusterSnapshotIdentifier="final"))
+    kept = error_code(lambda: rds.describe_db_cluster_snapshots(DBClusterSnapshotIdentifier="final"))
     return refused == ["InvalidParameterCombination"] * 2 + ["", taken, ""] and not kept
 
 
@@ -73,9 +55,9 @@ def _cluster(client: Client) -> bool:
     containers = [{"name": "a", "image": "a", "memory": 128}]
     ecs.register_task_definition(family="used", containerDefinitions=containers)
     ecs.create_service(cluster="used", serviceName="s", taskDefinition="used", desiredCount=0)
-    refused = error(lambda: ecs.delete_cluster(cluster="used"))
+    refused = error_code(lambda: ecs.delete_cluster(cluster="used"))
     ecs.delete_service(cluster="used", service="s", force=True)
-    return refused == "ClusterContainsServicesException" and not error(lambda: ecs.delete_cluster(cluster="used"))
+    return refused == "ClusterContainsServicesException" and not error_code(lambda: ecs.delete_cluster(cluster="used"))
 
 
 @probe("security-group-in-use")
@@ -88,9 +70,9 @@ def _security_group(client: Client) -> bool:
     rule = {"IpProtocol": "tcp", "FromPort": 1, "ToPort": 1, "UserIdGroupPairs": [{"GroupId": named}]}
     ec2.authorize_security_group_ingress(GroupId=named, IpPermissions=[rule])
     ec2.authorize_security_group_ingress(GroupId=naming, IpPermissions=[rule])
-    refused = error(lambda: ec2.delete_security_group(GroupId=named))
+    refused = error_code(lambda: ec2.delete_security_group(GroupId=named))
     ec2.revoke_security_group_ingress(GroupId=naming, IpPermissions=[rule])
-    return refused == "DependencyViolation" and not error(lambda: ec2.delete_security_group(GroupId=named))
+    return refused == "DependencyViolation" and not error_code(lambda: ec2.delete_security_group(GroupId=named))
 
 
 @pytest.fixture(scope="module", params=[True, False], ids=["corrected", "as released"])
@@ -102,18 +84,14 @@ def emulators(
         yield request.param, running
 
 
-@pytest.mark.parametrize("name", sorted(PROBES))
+@pytest.mark.parametrize("name", sorted(probe))
 def test_a_correction_is_needed_and_works(name: str, emulators: tuple[bool, Emulators]) -> None:
     corrected, running = emulators
-    behaves = PROBES[name](lambda service, region=REGION: running.client(service, region))
-    if corrected:
-        assert behaves, f"the correction {name} does not work"
-    else:
-        assert not behaves, f"ministack now behaves as AWS does: remove the correction {name}"
+    probe.check(name, lambda service, region=REGION: running.client(service, region), corrected=corrected)
 
 
 def test_every_correction_has_a_probe() -> None:
-    assert corrections_of("mjctl.sandbox.ministack_deletions") == set(PROBES)
+    assert corrections_of("mjctl.sandbox.ministack_deletions") == set(probe)
 
 
 class TestRefusalsOfTheEmulators:
@@ -135,7 +113,7 @@ class TestRefusalsOfTheEmulators:
             Engine="aurora-postgresql",
         )
         deletion = {"DBClusterIdentifier": "full", "SkipFinalSnapshot": True}
-        assert error(lambda: rds.delete_db_cluster(**deletion)) == "InvalidDBClusterStateFault"
+        assert error_code(lambda: rds.delete_db_cluster(**deletion)) == "InvalidDBClusterStateFault"
 
     def test_a_protected_global_cluster_stays(self, emulators: tuple[bool, Emulators]) -> None:
         rds = emulators[1].client("rds", REGION)
@@ -143,7 +121,7 @@ class TestRefusalsOfTheEmulators:
             DeletionProtection=True, Engine="aurora-postgresql", EngineVersion="16.8", GlobalClusterIdentifier="g"
         )
         deletion = {"GlobalClusterIdentifier": "g"}
-        assert error(lambda: rds.delete_global_cluster(**deletion)) == "InvalidParameterCombination"
+        assert error_code(lambda: rds.delete_global_cluster(**deletion)) == "InvalidParameterCombination"
 
     def test_a_bucket_with_old_versions_stays(self, emulators: tuple[bool, Emulators]) -> None:
         s3 = emulators[1].client("s3", REGION)
@@ -151,7 +129,7 @@ class TestRefusalsOfTheEmulators:
         s3.put_bucket_versioning(Bucket="versions", VersioningConfiguration={"Status": "Enabled"})
         s3.put_object(Bucket="versions", Key="a", Body=b"a")
         s3.delete_object(Bucket="versions", Key="a")
-        assert error(lambda: s3.delete_bucket(Bucket="versions")) == "BucketNotEmpty"
+        assert error_code(lambda: s3.delete_bucket(Bucket="versions")) == "BucketNotEmpty"
 
     def test_a_zone_with_records_stays(self, emulators: tuple[bool, Emulators]) -> None:
         route53 = emulators[1].client("route53", REGION)
@@ -159,14 +137,14 @@ class TestRefusalsOfTheEmulators:
         record = {"Name": "a.example.org", "Type": "A", "TTL": 1, "ResourceRecords": [{"Value": "192.0.2.1"}]}
         change = {"Changes": [{"Action": "CREATE", "ResourceRecordSet": record}]}
         route53.change_resource_record_sets(HostedZoneId=zone, ChangeBatch=change)
-        assert error(lambda: route53.delete_hosted_zone(Id=zone)) == "HostedZoneNotEmpty"
+        assert error_code(lambda: route53.delete_hosted_zone(Id=zone)) == "HostedZoneNotEmpty"
 
     def test_a_role_with_policies_stays(self, emulators: tuple[bool, Emulators]) -> None:
         iam = emulators[1].client("iam", REGION)
         iam.create_role(RoleName="used", AssumeRolePolicyDocument='{"Version": "2012-10-17", "Statement": []}')
         policy = '{"Version": "2012-10-17", "Statement": [{"Effect": "Allow", "Action": "s3:*", "Resource": "*"}]}'
         iam.put_role_policy(RoleName="used", PolicyName="p", PolicyDocument=policy)
-        assert error(lambda: iam.delete_role(RoleName="used")) == "DeleteConflict"
+        assert error_code(lambda: iam.delete_role(RoleName="used")) == "DeleteConflict"
 
     def test_a_repository_with_images_stays(self, emulators: tuple[bool, Emulators]) -> None:
         corrected, running = emulators
@@ -176,4 +154,4 @@ class TestRefusalsOfTheEmulators:
         ecr.create_repository(repositoryName="used")
         manifest = '{"schemaVersion": 2, "mediaType": "application/vnd.oci.image.manifest.v1+json", "layers": []}'
         ecr.put_image(repositoryName="used", imageManifest=manifest, imageTag="a")
-        assert error(lambda: ecr.delete_repository(repositoryName="used")) == "RepositoryNotEmptyException"
+        assert error_code(lambda: ecr.delete_repository(repositoryName="used")) == "RepositoryNotEmptyException"

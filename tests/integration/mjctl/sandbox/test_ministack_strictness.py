@@ -10,36 +10,18 @@ from collections.abc import Callable, Iterator
 from typing import Any
 
 import pytest
-from botocore.exceptions import ClientError
 
 from mjctl.sandbox.emulators import Emulators
+from tests.integration.mjctl.sandbox.probes import Probes, error_code
 from tests.integration.mjctl.sandbox.released import corrections_of
 
 pytestmark = [pytest.mark.infra, pytest.mark.timeout(60)]
 
 REGION = "us-east-1"
-Probe = Callable[[Callable[..., Any]], bool]
-PROBES: dict[str, Probe] = {}
-
-
-def probe(name: str) -> Callable[[Probe], Probe]:
-    def register(function: Probe) -> Probe:
-        PROBES[name] = function
-        return function
-
-    return register
+probe = Probes[Callable[..., Any]]()
 
 
 TRUST = json.dumps({"Version": "2012-10-17", "Statement": []})
-
-
-def _error_code(call: Callable[..., Any], **parameters: Any) -> str:
-    """Return the code of the error of a call, or an empty text."""
-    try:
-        call(**parameters)
-    except ClientError as error:
-        return str(error.response["Error"]["Code"])
-    return ""
 
 
 @probe("attached-policy-exists")
@@ -48,14 +30,14 @@ def _attached_policy(client: Callable[..., Any]) -> bool:
     iam.create_role(RoleName="attached", AssumeRolePolicyDocument=TRUST)
     iam.attach_role_policy(RoleName="attached", PolicyArn="arn:aws:iam::aws:policy/ReadOnlyAccess")
     wrong = "arn:aws:iam::aws:policy/ReadOnlyAcces"
-    return _error_code(iam.attach_role_policy, RoleName="attached", PolicyArn=wrong) == "NoSuchEntity"
+    return error_code(iam.attach_role_policy, RoleName="attached", PolicyArn=wrong) == "NoSuchEntity"
 
 
 @probe("bucket-policy-json")
 def _bucket_policy(client: Callable[..., Any]) -> bool:
     s3 = client("s3")
     s3.create_bucket(Bucket="policy-probe")
-    return _error_code(s3.put_bucket_policy, Bucket="policy-probe", Policy="no policy") == "MalformedPolicy"
+    return error_code(s3.put_bucket_policy, Bucket="policy-probe", Policy="no policy") == "MalformedPolicy"
 
 
 @probe("key-metadata")
@@ -78,7 +60,7 @@ def _plaintext_limit(client: Callable[..., Any]) -> bool:
     kms = client("kms")
     key = kms.create_key()["KeyMetadata"]["KeyId"]
     kms.encrypt(KeyId=key, Plaintext=b"a" * 4096)
-    return _error_code(kms.encrypt, KeyId=key, Plaintext=b"a" * 4097) == "ValidationException"
+    return error_code(kms.encrypt, KeyId=key, Plaintext=b"a" * 4097) == "ValidationException"
 
 
 @probe("purge-in-progress")
@@ -86,7 +68,7 @@ def _purge(client: Callable[..., Any]) -> bool:
     sqs = client("sqs")
     queue = sqs.create_queue(QueueName="purged")["QueueUrl"]
     sqs.purge_queue(QueueUrl=queue)
-    return _error_code(sqs.purge_queue, QueueUrl=queue) == "AWS.SimpleQueueService.PurgeQueueInProgress"
+    return error_code(sqs.purge_queue, QueueUrl=queue) == "AWS.SimpleQueueService.PurgeQueueInProgress"
 
 
 @probe("role-description")
@@ -100,14 +82,14 @@ def _rule_with_targets(client: Callable[..., Any]) -> bool:
     events = client("events")
     events.put_rule(Name="probe", ScheduleExpression="rate(1 day)")
     events.put_targets(Rule="probe", Targets=[{"Id": "a", "Arn": "arn:aws:sqs:us-east-1:123456789012:a"}])
-    return _error_code(events.delete_rule, Name="probe") == "ValidationException"
+    return error_code(events.delete_rule, Name="probe") == "ValidationException"
 
 
 @probe("secret-without-value")
 def _secret_without_value(client: Callable[..., Any]) -> bool:
     secrets = client("secretsmanager")
     secrets.create_secret(Name="empty")
-    refused = _error_code(secrets.get_secret_value, SecretId="empty") == "ResourceNotFoundException"
+    refused = error_code(secrets.get_secret_value, SecretId="empty") == "ResourceNotFoundException"
     secrets.put_secret_value(SecretId="empty", SecretString="a")
     return refused and secrets.get_secret_value(SecretId="empty")["SecretString"] == "a"
 
@@ -116,13 +98,13 @@ def _secret_without_value(client: Callable[..., Any]) -> bool:
 def _topic_error_codes(client: Callable[..., Any]) -> bool:
     sns = client("sns")
     topic = sns.create_topic(Name="probe.fifo", Attributes={"FifoTopic": "true"})["TopicArn"]
-    return _error_code(sns.publish, TopicArn=topic, Message="a") == "InvalidParameter"
+    return error_code(sns.publish, TopicArn=topic, Message="a") == "InvalidParameter"
 
 
 @probe("trust-policy-json")
 def _trust_policy(client: Callable[..., Any]) -> bool:
     iam = client("iam")
-    code = _error_code(iam.create_role, RoleName="malformed", AssumeRolePolicyDocument="{,}")
+    code = error_code(iam.create_role, RoleName="malformed", AssumeRolePolicyDocument="{,}")
     return code == "MalformedPolicyDocument"
 
 
@@ -134,15 +116,11 @@ def emulators(
         yield request.param, running
 
 
-@pytest.mark.parametrize("name", sorted(PROBES))
+@pytest.mark.parametrize("name", sorted(probe))
 def test_a_correction_is_needed_and_works(name: str, emulators: tuple[bool, Emulators]) -> None:
     corrected, running = emulators
-    behaves = PROBES[name](lambda service: running.client(service, REGION))
-    if corrected:
-        assert behaves, f"the correction {name} does not work"
-    else:
-        assert not behaves, f"the emulator now behaves as AWS does: remove the correction {name}"
+    probe.check(name, lambda service: running.client(service, REGION), corrected=corrected)
 
 
 def test_every_correction_has_a_probe_and_the_installed_release() -> None:
-    assert corrections_of("mjctl.sandbox.ministack_strictness") == set(PROBES)
+    assert corrections_of("mjctl.sandbox.ministack_strictness") == set(probe)

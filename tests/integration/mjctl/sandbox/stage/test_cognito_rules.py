@@ -1,6 +1,6 @@
 """Tests that the emulated Cognito is as strict as AWS documents, and that ministack still needs each correction.
 
-Each function in `PROBES` returns True if the stage behaves like AWS. For ministack without corrections, the function
+Each probe returns True if the stage behaves like AWS. For ministack without corrections, the probe
 must return False.
 """
 
@@ -15,10 +15,10 @@ from collections.abc import Callable, Iterator
 from typing import Any
 
 import pytest
-from botocore.exceptions import ClientError
 
 from mjctl.sandbox.emulators import Emulators
 from mjctl.sandbox.outbox import read_messages
+from tests.integration.mjctl.sandbox.probes import Probes, error_code
 from tests.integration.mjctl.sandbox.released import corrections_of
 
 pytestmark = pytest.mark.timeout(120)
@@ -57,12 +57,12 @@ class Pool:
 
     def confirm(self, address: str, code: str | None = None) -> str:
         code = self.code(address) if code is None else code
-        return error(
+        return error_code(
             lambda: self.cognito.confirm_sign_up(ClientId=self.client, Username=address, ConfirmationCode=code)
         )
 
     def log_in(self, address: str, password: str = PASSWORD) -> str:
-        return error(lambda: self.tokens(address, password))
+        return error_code(lambda: self.tokens(address, password))
 
     def tokens(self, address: str, password: str = PASSWORD) -> dict[str, Any]:
         parameters = {"USERNAME": address, "PASSWORD": password}
@@ -72,39 +72,21 @@ class Pool:
         return answer
 
     def forgot(self, address: str) -> str:
-        return error(lambda: self.cognito.forgot_password(ClientId=self.client, Username=address))
+        return error_code(lambda: self.cognito.forgot_password(ClientId=self.client, Username=address))
 
     def reset(self, address: str, code: str) -> str:
-        return error(
+        return error_code(
             lambda: self.cognito.confirm_forgot_password(
                 ClientId=self.client, ConfirmationCode=code, Password=NEW_PASSWORD, Username=address
             )
         )
 
 
-def error(call: Callable[[], Any]) -> str:
-    """Return the error code of a call that fails, or an empty string if the call succeeds."""
-    try:
-        call()
-    except ClientError as failure:
-        return str(failure.response["Error"]["Code"])
-    return ""
-
-
 def other(code: str) -> str:
     return f"{(int(code) + 1) % 10**6:06}"
 
 
-Probe = Callable[[Pool], bool]
-PROBES: dict[str, Probe] = {}
-
-
-def probe(correction: str) -> Callable[[Probe], Probe]:
-    def register(function: Probe) -> Probe:
-        PROBES[correction] = function
-        return function
-
-    return register
+probe = Probes[Pool]()
 
 
 @probe("cognito-random-codes")
@@ -136,7 +118,7 @@ def _recovery(pool: Pool) -> bool:
     pool.confirm("a@example.com")
     user = pool.cognito.admin_get_user(UserPoolId=pool.id, Username="a@example.com")
     verified = {"Name": "email_verified", "Value": "true"} in user["UserAttributes"]
-    resent = error(lambda: pool.cognito.resend_confirmation_code(ClientId=pool.client, Username="a@example.com"))
+    resent = error_code(lambda: pool.cognito.resend_confirmation_code(ClientId=pool.client, Username="a@example.com"))
     pool.forgot("a@example.com")
     reset = pool.reset("a@example.com", pool.code("a@example.com"))
     return hidden and verified and resent == "InvalidParameterException" and reset == ""
@@ -158,7 +140,7 @@ def _lock(pool: Pool) -> bool:
 def _quota(pool: Pool) -> bool:
     answers = []
     for number in range(51):
-        answers.append(error(lambda number=number: pool.sign_up(f"q{number}@example.com")))  # type: ignore[misc]
+        answers.append(error_code(lambda number=number: pool.sign_up(f"q{number}@example.com")))  # type: ignore[misc]
     return answers[-1] == "LimitExceededException" and answers[0] == ""
 
 
@@ -188,14 +170,10 @@ def test_errors_do_not_show_whether_an_account_exists(emulators: tuple[bool, Cal
 
 
 # The test of the mail quota is the last test, because its mails exceed the quota of all pools.
-@pytest.mark.parametrize("name", sorted(PROBES, key=lambda name: (name == "cognito-mail-quota", name)))
+@pytest.mark.parametrize("name", sorted(probe, key=lambda name: (name == "cognito-mail-quota", name)))
 def test_a_correction_is_needed_and_works(name: str, emulators: tuple[bool, Callable[[str], Pool]]) -> None:
     corrected, pool = emulators
-    behaves = PROBES[name](pool(name))
-    if corrected:
-        assert behaves, f"the correction {name} does not work"
-    else:
-        assert not behaves, f"ministack now behaves as AWS does: remove the correction {name}"
+    probe.check(name, pool(name), corrected=corrected)
 
 
 def in_process(code: str) -> Any:
@@ -238,4 +216,4 @@ def test_an_account_is_locked_longer_after_each_wrong_password() -> None:
 
 
 def test_every_correction_has_a_probe() -> None:
-    assert corrections_of("mjctl.sandbox.stage.cognito_rules") == set(PROBES)
+    assert corrections_of("mjctl.sandbox.stage.cognito_rules") == set(probe)

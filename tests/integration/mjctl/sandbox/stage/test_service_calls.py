@@ -1,6 +1,6 @@
 """Tests that policies decide whether AWS services may call each other, and that ministack still needs the corrections.
 
-Each function in `PROBES` returns True if the stage behaves like AWS. For ministack without corrections, the function
+Each probe returns True if the stage behaves like AWS. For ministack without corrections, the probe
 must return False.
 """
 
@@ -18,24 +18,16 @@ import pytest
 from botocore.exceptions import ClientError
 
 from mjctl.sandbox.call_log import read_calls
+from tests.integration.mjctl.sandbox.probes import Probes
 from tests.integration.mjctl.sandbox.released import corrections_of
 from tests.integration.mjctl.sandbox.stage.unguarded import ACCOUNT, REGION, UnguardedStage, allow, document
 
 pytestmark = pytest.mark.timeout(120)
 
-Probe = Callable[[UnguardedStage], bool]
-PROBES: dict[str, Probe] = {}
+probe = Probes[UnguardedStage]()
 ROOT = {"AWS": f"arn:aws:iam::{ACCOUNT}:root"}
 ADMINISTRATORS = {"Effect": "Allow", "Action": "kms:*", "Resource": "*", "Principal": ROOT}
 PROGRAM = "def handler(event, context):\n    return {'statusCode': 200, 'body': 'done'}\n"
-
-
-def probe(correction: str) -> Callable[[Probe], Probe]:
-    def register(function: Probe) -> Probe:
-        PROBES[correction] = function
-        return function
-
-    return register
 
 
 def function(
@@ -204,14 +196,10 @@ def stage(
         yield request.param, running
 
 
-@pytest.mark.parametrize("name", sorted(PROBES))
+@pytest.mark.parametrize("name", sorted(probe))
 def test_a_correction_is_needed_and_works(name: str, stage: tuple[bool, UnguardedStage]) -> None:
     corrected, running = stage
-    behaves = PROBES[name](running)
-    if corrected:
-        assert behaves, f"the correction {name} does not work"
-    else:
-        assert not behaves, f"ministack now behaves as AWS does: remove the correction {name}"
+    probe.check(name, running, corrected=corrected)
 
 
 def test_the_calls_of_services_are_recorded(stage: tuple[bool, UnguardedStage]) -> None:
@@ -226,4 +214,4 @@ def test_the_calls_of_services_are_recorded(stage: tuple[bool, UnguardedStage]) 
 
 
 def test_every_correction_has_a_probe() -> None:
-    assert corrections_of("mjctl.sandbox.stage.service_calls") == set(PROBES)
+    assert corrections_of("mjctl.sandbox.stage.service_calls") == set(probe)
