@@ -146,7 +146,7 @@ async def _redis(
     try:
         yield client
     except (RedisError, OSError) as error:
-        raise unreachable(contract, "Redis", redis_address(part), error) from error
+        raise unreachable(contract, f"the {name}", redis_address(part), error) from error
     finally:
         await client.aclose()
 

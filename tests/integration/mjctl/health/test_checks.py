@@ -66,7 +66,7 @@ async def test_a_service_that_is_not_redis_counts_as_not_answering(contract: Con
     elsewhere = contract.cache.model_copy(update={"url": contract.aws.endpoint_url.replace("http:", "redis:")})
     report = await look(contract.model_copy(update={"cache": elsewhere}), tmp_path, "cache")
     assert report.status is CheckStatus.FAIL
-    assert "Redis does not answer" in report.results[0].summary
+    assert "the cache does not answer" in report.results[0].summary
 
 
 async def test_a_database_without_schema_fails(contract: Contract, tmp_path: Path) -> None:
