@@ -5,7 +5,6 @@ The parts are:
 - the web client behind CloudFront, and the shared name of the game servers
 - the leaderboard
 - the operator's commands
-- the security groups of the functions
 - the calls of roles that IAM refused
 - the alarms, which must use metrics that AWS publishes
 """
@@ -14,9 +13,7 @@ from __future__ import annotations
 
 import asyncio
 import time
-from collections.abc import Awaitable, Mapping
-from ipaddress import IPv4Network
-from typing import Any
+from collections.abc import Awaitable
 from urllib.parse import urlsplit
 
 import aiohttp
@@ -24,7 +21,6 @@ import aiohttp
 from gameserver.client.play_socket import USER_AGENT
 from mjctl.clients.boto import RegionClients
 from mjctl.clients.tls import private_context
-from mjctl.sandbox.stage.reachability import NetworkEnd, SecurityGroups
 from tools.stage.alarms import alarms_can_fire
 from tools.stage.commands import Commands
 from tools.stage.play import SERVER_ERROR, PlayedMatch
@@ -34,7 +30,6 @@ _CALL_SECONDS = 20.0
 # The API's answer of the leaderboard can come from a cache.
 _LEADERBOARD_SECONDS = 40.0
 _COMMANDS = (("cache", "stats"), ("queue", "list"), ("servers", "list"))
-_DATABASE_HOST = "GAMESERVER_DATABASE_HOST"
 
 
 def check_parts(commands: Commands, match: PlayedMatch) -> list[str]:
@@ -66,7 +61,6 @@ class _Checks:
                 self._shared_name(http),
                 self._leaderboard(http),
                 asyncio.to_thread(self._operators_commands),
-                self._security_groups(),
                 asyncio.to_thread(self._calls),
                 alarms_can_fire(self._contract),
             )
@@ -134,44 +128,6 @@ class _Checks:
                 raise Failure(step, f"mjctl {ran.command} shows no server that is ready: {'; '.join(sorted(states))}")
         return f"{step}: {', '.join(' '.join(command) for command in _COMMANDS)} succeed"
 
-    async def _security_groups(self) -> str:
-        """Check that each function with the address of the database may connect to the database.
-
-        The stage does not enforce the security groups of Aurora, so a match would not show that a rule is missing.
-        """
-        step = "the security groups"
-        managed = self._contract.managed
-        if managed is None:
-            return f"{step}: none"
-        with RegionClients(self._contract) as clients:
-            cluster = (await clients.call("rds", "describe_db_clusters", DBClusterIdentifier=managed.database_cluster))[
-                "DBClusters"
-            ][0]
-            groups = SecurityGroups((await clients.call_all("ec2", "describe_security_groups"))["SecurityGroups"])
-            subnets = {
-                subnet["SubnetId"]: IPv4Network(subnet["CidrBlock"])
-                for subnet in (await clients.call_all("ec2", "describe_subnets"))["Subnets"]
-            }
-            database = NetworkEnd(
-                "the database",
-                frozenset(group["VpcSecurityGroupId"] for group in cluster["VpcSecurityGroups"]),
-                await _networks_of_database(clients, cluster, subnets),
-            )
-            checked = []
-            for name in managed.functions.values():
-                function = await clients.call("lambda", "get_function_configuration", FunctionName=name)
-                if _DATABASE_HOST not in function.get("Environment", {}).get("Variables", {}):
-                    continue
-                source = NetworkEnd(
-                    f"the function {name}",
-                    frozenset(function["VpcConfig"]["SecurityGroupIds"]),
-                    tuple(subnets[subnet] for subnet in function["VpcConfig"]["SubnetIds"]),
-                )
-                if obstacle := groups.obstacle(source, database, int(cluster["Port"])):
-                    raise Failure(step, obstacle)
-                checked.append(name)
-        return f"{step}: {', '.join(checked)} may connect to the database"
-
     def _calls(self) -> str:
         step = "the calls of roles"
         refused = self._commands.run("sandbox", "calls", "--refused").document.get("calls", ())
@@ -195,13 +151,6 @@ async def _all(*checks: Awaitable[str]) -> list[str]:
         texts = [first.finding, *(str(failure) for failure in others)]
         raise Failure(first.step, "; ".join(texts), temporary=any(failure.temporary for failure in failures))
     return lines
-
-
-async def _networks_of_database(
-    clients: RegionClients, cluster: Mapping[str, Any], subnets: Mapping[str, IPv4Network]
-) -> tuple[IPv4Network, ...]:
-    groups = await clients.call("rds", "describe_db_subnet_groups", DBSubnetGroupName=cluster["DBSubnetGroup"])
-    return tuple(subnets[subnet["SubnetIdentifier"]] for subnet in groups["DBSubnetGroups"][0]["Subnets"])
 
 
 async def _get(http: aiohttp.ClientSession, step: str, url: str) -> tuple[int, str]:
