@@ -106,6 +106,16 @@ stage-plant: $(VENV)/.tests-installed ## say which check finds a planted fault: 
 stage-faults: $(VENV)/.tests-installed ## plant faults into the stacks, and say which check finds each; 2 hours
 	$(BIN)/python -m tools.stage.faults $(FAULTS) $(if $(BASE),--base $(BASE))
 
+# `make stage-rehearsal OPERATIONS="bad-image failover"` does only the named operations. With BASE=DIR the deployed base is
+# kept for later runs.
+.PHONY: stage-rehearsal
+stage-rehearsal: $(VENV)/.tests-installed ## do an operator's work on two regions of the stage, and check the results; 1 hour
+	$(BIN)/python -m tools.stage.rehearsal $(OPERATIONS) $(if $(BASE),--base $(BASE))
+
+.PHONY: stage-outages
+stage-outages: $(VENV)/.tests-installed ## kill parts of a stage while players play, and say what they see; 25 minutes
+	$(BIN)/python -m tools.stage.outages $(OUTAGES) $(if $(BASE),--base $(BASE))
+
 # `make mutants` breaks one line of the product at a time. At least one test must fail for each broken line.
 .PHONY: mutants
 mutants: $(VENV)/.tests-installed ## check that the tests notice broken lines; 30 minutes

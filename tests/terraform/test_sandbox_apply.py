@@ -33,6 +33,7 @@ from mjctl.models.environment import Environment
 from mjctl.models.workspace import Workspace
 from mjctl.sandbox.stage import leftovers, names
 from tests.documents import read_document
+from tools.stage.checks import check_parts
 from tools.stage.commands import Commands
 from tools.stage.play import played_match
 
@@ -166,12 +167,16 @@ def test_every_region_is_healthy_with_a_log_in_and_a_match(sandbox: Sandbox) -> 
 def test_players_confirm_their_accounts_and_play_a_match_that_is_stored(
     sandbox: Sandbox, record_testsuite_property: Callable[[str, object], None]
 ) -> None:
+    commands = Commands(sandbox.project, sandbox.home, progress=False)
     for region in sandbox.environment.regions:
-        match = played_match(Commands(sandbox.project, sandbox.home, progress=False), region)
+        match = played_match(commands, region, by_region_name=True)
+        assert match.url.startswith(f"wss://play-{region}.")
         assert match.profile_matches == 1
         assert match.item["state"] == "ended"
         for name, seconds in match.seconds.items():
             record_testsuite_property(f"{region}_{name.replace(' ', '_')}_seconds", round(seconds, 2))
+        # `make stage` checks the same parts.
+        check_parts(commands, match)
     # DynamoDB has the item of the last match in every region.
     for region in sandbox.environment.regions:
         table = sandbox.outputs[region]["tables"]["matches"]["name"]

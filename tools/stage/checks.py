@@ -19,6 +19,7 @@ from urllib.parse import urlsplit
 import aiohttp
 
 from gameserver.client.play_socket import USER_AGENT
+from gameserver.protocol import CODECS
 from mjctl.clients.boto import RegionClients
 from mjctl.clients.tls import private_context
 from tools.stage.alarms import alarms_can_fire
@@ -98,7 +99,7 @@ class _Checks:
         step = "the shared name of the game servers"
         url = urlsplit(self._match.url)._replace(netloc=f"play.{self._domain}").geturl()
         try:
-            async with http.ws_connect(url):
+            async with http.ws_connect(url, protocols=tuple(CODECS)):
                 return f"{step}: {url} accepts a WebSocket"
         except (aiohttp.ClientError, TimeoutError, OSError) as error:
             raise Failure(step, f"{url} accepts no WebSocket: {str(error) or type(error).__name__}") from error

@@ -99,8 +99,8 @@ _ROUTES = (
         "the certificate does not cover the name of the region's game servers",
         "a player's join",
         f"{_REGION}/game.tf",
-        'names        = [local.play_host, "api.',
-        'names        = ["games.${var.foundation.dns.domain}", "api.',
+        'names        = [local.play_host, local.api_host, "api.',
+        'names        = ["games.${var.foundation.dns.domain}", local.api_host, "api.',
     ),
     _fault(
         "firewall-agent",

@@ -18,7 +18,7 @@ import subprocess
 import time
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager, suppress
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Literal
 
@@ -168,11 +168,8 @@ class Base:
         Raises:
             Failure: the change does not fit.
         """
-        shutil.rmtree(self._live, ignore_errors=True)
-        # `cp -a` keeps the owner of the database's files, which is another user if the stage runs as root.
-        subprocess.run(["cp", "-a", "--reflink=auto", str(self._kept), str(self._live)], check=True)
         engine = {"MJCTL_TERRAFORM": str(self._engine())}
-        commands = Commands(self._live / "project", self._live / "home", environment=engine)
+        commands = replace(self.restore(), environment=engine)
         steps = Steps(commands, self._regions, healthy_seconds=_HEALTHY_SECONDS, deploy_seconds=_CHANGED_DEPLOY_SECONDS)
 
         def deploy() -> None:
@@ -183,7 +180,18 @@ class Base:
             change(commands.project)
             return _finding(name, "changed deploy", commands, steps, deploy, self._regions, keep=False)
         finally:
-            shutil.rmtree(self._live, ignore_errors=True)
+            self.remove_copy()
+
+    def restore(self) -> Commands:
+        """Copy the base into the folder `run`, without starting its sandbox. Returns: the commands on the copy."""
+        self.remove_copy()
+        # `cp -a` keeps the owner of the database's files, which is another user if the stage runs as root.
+        subprocess.run(["cp", "-a", "--reflink=auto", str(self._kept), str(self._live)], check=True)
+        return Commands(self._live / "project", self._live / "home")
+
+    def remove_copy(self) -> None:
+        """Remove the folder `run`, whose sandbox must not run."""
+        shutil.rmtree(self._live, ignore_errors=True)
 
     def _engine(self) -> Path:
         """Return a program that runs Terraform, and makes plans without a refresh.
@@ -241,11 +249,12 @@ def _finding(
         seconds = round(time.monotonic() - started, 1)
         return Finding(name, form, failure.step, failure.checks or checks, failure.finding, seconds)
     finally:
-        _end(commands, keep=keep)
+        end(commands, keep=keep)
     return Finding(name, form, None, (), "every check passed", round(time.monotonic() - started, 1))
 
 
-def _end(commands: Commands, *, keep: bool) -> None:
+def end(commands: Commands, *, keep: bool) -> None:
+    """End the sandbox and all processes of its stage. `keep` says whether the resources are saved before."""
     if keep:
         commands.run("sandbox", "down")
     processes = remaining(commands)

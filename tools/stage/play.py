@@ -78,8 +78,15 @@ class PlayedMatch:
         ]
 
 
-def played_match(commands: Commands, region: str) -> PlayedMatch:
-    """Sign two players up, confirm them by their mail, and play a match in `region` that ends and is stored.
+def played_match(commands: Commands, region: str, *, by_region_name: bool = False) -> PlayedMatch:
+    """Sign two players up, confirm them by their mail, and play a match that ends and is stored.
+
+    Args:
+        commands: runs the commands of the operator, who reads the players' mail.
+        region: the region whose tables must contain the match. If the environment has several regions, DNS chooses the
+            region in which the match is played.
+        by_region_name: True to call the API by the name that leads to `region` only. By default, the players call the
+            API by the name of the web client, as all players do.
 
     Raises:
         Failure: a step of a player failed. The error names the step.
@@ -88,22 +95,23 @@ def played_match(commands: Commands, region: str) -> PlayedMatch:
     if ran.code != 0:
         raise Failure("mjctl outputs", str(ran.document))
     contract = Contract.parse(ran.document["regions"][0]["outputs"])
-    return asyncio.run(_Play(commands, contract).run())
+    by_players = f"https://{contract.managed.web_domain}" if contract.managed else contract.endpoints.api
+    api = contract.endpoints.api if by_region_name else by_players
+    return asyncio.run(_Play(commands, contract, api).run())
 
 
 class _Play:
-    def __init__(self, commands: Commands, contract: Contract) -> None:
+    def __init__(self, commands: Commands, contract: Contract, api: str) -> None:
         self._commands = commands
         self._contract = contract
+        self._api = api
         self._seconds: dict[str, float] = {}
         self._part = ""
         self._since = 0.0
 
     async def run(self) -> PlayedMatch:
         players = [
-            GameClient(
-                self._contract.endpoints.api, timeout_seconds=_CALL_SECONDS, ssl_context=private_context(self._contract)
-            )
+            GameClient(self._api, timeout_seconds=_CALL_SECONDS, ssl_context=private_context(self._contract))
             for _ in range(2)
         ]
         try:

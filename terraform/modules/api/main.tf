@@ -106,3 +106,21 @@ resource "aws_apigatewayv2_api_mapping" "public" {
   domain_name = aws_apigatewayv2_domain_name.public.id
   stage       = aws_apigatewayv2_stage.default.id
 }
+
+# By the shared domain name, DNS leads every client to the region nearest to the client. Operators test one certain region
+# by the name that only this region has. DNS answers the regional name also while a failover excludes the region.
+resource "aws_apigatewayv2_domain_name" "regional" {
+  domain_name = var.regional_domain_name
+
+  domain_name_configuration {
+    certificate_arn = var.certificate_arn
+    endpoint_type   = "REGIONAL"
+    security_policy = "TLS_1_2"
+  }
+}
+
+resource "aws_apigatewayv2_api_mapping" "regional" {
+  api_id      = aws_apigatewayv2_api.http.id
+  domain_name = aws_apigatewayv2_domain_name.regional.id
+  stage       = aws_apigatewayv2_stage.default.id
+}

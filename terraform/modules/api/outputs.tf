@@ -10,3 +10,11 @@ output "dns" {
     zone_id = aws_apigatewayv2_domain_name.public.domain_name_configuration[0].hosted_zone_id
   }
 }
+
+output "regional_dns" {
+  description = "DNS name and hosted zone of the API in this region, to which an alias record of `regional_domain_name` points."
+  value = {
+    name    = aws_apigatewayv2_domain_name.regional.domain_name_configuration[0].target_domain_name
+    zone_id = aws_apigatewayv2_domain_name.regional.domain_name_configuration[0].hosted_zone_id
+  }
+}

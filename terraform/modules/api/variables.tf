@@ -1,5 +1,5 @@
 variable "certificate_arn" {
-  description = "ARN of a validated certificate in this region for `domain_name`."
+  description = "ARN of a validated certificate in this region for `domain_name` and `regional_domain_name`."
   type        = string
 }
 
@@ -15,7 +15,7 @@ variable "cors_allow_origins" {
 }
 
 variable "domain_name" {
-  description = "Host name at which players call the API, the same in every region. The host name that API Gateway generates is switched off, so that players reach the API only by `domain_name`."
+  description = "Host name at which players call the API, the same in every region. The host name that API Gateway generates is switched off, so that clients reach the API only by `domain_name` and `regional_domain_name`."
   type        = string
 }
 
@@ -41,6 +41,16 @@ variable "log_retention_days" {
 variable "name" {
   description = "Prefix of the name of every resource: `<project>-<environment>`."
   type        = string
+}
+
+variable "regional_domain_name" {
+  description = "Host name that leads to the API of this region only, so that operators can test a region that DNS gives to no player."
+  type        = string
+
+  validation {
+    condition     = var.regional_domain_name != var.domain_name
+    error_message = "regional_domain_name must differ from domain_name, which leads to the APIs of all regions."
+  }
 }
 
 variable "routes" {

@@ -95,6 +95,8 @@ module "api" {
   log_retention_days = var.log_retention_days
   name               = local.name
 
+  regional_domain_name = local.api_host
+
   routes = {
     "GET /v1/leaderboard"           = { authorized = false, target = "api" }
     "GET /v1/matches/{match_id}"    = { authorized = true, target = "api" }
@@ -116,6 +118,20 @@ module "api" {
     "PUT /v1/profile"               = { authorized = true, target = "api" }
   }
   targets = { for name in ["api", "auth"] : name => { function_name = module.functions.names[name], invoke_arn = module.functions.invoke_arns[name] } }
+}
+
+# mjctl and its load tests reach the API of this region by the host name `api-<region>`, also while DNS gives the region to
+# no player.
+resource "aws_route53_record" "api" {
+  zone_id = var.foundation.dns.zone_id
+  name    = local.api_host
+  type    = "A"
+
+  alias {
+    evaluate_target_health = false
+    name                   = module.api.regional_dns.name
+    zone_id                = module.api.regional_dns.zone_id
+  }
 }
 
 module "operations_access" {

@@ -50,7 +50,7 @@ module "access_logs" {
 module "certificate" {
   source = "../../modules/certificate"
 
-  names        = [local.play_host, "api.${var.foundation.dns.domain}", "play.${var.foundation.dns.domain}"]
+  names        = [local.play_host, local.api_host, "api.${var.foundation.dns.domain}", "play.${var.foundation.dns.domain}"]
   shared_names = ["api.${var.foundation.dns.domain}", "play.${var.foundation.dns.domain}"]
   zone_id      = var.foundation.dns.zone_id
 }

@@ -1,5 +1,6 @@
 locals {
   account_id = var.foundation.account_id
+  api_host   = "api-${var.region}.${var.foundation.dns.domain}"
   data_plane = yamldecode(file("${path.module}/../../modules/data_plane/data-plane.yaml"))
   is_primary = var.region == var.foundation.primary_region
   is_sandbox = var.foundation.target == "sandbox"

@@ -16,7 +16,7 @@ output "contract" {
     ca_file    = one(local.stage[*].ca_file)
     names_file = one(local.stage[*].names_file)
     endpoints = {
-      api    = "https://api.${var.foundation.dns.domain}"
+      api    = "https://${local.api_host}"
       served = var.emulated_aws == null || local.stage != null
     }
     state = {

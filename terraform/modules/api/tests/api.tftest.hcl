@@ -6,12 +6,13 @@ mock_provider "aws" {
 
 # Default values of the variables for every `run` block of this file, from the example in the module's README.
 variables {
-  certificate_arn = "arn:aws:acm:eu-west-1:123456789012:certificate/01234567-89ab-cdef-0123-456789abcdef"
-  domain_name     = "api.arena.example.com"
-  jwt             = { audience = "client", issuer = "https://cognito-idp.us-east-1.amazonaws.com/us-east-1_AbCdEf" }
-  kms_key_arn     = "arn:aws:kms:eu-west-1:123456789012:key/mrk-0123456789abcdef0123456789abcdef"
-  name            = "arena-prod"
-  routes          = { "POST /v1/login" = { authorized = false, target = "auth" } }
+  certificate_arn      = "arn:aws:acm:eu-west-1:123456789012:certificate/01234567-89ab-cdef-0123-456789abcdef"
+  domain_name          = "api.arena.example.com"
+  jwt                  = { audience = "client", issuer = "https://cognito-idp.us-east-1.amazonaws.com/us-east-1_AbCdEf" }
+  kms_key_arn          = "arn:aws:kms:eu-west-1:123456789012:key/mrk-0123456789abcdef0123456789abcdef"
+  name                 = "arena-prod"
+  regional_domain_name = "api-eu-west-1.arena.example.com"
+  routes               = { "POST /v1/login" = { authorized = false, target = "auth" } }
 
   targets = {
     auth = {
@@ -40,6 +41,16 @@ run "requires_a_token_only_on_authorized_routes" {
     condition     = aws_apigatewayv2_api.http.disable_execute_api_endpoint
     error_message = "Players must not reach the API by the host name that API Gateway generates."
   }
+}
+
+run "rejects_the_shared_name_as_the_regional_name" {
+  command = plan
+
+  variables {
+    regional_domain_name = "api.arena.example.com"
+  }
+
+  expect_failures = [var.regional_domain_name]
 }
 
 run "rejects_a_route_to_an_unknown_target" {
