@@ -128,7 +128,7 @@ resource "aws_route53_record" "api" {
   type    = "A"
 
   alias {
-    evaluate_target_health = false
+    evaluate_target_health = true
     name                   = module.api.regional_dns.name
     zone_id                = module.api.regional_dns.zone_id
   }
