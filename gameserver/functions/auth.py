@@ -113,7 +113,7 @@ async def sign_up(request: Request, services: Services) -> Response:
         HttpError: the answer to a request that fails.
     """
     body = request.json(SignUp)
-    services.login_by_source.take(request.source)
+    await services.login_by_source.take(request.network)
     email = clean_email(body.email)
     name = clean_display_name(body.display_name)
     settings = services.settings
@@ -156,8 +156,8 @@ async def confirm(request: Request, services: Services) -> Response:
     """
     body = request.json(Confirm)
     email = clean_email(body.email)
-    services.login_by_source.take(request.source)
-    services.confirmation_by_pair.take(request.source, email)
+    await services.login_by_source.take(request.network)
+    await services.confirmation_by_pair.take(request.network, email)
     code = body.code.strip()
     try:
         await call(
@@ -186,8 +186,8 @@ async def resend_code(request: Request, services: Services) -> Response:
     """
     body = request.json(ResendCode)
     email = clean_email(body.email)
-    services.login_by_source.take(request.source)
-    services.mail_by_pair.take(request.source, email)
+    await services.login_by_source.take(request.network)
+    await services.mail_by_pair.take(request.network, email)
     try:
         await call(
             services,
@@ -211,8 +211,8 @@ async def forgot_password(request: Request, services: Services) -> Response:
     """
     body = request.json(ForgotPassword)
     email = clean_email(body.email)
-    services.login_by_source.take(request.source)
-    services.mail_by_pair.take(request.source, email)
+    await services.login_by_source.take(request.network)
+    await services.mail_by_pair.take(request.network, email)
     try:
         await call(
             services,
@@ -237,8 +237,8 @@ async def reset_password(request: Request, services: Services) -> Response:
     """
     body = request.json(ResetPassword)
     email = clean_email(body.email)
-    services.login_by_source.take(request.source)
-    services.confirmation_by_pair.take(request.source, email)
+    await services.login_by_source.take(request.network)
+    await services.confirmation_by_pair.take(request.network, email)
     code = body.code.strip()
     try:
         await call(

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import ipaddress
 import re
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
@@ -98,6 +99,23 @@ class Request:
     source: str = ""
     access_token: str = field(default="", repr=False)
     user_agent: str = ""
+
+    @property
+    def network(self) -> str:
+        """Return the part of `source` that a rate limit counts: an IPv4 address, or the first 64 bits of IPv6.
+
+        A provider gives a customer 64 bits or more of IPv6, so a client could use another IPv6 address for each call:
+        https://datatracker.ietf.org/doc/html/rfc6177
+        """
+        try:
+            known = ipaddress.ip_address(self.source)
+        except ValueError:
+            return self.source
+        if isinstance(known, ipaddress.IPv4Address):
+            return str(known)
+        if known.ipv4_mapped is not None:
+            return str(known.ipv4_mapped)
+        return str(ipaddress.ip_network((known, 64), strict=False))
 
     def json(self, kind: type[T]) -> T:
         """Decode the body.

@@ -47,7 +47,7 @@ async def create_match(request: Request, services: Services) -> Response:
     if mode is None:
         names = ", ".join(known.name for known in services.settings.modes)
         raise HttpError(400, "unknown_mode", f"mode must be one of: {names}")
-    services.matches_by_player.take(request.player_id)
+    await services.matches_by_player.take(request.player_id)
     async with services.match_requests:
         await _refuse_if_closed(services)
         if body.join == "open":

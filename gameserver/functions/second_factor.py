@@ -38,7 +38,7 @@ async def get_state(request: Request, services: Services) -> Response:
     Raises:
         HttpError: the answer to a request that fails.
     """
-    services.login_by_source.take(request.source)
+    await services.login_by_source.take(request.network)
     try:
         user = await call(services, lambda: services.aws.cognito.get_user(AccessToken=request.access_token))
     except CognitoError as error:
@@ -54,7 +54,7 @@ async def enrol(request: Request, services: Services) -> Response:
     Raises:
         HttpError: the answer to a request that fails.
     """
-    services.second_factor_by_account.take(request.player_id)
+    await services.second_factor_by_account.take(request.player_id)
     cognito = services.aws
     try:
         user = await call(services, lambda: cognito.cognito.get_user(AccessToken=request.access_token))
@@ -79,7 +79,7 @@ async def verify(request: Request, services: Services) -> Response:
         HttpError: the answer to a request that fails. 400 `invalid_code` for a code that does not fit.
     """
     body = request.json(Verify)
-    services.second_factor_by_account.take(request.player_id)
+    await services.second_factor_by_account.take(request.player_id)
     token = request.access_token
     try:
         answer = await call(

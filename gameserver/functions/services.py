@@ -3,12 +3,13 @@
 from __future__ import annotations
 
 import asyncio
-from functools import cached_property
+from functools import cached_property, partial
 from typing import TYPE_CHECKING
 
 from gameserver.cache import DistributedCache
 from gameserver.functions.admission import Admission
 from gameserver.functions.rate_limit import RateLimit
+from gameserver.persistence.call_counts import CallCounts, open_call_counts
 from gameserver.persistence.database import Database
 from gameserver.persistence.results import Results
 from gameserver.persistence.tables import Tables
@@ -61,18 +62,19 @@ class Services:
     def __init__(self, settings: Settings) -> None:
         self.settings = settings
         self.aws = AwsClients(settings.region, settings.aws_endpoint_url, identity_region=settings.identity_region)
-        self.login_by_source = RateLimit(per_second=50, burst=500)
+        limit = partial(RateLimit, shared=lambda: self.call_counts)
+        self.login_by_source = limit("login_by_source", per_second=50, burst=500)
         # A limit for an account alone would let a stranger lock the player out. Cognito itself slows down guesses of an
         # account's password and codes from many addresses.
         # https://docs.aws.amazon.com/cognito/latest/developerguide/authentication.html
-        self.login_by_pair = RateLimit(per_second=0.5, burst=10)
+        self.login_by_pair = limit("login_by_pair", per_second=0.5, burst=10)
         # These limits differ from the limit of logins, so that a stranger's tries of a code do not stop a login.
-        self.confirmation_by_pair = RateLimit(per_second=0.1, burst=10)
-        self.mail_by_pair = RateLimit(per_second=1 / 60, burst=3)
+        self.confirmation_by_pair = limit("confirmation_by_pair", per_second=0.1, burst=10)
+        self.mail_by_pair = limit("mail_by_pair", per_second=1 / 60, burst=3)
         # Cognito's session for a second factor is valid for 3 minutes, so a login allows at most 8 codes.
-        self.second_factor_by_session = RateLimit(per_second=1 / 60, burst=5)
-        self.second_factor_by_account = RateLimit(per_second=0.1, burst=10)
-        self.matches_by_player = RateLimit(per_second=1, burst=20)
+        self.second_factor_by_session = limit("second_factor_by_session", per_second=1 / 60, burst=5)
+        self.second_factor_by_account = limit("second_factor_by_account", per_second=0.1, burst=10)
+        self.matches_by_player = limit("matches_by_player", per_second=1, burst=20)
         # At most 64 `POST /v1/matches` requests run or wait in a process, because 64 requests are about a quarter of a
         # second of work. A further `POST /v1/matches` request gets the error 503 at once.
         self.match_requests = Admission(at_once=8, waiting=56)
@@ -115,6 +117,12 @@ class Services:
         return Tables(self.settings, self.aws)
 
     @cached_property
+    def call_counts(self) -> CallCounts | None:
+        """Return the counts of calls that all processes share, or None if the settings name no table for the counts."""
+        table = self.settings.tables.get("rate_limits")
+        return open_call_counts(table, self.settings.region, self.settings.aws_endpoint_url) if table else None
+
+    @cached_property
     def verifier(self) -> TokenVerifier:
         """Return the verifier of access tokens."""
         settings = self.settings
@@ -143,4 +151,6 @@ class Services:
             await self.state.aclose()
         if "cache_redis" in opened:
             await self.cache_redis.aclose()
+        if opened.get("call_counts") is not None:
+            opened["call_counts"].close()
         self.aws.close()

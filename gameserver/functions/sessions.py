@@ -86,8 +86,8 @@ async def log_in(request: Request, services: Services) -> Response:
     """
     body = request.json(LogIn)
     email = clean_email(body.email)
-    services.login_by_source.take(request.source)
-    services.login_by_pair.take(request.source, email)
+    await services.login_by_source.take(request.network)
+    await services.login_by_pair.take(request.network, email)
     settings = services.settings
     try:
         answer = await call(
@@ -121,9 +121,9 @@ async def answer_second_factor(request: Request, services: Services) -> Response
             `login_expired` if the player must begin the login again.
     """
     body = request.json(SecondFactor)
-    services.login_by_source.take(request.source)
+    await services.login_by_source.take(request.network)
     # A session belongs to a player who has entered the password, so a stranger cannot use up the tries of the player.
-    services.second_factor_by_session.take(body.session)
+    await services.second_factor_by_session.take(body.session)
     settings = services.settings
     try:
         answer = await call(
@@ -158,7 +158,7 @@ async def refresh(request: Request, services: Services) -> Response:
         HttpError: the answer to a request that fails.
     """
     body = request.json(Refresh)
-    services.login_by_source.take(request.source)
+    await services.login_by_source.take(request.network)
     try:
         # REFRESH_TOKEN_AUTH is not possible for an app client that rotates refresh tokens:
         # https://docs.aws.amazon.com/cognito/latest/developerguide/amazon-cognito-user-pools-using-the-refresh-token.html
@@ -186,7 +186,7 @@ async def log_out(request: Request, services: Services) -> Response:
         HttpError: the answer to a request that fails.
     """
     body = request.json(LogOut)
-    services.login_by_source.take(request.source)
+    await services.login_by_source.take(request.network)
     try:
         await call(
             services,
@@ -207,7 +207,7 @@ async def log_out_everywhere(request: Request, services: Services) -> Response:
     Raises:
         HttpError: the answer to a request that fails.
     """
-    services.login_by_source.take(request.source)
+    await services.login_by_source.take(request.network)
     try:
         await call(services, lambda: services.aws.cognito.global_sign_out(AccessToken=request.access_token))
     except CognitoError as error:

@@ -98,7 +98,7 @@ def foundation_contract(environment: Environment, secret_arn: str) -> dict[str, 
         },
         "tables": {
             table: {"arn": f"arn:aws:dynamodb:{home}:{ACCOUNT_ID}:table/{name}-{table}", "name": f"{name}-{table}"}
-            for table in ("matches", "players", "processed_events")
+            for table in ("matches", "players", "processed_events", "rate_limits")
         },
     }
 

@@ -340,7 +340,7 @@ MUTANTS = (
         "ratelimit-account",
         "does not limit log-ins per address and account",
         "gameserver/functions/sessions.py",
-        "    services.login_by_pair.take(request.source, email)\n",
+        "    await services.login_by_pair.take(request.network, email)\n",
         "",
         (
             f"{GAME}/test_api.py",
@@ -351,7 +351,7 @@ MUTANTS = (
         "ratelimit-matches",
         "does not limit new matches per player",
         "gameserver/functions/matches.py",
-        "    services.matches_by_player.take(request.player_id)\n",
+        "    await services.matches_by_player.take(request.player_id)\n",
         "",
         (
             f"{GAME}/test_api.py",

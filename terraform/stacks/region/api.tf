@@ -45,7 +45,7 @@ module "functions" {
     }
     # The function `auth` logs players in by Cognito's operations for servers, which need IAM permissions. The operations for
     # sign-up, codes and tokens need none. The role of `auth` may also update the table `players`, in which `auth` stores
-    # the name that a new player chose.
+    # the name that a new player chose. All instances of `auth` count the calls of a caller in the table `rate_limits`.
     auth = {
       environment = merge(
         { for name in ["CLIENT_ID", "ENVIRONMENT", "ISSUER", "JWKS_URL", "PROJECT", "REGION"] : "GAMESERVER_${name}" => local.settings["GAMESERVER_${name}"] },
@@ -57,6 +57,7 @@ module "functions" {
       statements = {
         LogIn      = { actions = ["cognito-idp:AdminInitiateAuth", "cognito-idp:AdminRespondToAuthChallenge"], resources = [var.foundation.identity.user_pool_arn] }
         PlayerName = { actions = ["dynamodb:UpdateItem"], resources = [local.tables["players"].arn] }
+        RateLimits = { actions = ["dynamodb:UpdateItem"], resources = ["arn:aws:dynamodb:${var.region}:${local.account_id}:table/${local.name}-rate_limits"] }
       }
     }
     # `mjctl deploy` invokes the function `migrate` in the region of the database's writer. Every region has the function,

@@ -37,7 +37,7 @@ from .conftest import REGION, Operator, eventually
 pytestmark = [pytest.mark.stack, pytest.mark.slow, pytest.mark.timeout(900)]
 
 GAMES = tuple(f"game-{REGION}{zone}-1" for zone in "abc")
-TABLES = ("table/matches", "table/players", "table/processed_events")
+TABLES = ("table/matches", "table/players", "table/processed_events", "table/rate_limits")
 SECONDS = 120.0
 _COMMAND = re.compile(r"`([^`]+)`")
 _CHECK = re.compile(r"\bchecks? `")

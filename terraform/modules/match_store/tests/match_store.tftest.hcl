@@ -15,7 +15,7 @@ run "makes_every_table_of_the_data_plane" {
   command = plan
 
   assert {
-    condition     = toset(keys(aws_dynamodb_table.table)) == toset(["matches", "players", "processed_events"])
+    condition     = toset(keys(aws_dynamodb_table.table)) == toset(["matches", "players", "processed_events", "rate_limits"])
     error_message = "The planned tables must be the tables of data-plane.yaml."
   }
 

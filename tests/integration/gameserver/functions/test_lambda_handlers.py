@@ -66,6 +66,7 @@ def http_event(
     path: dict[str, str] | None = None,
     query: dict[str, str] | None = None,
     encoded: bool = False,
+    address: str = "192.0.2.1",
 ) -> dict[str, Any]:
     """Return an event of API Gateway's HTTP API, payload format 2.0."""
     method, template = route.split(" ")
@@ -79,7 +80,7 @@ def http_event(
             "content-type": "application/json",
             "host": "api.example.com",
             "user-agent": "agent",
-            "x-forwarded-for": "192.0.2.1",
+            "x-forwarded-for": address,
             "x-forwarded-port": "443",
             "x-forwarded-proto": "https",
         },
@@ -92,7 +93,7 @@ def http_event(
                 "method": method,
                 "path": raw_path,
                 "protocol": "HTTP/1.1",
-                "sourceIp": "192.0.2.1",
+                "sourceIp": address,
                 "userAgent": "agent",
             },
             "requestId": "JKJaXmPLvHcESHA=",
@@ -166,6 +167,17 @@ def tokens(api: Function) -> dict[str, dict[str, Any]]:
     status, answer, _ = api.http("POST /v1/login", credentials, encoded=True)
     assert status == 200
     return {kind: jwt.decode(answer[f"{kind}_token"], options={"verify_signature": False}) for kind in ("access", "id")}
+
+
+def test_two_instances_count_the_guesses_of_a_password_together(start: Any, settings: Settings) -> None:
+    body = {"email": "guessed@example.com", "password": "wrong Horse 7 battery"}
+    with start("auth", settings, AUTH_VARIABLES) as first, start("auth", settings, AUTH_VARIABLES) as second:
+        answers = [first.http("POST /v1/login", body)[0] for _ in range(14)]
+        assert answers.count(401) < 14
+        status, _, headers = second.http("POST /v1/login", body)
+        assert (status, headers["Retry-After"]) in [(429, "1"), (429, "2")]
+        # A player at another address can still log in.
+        assert second.http("POST /v1/login", body, address="198.51.100.7")[0] == 401
 
 
 def test_auth_runs_with_its_own_variables_only(start: Any, settings: Settings) -> None:

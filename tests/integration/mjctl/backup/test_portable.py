@@ -38,6 +38,7 @@ def test_a_dry_run_lists_the_parts_and_makes_no_backup(backup: BackupCommand, fi
         "table/matches": ITEMS,
         "table/players": 1,
         "table/processed_events": 0,
+        "table/rate_limits": 0,
         "cache/lobby": 1,
         "cache/sessions": KEYS,
     }
@@ -284,7 +285,7 @@ def test_a_scratch_copy_is_created_and_discarded(backup: BackupCommand, filled: 
     assert backup.json("discard")["regions"][0]["copies"] == ["review"]
     assert backup("discard", "review").code == 12
     assert backup("discard", "rev", "--yes").code == 13
-    assert len(backup.json("discard", "review", "--yes")["regions"][0]["removed"]) == 6
+    assert len(backup.json("discard", "review", "--yes")["regions"][0]["removed"]) == 7
     assert backup.json("discard")["regions"][0]["copies"] == []
     assert asyncio.run(filled.everything()) == before
 

@@ -253,6 +253,7 @@ def test_a_drill_proves_a_backup_and_removes_its_copy(backup: BackupCommand, fil
         "table/matches": "pass",
         "table/players": "pass",
         "table/processed_events": "pass",
+        "table/rate_limits": "pass",
     }
     assert (asyncio.run(filled.everything()), _traces(filled)) == before
 

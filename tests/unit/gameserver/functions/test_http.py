@@ -42,6 +42,21 @@ def test_invalid_names_are_refused(raw: str) -> None:
 
 
 @pytest.mark.parametrize(
+    ("address", "network"),
+    [
+        ("192.0.2.1", "192.0.2.1"),
+        ("::ffff:192.0.2.1", "192.0.2.1"),
+        ("2001:db8:1:2:3:4:5:6", "2001:db8:1:2::/64"),
+        ("2001:db8:1:2:ffff::1", "2001:db8:1:2::/64"),
+        ("", ""),
+        ("unix:", "unix:"),
+    ],
+)
+def test_a_rate_limit_counts_all_addresses_of_an_ipv6_network_as_one(address: str, network: str) -> None:
+    assert Request(source=address).network == network
+
+
+@pytest.mark.parametrize(
     ("body", "status"),
     [
         (b"{", 400),

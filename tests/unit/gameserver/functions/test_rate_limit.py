@@ -19,50 +19,50 @@ def clock() -> Clock:
     return Clock()
 
 
-def allowed(limit: RateLimit, key: str, times: int) -> int:
+async def allowed(limit: RateLimit, key: str, times: int) -> int:
     count = 0
     for _ in range(times):
         try:
-            limit.take(key)
+            await limit.take(key)
         except HttpError:
             continue
         count += 1
     return count
 
 
-def test_a_burst_is_allowed_and_then_the_rate(clock: Clock) -> None:
-    limit = RateLimit(per_second=0.5, burst=5, clock=clock)
-    assert allowed(limit, "a", 20) == 5
+async def test_a_burst_is_allowed_and_then_the_rate(clock: Clock) -> None:
+    limit = RateLimit("calls", per_second=0.5, burst=5, clock=clock)
+    assert await allowed(limit, "a", 20) == 5
     clock.now += 4
-    assert allowed(limit, "a", 20) == 2
+    assert await allowed(limit, "a", 20) == 2
     clock.now += 3600
-    assert allowed(limit, "a", 20) == 5
+    assert await allowed(limit, "a", 20) == 5
 
 
-def test_refused_calls_take_no_tokens(clock: Clock) -> None:
-    limit = RateLimit(per_second=1, burst=1, clock=clock)
-    assert allowed(limit, "a", 1000) == 1
+async def test_refused_calls_take_no_tokens(clock: Clock) -> None:
+    limit = RateLimit("calls", per_second=1, burst=1, clock=clock)
+    assert await allowed(limit, "a", 1000) == 1
     clock.now += 1
-    assert allowed(limit, "a", 1) == 1
+    assert await allowed(limit, "a", 1) == 1
 
 
-def test_a_refusal_names_the_seconds_to_wait(clock: Clock) -> None:
-    limit = RateLimit(per_second=0.1, burst=1, clock=clock)
-    limit.take("a")
+async def test_a_refusal_names_the_seconds_to_wait(clock: Clock) -> None:
+    limit = RateLimit("calls", per_second=0.1, burst=1, clock=clock)
+    await limit.take("a")
     with pytest.raises(HttpError) as caught:
-        limit.take("a")
+        await limit.take("a")
     assert (caught.value.status, caught.value.retry_after_seconds) == (429, 10)
 
 
-def test_each_caller_has_a_separate_limit(clock: Clock) -> None:
-    limit = RateLimit(per_second=1, burst=3, clock=clock)
-    assert allowed(limit, "a", 9) == allowed(limit, "b", 9) == 3
+async def test_each_caller_has_a_separate_limit(clock: Clock) -> None:
+    limit = RateLimit("calls", per_second=1, burst=3, clock=clock)
+    assert await allowed(limit, "a", 9) == await allowed(limit, "b", 9) == 3
 
 
-def test_memory_is_limited_and_busy_callers_are_remembered(clock: Clock) -> None:
-    limit = RateLimit(per_second=0.001, burst=2, max_keys=100, clock=clock)
-    allowed(limit, "guesser", 2)
+async def test_memory_is_limited_and_busy_callers_are_remembered(clock: Clock) -> None:
+    limit = RateLimit("calls", per_second=0.001, burst=2, max_keys=100, clock=clock)
+    await allowed(limit, "guesser", 2)
     for number in range(1000):
-        allowed(limit, str(number), 1)
-        assert allowed(limit, "guesser", 1) == 0
+        await allowed(limit, str(number), 1)
+        assert await allowed(limit, "guesser", 1) == 0
     assert len(limit._buckets) == 100
