@@ -183,15 +183,37 @@ def the_fleet_scales_on_sessions(plans: Plans, report: Report) -> None:
 def target_groups_check_health_and_drain(plans: Plans, report: Report) -> None:
     """Require health checks, and a drain of at least 120 s, for target groups [REL-6, REL-11].
 
-    120 s is the longest `stopTimeout` of a container on Fargate.
+    120 s is the longest `stopTimeout` of a container on Fargate. The path `/readyz` is forbidden: the path fails while
+    the state store fails over, and ECS replaces the task of each unhealthy target.
     """
     for group in every(plans, "aws_lb_target_group"):
-        report.expect(str(group.get("health_check.0.path", "")).startswith("/"), group, "no path for the health check")
+        path = str(group.get("health_check.0.path", ""))
+        report.expect(path.startswith("/"), group, "no path for the health check")
+        report.expect(path != "/readyz", group, "a failover of the state store would replace all servers")
         report.expect(group.get("health_check.0.enabled"), group, "health check is off")
         report.expect(at_most(group.get("health_check.0.interval"), 30), group, "health check is slower than 30 s")
         delay = group.get("deregistration_delay")
         report.expect(isinstance(delay, str) and int(delay) >= 120, group, "drains for less than the stop timeout")
         report.expect(isinstance(group.get("name"), str) and len(group.get("name")) <= 32, group, "name is too long")
+
+
+@rule
+def regions_are_maintained_on_different_days(plans: Plans, report: Report) -> None:
+    """Require that AWS maintains databases and stores of two regions on different days [REL-10].
+
+    AWS replaces or restarts nodes in a maintenance window. With the same window in all regions, no region would be left
+    whose stores have no failover in that night.
+    """
+    days: dict[str, set[str]] = {}
+    resources = []
+    for resource in every(plans, "aws_rds_cluster", "aws_elasticache_replication_group"):
+        window = resource.get("preferred_maintenance_window") or resource.get("maintenance_window")
+        day = window.partition(":")[0] if isinstance(window, str) else ""
+        days.setdefault(day, set()).add(resource.plan.region)
+        resources.append((resource, day))
+    for resource, day in resources:
+        report.expect(day != "", resource, "has no maintenance window")
+        report.expect(len(days[day]) == 1, resource, "is maintained on the same day as another region")
 
 
 @rule

@@ -18,9 +18,13 @@ _READY_SECONDS: Final = 3.0
 
 
 class OpsApp:
-    """Answers GET requests for /healthz, /readyz, /metrics and /status.
+    """Answers GET requests for /healthz, /servingz, /readyz, /metrics and /status.
 
-    /healthz checks nothing: an answer proves that the event loop runs.
+    - /healthz checks nothing: an answer proves that the event loop runs.
+    - /servingz reports whether the server takes connections of players, so a draining server fails the check. A load
+      balancer must use this check. ECS replaces each task whose load balancer target is unhealthy, and while the state
+      store fails over, every server fails /readyz.
+    - /readyz reports whether the server can start matches, for which it needs the state store.
     """
 
     def __init__(self, host: MatchHost, heartbeat: Heartbeat) -> None:
@@ -31,6 +35,7 @@ class OpsApp:
         """Return the aiohttp application of the operations port."""
         app = web.Application(client_max_size=1024)
         app.router.add_get("/healthz", without_pages(self._healthz))
+        app.router.add_get("/servingz", without_pages(self._servingz))
         app.router.add_get("/readyz", without_pages(self._readyz))
         app.router.add_get("/metrics", without_pages(self._metrics))
         app.router.add_get("/status", without_pages(self._status))
@@ -38,6 +43,11 @@ class OpsApp:
 
     async def _healthz(self, _: web.Request) -> web.Response:
         return web.json_response({"status": "ok"})
+
+    async def _servingz(self, _: web.Request) -> web.Response:
+        if self._host.draining:
+            return web.json_response({"status": "draining"}, status=503)
+        return web.json_response({"status": "serving"})
 
     async def _readyz(self, _: web.Request) -> web.Response:
         if self._host.draining:

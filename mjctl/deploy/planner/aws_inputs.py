@@ -16,6 +16,9 @@ from mjctl.models.environment import Environment
 
 # If the environment's file sets no maximum of tasks, autoscaling starts at most ten times the file's number of servers.
 _GROWTH = 10
+# Days of AWS's maintenance by the position of a region in the environment's file. Weekends, on which most players play,
+# come last.
+_MAINTENANCE_DAYS = ("tue", "wed", "thu", "mon", "fri", "sun", "sat")
 
 
 @dataclass(frozen=True)
@@ -94,6 +97,7 @@ def region(
             "modes": {key: mode.model_dump() for key, mode in environment.game.modes.items()},
             "tick_rate_hz": environment.game.tick_rate_hz,
         },
+        "maintenance_day": _MAINTENANCE_DAYS[list(environment.regions).index(name) % len(_MAINTENANCE_DAYS)],
         "network": {**account.network.given(), "cidr": environment.cidr(name), "zones": zones},
         "notify_emails": list(account.notify_emails),
         "operators": list(account.operators),

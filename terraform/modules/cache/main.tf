@@ -48,7 +48,7 @@ resource "aws_elasticache_replication_group" "main" {
   engine                     = "redis"
   engine_version             = var.engine_version
   kms_key_id                 = var.kms_key_arn
-  maintenance_window         = "sun:05:00-sun:06:00"
+  maintenance_window         = var.maintenance_window
   multi_az_enabled           = true
   node_type                  = var.node_type
   num_cache_clusters         = 1 + var.replicas

@@ -30,6 +30,16 @@ variable "log_retention_days" {
   default     = 30
 }
 
+variable "maintenance_window" {
+  description = "Weekly hour in UTC in which AWS replaces nodes of the cache, for example `tue:05:00-tue:06:00`. Regions should have different days."
+  type        = string
+
+  validation {
+    condition     = can(regex("^(mon|tue|wed|thu|fri|sat|sun):[0-2][0-9]:[0-5][0-9]-(mon|tue|wed|thu|fri|sat|sun):[0-2][0-9]:[0-5][0-9]$", var.maintenance_window))
+    error_message = "maintenance_window must have the form `tue:05:00-tue:06:00`."
+  }
+}
+
 variable "name" {
   description = "Prefix of the name of every resource: `<project>-<environment>`."
   type        = string

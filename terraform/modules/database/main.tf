@@ -76,7 +76,7 @@ resource "aws_rds_cluster" "main" {
   master_password_wo_version      = local.is_primary ? var.global.password_version : null
   master_username                 = local.is_primary ? var.global.username : null
   preferred_backup_window         = "02:00-03:00"
-  preferred_maintenance_window    = "sun:04:00-sun:05:00"
+  preferred_maintenance_window    = var.maintenance_window
   skip_final_snapshot             = !var.deletion_protection
   storage_encrypted               = true
   vpc_security_group_ids          = [aws_security_group.main.id]

@@ -34,12 +34,15 @@ resource "aws_lb_target_group" "game" {
   target_type                   = "ip"
   vpc_id                        = var.network.vpc_id
 
+  # A target that cannot reach the state store stays healthy. ECS replaces the task of each unhealthy target, and a
+  # failover of the state store would replace all servers:
+  # https://docs.aws.amazon.com/AmazonECS/latest/developerguide/load-balancer-healthcheck.html
   health_check {
     enabled             = true
     healthy_threshold   = 2
     interval            = 5
     matcher             = "200"
-    path                = "/readyz"
+    path                = "/servingz"
     port                = tostring(var.task.ops_port)
     protocol            = "HTTP"
     timeout             = 3

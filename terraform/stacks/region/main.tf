@@ -108,6 +108,7 @@ module "state" {
   account_id              = local.account_id
   kms_key_arn             = module.keys.arns["storage"]
   log_retention_days      = var.log_retention_days
+  maintenance_window      = "${var.maintenance_day}:05:00-${var.maintenance_day}:06:00"
   name                    = local.name
   node_type               = var.state_store.node_type
   purpose                 = "state"
@@ -136,6 +137,7 @@ module "cache" {
   account_id              = local.account_id
   kms_key_arn             = module.keys.arns["storage"]
   log_retention_days      = var.log_retention_days
+  maintenance_window      = "${var.maintenance_day}:06:00-${var.maintenance_day}:07:00"
   name                    = local.name
   node_type               = var.cache.node_type
   purpose                 = "cache"
@@ -167,6 +169,7 @@ module "database" {
   instances             = var.database.instances
   kms_key_arn           = module.keys.arns["storage"]
   log_retention_days    = var.log_retention_days
+  maintenance_window    = "${var.maintenance_day}:04:00-${var.maintenance_day}:05:00"
   name                  = local.name
   region                = var.region
   role                  = local.is_primary ? "primary" : "secondary"

@@ -111,6 +111,17 @@ variable "log_retention_days" {
   default     = 90
 }
 
+variable "maintenance_day" {
+  description = "Day of the week on which AWS maintains the region's database, state store and cache, one after another from 04:00 UTC. Regions of an environment must have different days, so that maintenance never interrupts two regions in the same night."
+  type        = string
+  default     = "tue"
+
+  validation {
+    condition     = contains(["mon", "tue", "wed", "thu", "fri", "sat", "sun"], var.maintenance_day)
+    error_message = "maintenance_day must be mon, tue, wed, thu, fri, sat or sun."
+  }
+}
+
 variable "network" {
   description = "VPC of the region. `nat`: per_zone or single."
   type = object({

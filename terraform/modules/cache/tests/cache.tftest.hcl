@@ -9,6 +9,7 @@ variables {
   account_id              = "123456789012"
   allowed_security_groups = { game = "sg-0123456789abcdef0" }
   kms_key_arn             = "arn:aws:kms:eu-west-1:123456789012:key/mrk-0123456789abcdef0123456789abcdef"
+  maintenance_window      = "tue:05:00-tue:06:00"
   name                    = "arena-prod"
   purpose                 = "cache"
   region                  = "eu-west-1"

@@ -8,6 +8,7 @@ provider "aws" {
 variables {
   allowed_security_groups = { api = "sg-0123456789abcdef0" }
   kms_key_arn             = "arn:aws:kms:eu-west-1:123456789012:key/mrk-0123456789abcdef0123456789abcdef"
+  maintenance_window      = "tue:05:00-tue:06:00"
   name                    = "arena-prod"
   region                  = "eu-west-1"
   subnet_ids              = { eu-west-1a = "subnet-0a", eu-west-1b = "subnet-0b", eu-west-1c = "subnet-0c" }

@@ -13,6 +13,7 @@ from typing import Any
 import aiohttp
 import msgspec
 import pytest
+from redis.asyncio import Redis
 
 from gameserver.client import Bot, JoinRefused
 from gameserver.match import MatchSpec
@@ -31,6 +32,7 @@ from gameserver.protocol import (
     Welcome,
 )
 from gameserver.rules.arena import Move
+from gameserver.server import ops
 
 Socket = aiohttp.ClientWebSocketResponse
 
@@ -397,12 +399,36 @@ async def test_operators_see_load_latency_and_lag(arena: Any, player: Any, event
     assert float(lines["gameserver_event_backlog"]) >= 0
 
 
-async def test_a_draining_server_is_not_ready(arena: Any) -> None:
+async def test_a_draining_server_is_neither_serving_nor_ready(arena: Any) -> None:
     server = arena[0]
+    assert await _statuses(server) == {"servingz": 200, "readyz": 200}
     await server.drain()
-    readyz = f"http://127.0.0.1:{server.ops_port}/readyz"
-    async with aiohttp.ClientSession() as session, session.get(readyz) as answer:
-        assert answer.status == 503
+    assert await _statuses(server) == {"servingz": 503, "readyz": 503}
+
+
+async def test_a_server_serves_its_players_while_the_state_store_does_not_answer(
+    arena: Any, redis: Redis, eventually: Any, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(ops, "_READY_SECONDS", 1.0)
+    server = arena[0]
+    await redis.execute_command("CLIENT", "PAUSE", 2500)
+
+    async def not_ready() -> bool:
+        return (await _statuses(server))["readyz"] == 503
+
+    await eventually(not_ready)
+    assert (await _statuses(server))["servingz"] == 200
+
+
+async def _statuses(server: Any) -> dict[str, int]:
+    """Return the HTTP status of each health check that depends on the state of a game server."""
+    base = f"http://127.0.0.1:{server.ops_port}"
+    statuses = {}
+    async with aiohttp.ClientSession() as session:
+        for path in ("servingz", "readyz"):
+            async with session.get(f"{base}/{path}") as answer:
+                statuses[path] = answer.status
+    return statuses
 
 
 class _Broken:
