@@ -123,7 +123,7 @@ module "api" {
 
 # mjctl and its load tests reach the API of this region by the host name `api-<region>`, also while DNS gives the region to
 # no player.
-resource "aws_route53_record" "api" {
+resource "aws_route53_record" "regional_api" {
   zone_id = var.foundation.dns.zone_id
   name    = local.api_host
   type    = "A"
