@@ -17,11 +17,13 @@ The exit codes are:
 from __future__ import annotations
 
 import sys
+import time
 from collections.abc import Callable
 
 from tools.stage.commands import Ran
 from tools.stage.operator import PRIMARY, SECOND, Operator, expect, run_program
 
+_SCALE_SECONDS = 240.0
 _START = "gameserver/__main__.py"
 _BAD_START = "import sys\n\nif 'serve' in sys.argv:\n    raise SystemExit('this image cannot start')\n"
 
@@ -31,7 +33,7 @@ def bad_image(operator: Operator) -> None:
     before = operator.revisions()
     with operator.changed(_START, lambda text: _BAD_START + text):
         canary = ("--strategy", "canary", "--canary", PRIMARY, "--rollback-on-failure")
-        ran = operator.mjctl("deploy", "--all-regions", *canary, "--auto-approve", code=3)
+        ran = operator.mjctl("deploy", "--all-regions", *canary, "--auto-approve", code=4)
     outcomes = _outcomes(ran)
     expect(outcomes.get(PRIMARY) == "rolled_back", f"the canary is {outcomes.get(PRIMARY)} instead of rolled back")
     expect(outcomes.get(SECOND) == "not_started", f"{SECOND} is {outcomes.get(SECOND)} instead of not started")
@@ -69,15 +71,17 @@ def drift(operator: Operator) -> None:
 
 
 def scale(operator: Operator) -> None:
-    """Start a second game server in each zone, and return to one."""
+    """Start a second game server in each zone, and return the minimum to one. Autoscaling stops the servers later."""
     zones = len(operator.outputs(PRIMARY)["zones"])
-    for per_zone in (2, 1):
-        operator.mjctl("servers", "scale", str(per_zone), "--region", PRIMARY, "--auto-approve")
-        operator.healthy(PRIMARY)
-        rows = operator.mjctl("servers", "list", "--region", PRIMARY).document["regions"][0]["servers"]
-        ready = sum(row["state"] == "ready" for row in rows)
-        expect(ready >= zones * per_zone, f"{ready} servers are ready instead of {zones * per_zone}")
+    operator.mjctl("servers", "scale", "2", "--region", PRIMARY, "--auto-approve")
+    # Application Auto Scaling starts the servers within minutes.
+    began = time.monotonic()
+    while (ready := _ready_servers(operator)) < 2 * zones and time.monotonic() - began < _SCALE_SECONDS:
+        time.sleep(2)
+    expect(ready == 2 * zones, f"{ready} servers are ready instead of {2 * zones}")
+    operator.note(f"{ready} servers ready after {time.monotonic() - began:.0f} s")
     operator.mjctl("servers", "scale", "--reset", "--region", PRIMARY, "--auto-approve")
+    operator.healthy(PRIMARY)
     operator.play(PRIMARY)
 
 
@@ -132,6 +136,11 @@ OPERATIONS: dict[str, Callable[[Operator], None]] = {
     "backups": backups,
     "region": region,
 }
+
+
+def _ready_servers(operator: Operator) -> int:
+    rows = operator.commands.run("servers", "list", "--region", PRIMARY).document["regions"][0]["servers"]
+    return sum(row["state"] == "ready" for row in rows)
 
 
 def _outcomes(ran: Ran) -> dict[str, str]:

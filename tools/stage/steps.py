@@ -190,6 +190,8 @@ def finding_of(ran: Ran) -> str:
     rows = [row for row in document.get("regions", ()) if row.get("error")]
     errors = [(row["region"], row["error"]) for row in rows] or [("", document.get("error") or {})]
     texts = [f"{region + ': ' if region else ''}{error.get('what', '')}".strip() for region, error in errors]
+    verdicts = [(row["region"], row["health"]) for row in document.get("regions", ()) if row.get("health")]
+    texts += [f"{region}: {'; '.join(verdict['failing'])}" for region, verdict in verdicts if not verdict["healthy"]]
     return "; ".join(text for text in texts if text) or f"exit code {ran.code} {ran.errors[-500:]}"
 
 

@@ -8,9 +8,9 @@ from pathlib import Path
 import pytest
 
 from tools.stage import operator, outages, rehearsal
-from tools.stage.commands import Commands
+from tools.stage.commands import Commands, Ran
 from tools.stage.operator import Operator, Result, expect, result_of
-from tools.stage.steps import Failure
+from tools.stage.steps import Failure, finding_of
 
 
 @pytest.fixture
@@ -65,3 +65,10 @@ def test_an_unknown_operation_is_refused_before_anything_is_deployed(
     with pytest.raises(SystemExit, match="2"):
         operator.run_program("program", "Summary.", operations)
     assert f"no operation is named no-such: choose from {', '.join(operations)}" in capsys.readouterr().err
+
+
+def test_the_finding_of_a_rollout_names_the_failed_checks_of_the_gate() -> None:
+    health = {"healthy": False, "failing": ["login: timed out", "api: HTTP status 503"]}
+    rows = [{"region": "eu-west-1", "error": None, "health": health}, {"region": "us-east-1", "health": None}]
+    ran = Ran("deploy", 3, {"regions": rows}, "", 1.0)
+    assert finding_of(ran) == "eu-west-1: login: timed out; api: HTTP status 503"
