@@ -145,6 +145,22 @@ class TaskSize(_AwsSection):
     )
 
 
+class FirewallSettings(_AwsSection):
+    """Describes the decisions of the firewall before the game servers, the API and the web client."""
+
+    native_clients: bool | None = Field(
+        default=None,
+        description="Let requests without the header `User-Agent` pass, which many native clients do not send. The "
+        "firewall counts these requests. By default the firewall blocks them.",
+    )
+    rate_limit: int | None = Field(
+        default=None,
+        ge=100,
+        description="The number of requests in five minutes after which the firewall blocks an address, by default "
+        "2000. Raise the number for a load test from a single address.",
+    )
+
+
 class NetworkShape(_AwsSection):
     """Describes how the private networks of a region reach the internet."""
 
@@ -212,5 +228,8 @@ class AwsSettings(_AwsSection):
         default=RedisSize(), description="The size of each region's state store, which keeps the running matches."
     )
     database: DatabaseSize = Field(default=DatabaseSize(), description="The size of each region's database.")
+    firewall: FirewallSettings = Field(
+        default=FirewallSettings(), description="The decisions of the firewall before every public entry."
+    )
     network: NetworkShape = Field(default=NetworkShape(), description="The network of each region.")
     task: TaskSize = Field(default=TaskSize(), description="The size of the game servers' tasks.")

@@ -85,6 +85,7 @@ def region(
         "state_store": account.state.given(),
         "database": _database(account.database, name),
         "emulated_aws": dict(emulated_aws) if emulated_aws else None,
+        "firewall": account.firewall.given(),
         "foundation": dict(contract),
         "functions": {
             "package": {"architecture": package.architecture, "path": package.path, "sha256": package.sha256}
@@ -118,6 +119,7 @@ def edge(environment: Environment, contract: Mapping[str, Any], regions: Mapping
     account = environment.account
     return {
         **_given(log_retention_days=account.log_retention_days, price_class=account.price_class),
+        "firewall": account.firewall.given(),
         "foundation": dict(contract),
         "notify_emails": list(account.notify_emails),
         "protect": protect(environment),

@@ -1,7 +1,12 @@
 locals {
   # Rule groups that AWS maintains, in the order in which WAF evaluates the groups.
   managed_groups = ["AWSManagedRulesAmazonIpReputationList", "AWSManagedRulesCommonRuleSet", "AWSManagedRulesKnownBadInputsRuleSet"]
-  metric         = replace(title("${var.name}-${lower(var.scope)}"), "-", "")
+  # Rules of the groups that count requests and block none.
+  counted_rules = merge(
+    { for group in local.managed_groups : group => toset([]) },
+    var.native_clients ? { AWSManagedRulesCommonRuleSet = toset(["NoUserAgent_HEADER"]) } : {},
+  )
+  metric = replace(title("${var.name}-${lower(var.scope)}"), "-", "")
 }
 
 resource "aws_wafv2_web_acl" "main" {
@@ -50,6 +55,18 @@ resource "aws_wafv2_web_acl" "main" {
         managed_rule_group_statement {
           name        = rule.value
           vendor_name = "AWS"
+
+          dynamic "rule_action_override" {
+            for_each = local.counted_rules[rule.value]
+
+            content {
+              name = rule_action_override.value
+
+              action_to_use {
+                count {}
+              }
+            }
+          }
         }
       }
 

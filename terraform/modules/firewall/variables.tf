@@ -25,6 +25,12 @@ variable "name" {
   type        = string
 }
 
+variable "native_clients" {
+  description = "Whether requests without the header `User-Agent` pass, which many native clients do not send. WAF then counts the requests without blocking them."
+  type        = bool
+  default     = false
+}
+
 variable "rate_limit" {
   description = "Number of requests in five minutes after which an address is blocked."
   type        = number

@@ -55,6 +55,8 @@ module "firewall" {
   kms_key_arn        = module.keys.arns["edge"]
   log_retention_days = var.log_retention_days
   name               = local.name
+  native_clients     = var.firewall.native_clients
+  rate_limit         = var.firewall.rate_limit
   region             = "us-east-1"
   scope              = "CLOUDFRONT"
   shield_protections = var.shield_advanced ? local.protected : {}

@@ -1,3 +1,12 @@
+variable "firewall" {
+  description = "Decisions of the firewall. `native_clients`: whether requests without the header `User-Agent` pass. `rate_limit`: number of requests in five minutes after which an address is blocked."
+  type = object({
+    native_clients = optional(bool, false)
+    rate_limit     = optional(number, 2000)
+  })
+  default = {}
+}
+
 variable "foundation" {
   description = "The output `contract` of the stack foundation."
   type = object({

@@ -115,6 +115,8 @@ module "firewall" {
   kms_key_arn        = module.keys.arns["storage"]
   log_retention_days = var.log_retention_days
   name               = local.name
+  native_clients     = var.firewall.native_clients
+  rate_limit         = var.firewall.rate_limit
   region             = var.region
   scope              = "REGIONAL"
 }

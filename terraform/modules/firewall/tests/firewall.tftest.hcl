@@ -27,6 +27,28 @@ run "limits_requests_and_logs_blocked_ones" {
   }
 }
 
+run "blocks_requests_without_a_user_agent_by_default" {
+  command = plan
+
+  assert {
+    condition     = alltrue([for rule in aws_wafv2_web_acl.main.rule : alltrue([for group in rule.statement[0].managed_rule_group_statement : length(group.rule_action_override) == 0])])
+    error_message = "By default no rule may be overridden."
+  }
+}
+
+run "only_counts_requests_without_a_user_agent_for_native_clients" {
+  command = plan
+
+  variables {
+    native_clients = true
+  }
+
+  assert {
+    condition     = [for rule in aws_wafv2_web_acl.main.rule : rule.name if anytrue([for group in rule.statement[0].managed_rule_group_statement : anytrue([for override in group.rule_action_override : override.name == "NoUserAgent_HEADER" && length(override.action_to_use[0].count) == 1])])] == ["AWSManagedRulesCommonRuleSet"]
+    error_message = "With native_clients, the rule NoUserAgent_HEADER must count."
+  }
+}
+
 run "protects_the_given_resources_with_shield" {
   command = plan
 

@@ -8,6 +8,7 @@ import pytest
 
 from mjctl.deploy.planner import aws_inputs
 from mjctl.deploy.releases.release_artifacts import Package
+from mjctl.models.aws_settings import FirewallSettings
 from mjctl.models.config_file import load_environment
 from mjctl.models.environment import Environment
 from mjctl.models.workspace import Workspace
@@ -61,6 +62,16 @@ def test_sizes_in_the_environments_file_are_passed_to_the_stack() -> None:
     assert dev["region"]["network"]["nat"] == "single"
     assert dev["region"]["backup"] == {"copy_region": "eu-central-1", "lock": False}
     assert dev["edge"]["price_class"] == "PriceClass_100"
+
+
+def test_every_public_entry_gets_the_settings_of_the_firewall() -> None:
+    prod = environment("prod")
+    firewall = FirewallSettings(native_clients=True, rate_limit=50_000)
+    changed = prod.model_copy(update={"aws": prod.account.model_copy(update={"firewall": firewall})})
+    region = aws_inputs.region(changed, "us-east-1", contract(changed), PACKAGE)
+    edge = aws_inputs.edge(changed, contract(changed), {})
+    assert region["firewall"] == edge["firewall"] == {"native_clients": True, "rate_limit": 50_000}
+    assert variables("prod")["region"]["firewall"] == variables("prod")["edge"]["firewall"] == {}
 
 
 def test_after_a_failover_the_variable_writer_is_true_only_in_the_region_with_the_writer() -> None:
