@@ -25,6 +25,7 @@ from gameserver.functions.http import MAX_USER_AGENT, HttpError, Request, bearer
 from gameserver.functions.persistence import persist
 from gameserver.functions.routes import ROUTES, Route, answer
 from gameserver.functions.services import Services
+from gameserver.functions.viewer import viewer_address
 from gameserver.persistence.database import DatabaseUnavailable
 from gameserver.persistence.migrate import PATIENCE_SECONDS, MigrationFailed, upgrade
 from gameserver.runtime import logs
@@ -156,7 +157,9 @@ def _request(route: Route, event: Mapping[str, Any], settings: Settings) -> Requ
         query=event.get("queryStringParameters") or {},
         player_id=str(claims.get("sub", "")),
         internal=is_internal(claims.get("cognito:groups")),
-        source=event["requestContext"]["http"]["sourceIp"],
+        source=viewer_address(
+            event["requestContext"]["http"]["sourceIp"], headers.get("x-forwarded-for", ""), settings.edge_networks
+        ),
         access_token=bearer_token(headers.get("authorization", "")) if route.player else "",
         user_agent=headers.get("user-agent", "")[:MAX_USER_AGENT],
     )

@@ -7,6 +7,7 @@ Manager.
 
 from __future__ import annotations
 
+import ipaddress
 import json
 import os
 import re
@@ -77,6 +78,8 @@ class Settings:
         data_key_arn: ARN of the KMS key that wraps the data keys of sensitive fields.
         auto_confirm_sign_up: True to confirm new accounts without a code.
         cors_allow_origins: origins of web pages that may call the API.
+        edge_networks: networks from which CloudFront calls the API. Only requests from these networks may name the
+            address of a player in the header X-Forwarded-For.
         tick_rate_hz: ticks in a second of each match.
         max_players: number of players that a game server can serve.
         unjoined_percent: most connections that have not joined a match, in percent of `max_players`; at least 16
@@ -126,6 +129,7 @@ class Settings:
     data_key_arn: str = ""
     auto_confirm_sign_up: bool = False
     cors_allow_origins: tuple[str, ...] = ()
+    edge_networks: tuple[ipaddress.IPv4Network | ipaddress.IPv6Network, ...] = ()
     tick_rate_hz: int = 20
     max_players: int = 2000
     unjoined_percent: int = 25
@@ -226,6 +230,11 @@ def _origins(raw: str) -> tuple[str, ...]:
     return origins
 
 
+def _networks(raw: str) -> tuple[ipaddress.IPv4Network | ipaddress.IPv6Network, ...]:
+    """Parse a list of networks, such as `120.52.22.96/27,205.251.249.0/24`."""
+    return tuple(ipaddress.ip_network(network.strip()) for network in raw.split(","))
+
+
 def _modes(raw: str) -> tuple[Mode, ...]:
     """Parse the JSON of the modes, for example `{"arena": {"seats": 10, "duration_seconds": 180}}`."""
     return tuple(Mode(name=name, **values) for name, values in json.loads(raw).items())
@@ -262,6 +271,7 @@ _FIELDS: dict[str, Any] = {
     "data_key_arn": str,
     "auto_confirm_sign_up": _boolean,
     "cors_allow_origins": _origins,
+    "edge_networks": _networks,
     "tick_rate_hz": int,
     "max_players": int,
     "unjoined_percent": int,

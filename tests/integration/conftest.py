@@ -281,7 +281,7 @@ def environment_of(settings: Settings) -> dict[str, str]:
         if isinstance(value, bool):
             value = str(value).lower()
         if isinstance(value, tuple):
-            value = ",".join(value)
+            value = ",".join(map(str, value))
         values[f"GAMESERVER_{field.name.upper()}"] = json.dumps(value) if isinstance(value, dict) else str(value)
     return {**os.environ, **values}
 

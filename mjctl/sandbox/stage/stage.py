@@ -24,6 +24,7 @@ from mjctl.sandbox.stage.calls import Calls
 from mjctl.sandbox.stage.containers import NETWORK, ContainerEngine
 from mjctl.sandbox.stage.context import StageContext, StagePart
 from mjctl.sandbox.stage.database_nodes import DatabaseNodes
+from mjctl.sandbox.stage.edge_addresses import EdgeAddresses
 from mjctl.sandbox.stage.functions import Functions
 from mjctl.sandbox.stage.gateway import Gateway
 from mjctl.sandbox.stage.layout import authority_folder, hosts_file
@@ -152,6 +153,7 @@ def _parts(context: StageContext) -> list[StagePart]:
         Tasks(context),
         Functions(context),
         ApiGateway(context),
+        EdgeAddresses(context),
         # MetricPublisher comes last, so that it also counts the requests that the other parts refuse.
         MetricPublisher(context),
     ]

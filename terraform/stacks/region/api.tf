@@ -14,6 +14,11 @@ locals {
     GAMESERVER_TABLES          = jsonencode({ for key, table in local.tables : key => table.name })
   })
 
+  # The functions take the address of a player from CloudFront's header only if CloudFront calls from one of its networks.
+  edge_settings = {
+    GAMESERVER_EDGE_NETWORKS = join(",", sort([for entry in data.aws_ec2_managed_prefix_list.cloudfront.entries : entry.cidr]))
+  }
+
   tables_use = {
     actions   = ["dynamodb:BatchGetItem", "dynamodb:ConditionCheckItem", "dynamodb:GetItem", "dynamodb:PutItem", "dynamodb:Query", "dynamodb:UpdateItem"]
     resources = concat(local.table_arns, [for arn in local.table_arns : "${arn}/index/*"])
@@ -22,6 +27,10 @@ locals {
     actions   = ["secretsmanager:GetSecretValue"]
     resources = [local.database_secret_arn]
   }
+}
+
+data "aws_ec2_managed_prefix_list" "cloudfront" {
+  name = "com.amazonaws.global.cloudfront.origin-facing"
 }
 
 module "functions" {
@@ -37,7 +46,7 @@ module "functions" {
 
   functions = {
     api = {
-      environment          = merge(local.storage_settings, local.state_settings)
+      environment          = merge(local.storage_settings, local.state_settings, local.edge_settings)
       handler              = "gameserver.functions.lambda_handlers.api"
       reserved_concurrency = var.functions.reserved_concurrency.api
       statements           = { CacheLogIn = local.cache_log_in, DatabaseSecret = local.secret_read, KeyUse = local.key_use, StateLogIn = local.state_log_in, Tables = local.tables_use }
@@ -50,6 +59,7 @@ module "functions" {
       environment = merge(
         { for name in ["CLIENT_ID", "ENVIRONMENT", "ISSUER", "JWKS_URL", "PROJECT", "REGION"] : "GAMESERVER_${name}" => local.settings["GAMESERVER_${name}"] },
         { GAMESERVER_TABLES = local.storage_settings["GAMESERVER_TABLES"], GAMESERVER_USER_POOL_ID = var.foundation.identity.user_pool_id },
+        local.edge_settings,
       )
       handler              = "gameserver.functions.lambda_handlers.auth"
       memory_mb            = 256

@@ -5,6 +5,7 @@ from __future__ import annotations
 import base64
 import contextlib
 import dataclasses
+import ipaddress
 import json
 import subprocess
 import sys
@@ -67,8 +68,14 @@ def http_event(
     query: dict[str, str] | None = None,
     encoded: bool = False,
     address: str = "192.0.2.1",
+    edge: str = "",
 ) -> dict[str, Any]:
-    """Return an event of API Gateway's HTTP API, payload format 2.0."""
+    """Return an event of API Gateway's HTTP API, payload format 2.0.
+
+    Args:
+        address: address of the player.
+        edge: address of CloudFront; "" for a player who calls the API directly.
+    """
     method, template = route.split(" ")
     raw_path = template.format(**(path or {}))
     event: dict[str, Any] = {
@@ -80,7 +87,7 @@ def http_event(
             "content-type": "application/json",
             "host": "api.example.com",
             "user-agent": "agent",
-            "x-forwarded-for": address,
+            "x-forwarded-for": f"{address}, {edge}" if edge else address,
             "x-forwarded-port": "443",
             "x-forwarded-proto": "https",
         },
@@ -93,7 +100,7 @@ def http_event(
                 "method": method,
                 "path": raw_path,
                 "protocol": "HTTP/1.1",
-                "sourceIp": address,
+                "sourceIp": edge or address,
                 "userAgent": "agent",
             },
             "requestId": "JKJaXmPLvHcESHA=",
@@ -178,6 +185,17 @@ def test_two_instances_count_the_guesses_of_a_password_together(start: Any, sett
         assert (status, headers["Retry-After"]) in [(429, "1"), (429, "2")]
         # A player at another address can still log in.
         assert second.http("POST /v1/login", body, address="198.51.100.7")[0] == 401
+
+
+def test_players_behind_one_address_of_cloudfront_have_separate_limits(start: Any, settings: Settings) -> None:
+    behind_edge = dataclasses.replace(settings, edge_networks=(ipaddress.ip_network("203.0.113.0/24"),))
+    body = {"email": "behind@example.com", "password": "wrong Horse 7 battery"}
+    with start("auth", behind_edge, (*AUTH_VARIABLES, "EDGE_NETWORKS")) as function:
+        stranger = [
+            function.http("POST /v1/login", body, address="198.51.100.7", edge="203.0.113.9") for _ in range(14)
+        ]
+        assert stranger[-1][0] == 429
+        assert function.http("POST /v1/login", body, address="192.0.2.9", edge="203.0.113.9")[0] == 401
 
 
 def test_auth_runs_with_its_own_variables_only(start: Any, settings: Settings) -> None:

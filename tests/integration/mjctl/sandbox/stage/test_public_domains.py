@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import io
+import ipaddress
 import json
 import ssl
 import time
@@ -13,6 +14,7 @@ from typing import Any
 
 import pytest
 
+from gameserver.functions.viewer import viewer_address
 from tests.integration.mjctl.sandbox.stage.by_tls import Answer, StageCaller, running, trust
 
 REGION = "eu-west-1"
@@ -319,6 +321,21 @@ class TestApi:
 
 
 class TestCloudFront:
+    def test_an_api_behind_cloudfront_sees_an_address_of_the_prefix_list_and_the_viewers_address(
+        self, stage: StageCaller, site: Site
+    ) -> None:
+        ec2 = stage.plain("ec2", REGION)
+        name = {"Name": "prefix-list-name", "Values": ["com.amazonaws.global.cloudfront.origin-facing"]}
+        (prefix_list,) = ec2.describe_managed_prefix_lists(Filters=[name])["PrefixLists"]
+        (entry,) = ec2.get_managed_prefix_list_entries(PrefixListId=prefix_list["PrefixListId"])["Entries"]
+        networks = [ipaddress.ip_network(entry["Cidr"])]
+        for domain in (DOMAIN, site.distribution):
+            event = stage.https(domain, "/v1/echo", headers={"X-Forwarded-For": "198.51.100.1"}).document
+            peer, forwarded_for = event["requestContext"]["http"]["sourceIp"], event["headers"]["x-forwarded-for"]
+            assert ipaddress.ip_address(peer) in networks[0]
+            assert viewer_address(peer, forwarded_for, networks) == "127.0.0.1"
+        assert ipaddress.ip_address("127.0.0.1") not in networks[0]
+
     def test_the_root_is_the_default_object_with_the_headers_of_the_policy(
         self, stage: StageCaller, site: Site
     ) -> None:
