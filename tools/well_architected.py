@@ -357,6 +357,7 @@ def databases_fail_over_and_are_protected(plans: Plans, report: Report) -> None:
         report.expect(cluster.get("skip_final_snapshot") is False, cluster, "no final snapshot")
         report.expect(isinstance(cluster.get("final_snapshot_identifier"), str), cluster, "final snapshot has no name")
         report.expect("postgresql" in _known_list(cluster, "enabled_cloudwatch_logs_exports"), cluster, "no logs")
+        report.expect(cluster.get("iam_database_authentication_enabled"), cluster, "no log-in by IAM")
     for group in every(plans, "aws_rds_cluster_parameter_group"):
         forced = [p["value"] for p in group.blocks("parameter") if p["name"] == "rds.force_ssl"]
         report.expect(forced == ["1"], group, "TLS is not forced")
@@ -365,6 +366,22 @@ def databases_fail_over_and_are_protected(plans: Plans, report: Report) -> None:
 def _known_list(resource: Resource, path: str) -> list[Any]:
     value = resource.get(path, [])
     return list(value) if isinstance(value, list) else []
+
+
+@rule
+def only_migrations_are_the_master_user(plans: Plans, report: Report) -> None:
+    """Require functions that log in to the database by IAM as their own user, except `migrate` [SEC-2.2, SEC-3.2]."""
+    for plan in regional(plans):
+        logging_in = set()
+        for policy in (p for p in plan.resources("aws_iam_policy") if p.module == ("functions",)):
+            for statement in statements(policy) or []:
+                if "rds-db:connect" in statement["actions"]:
+                    logging_in.add(policy.key)
+                    own = all(str(resource).endswith("_app") for resource in statement["resources"])
+                    report.expect(own, policy, "allows log-ins as another user of the database")
+                reads = any(action.startswith("secretsmanager:Get") for action in statement["actions"])
+                report.expect(not reads or policy.key == "migrate", policy, "may read the master user's password")
+        report.expect(logging_in == {"api", "persistence"}, plan, "a function does not log in to the database by IAM")
 
 
 @rule

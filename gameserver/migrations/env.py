@@ -18,6 +18,7 @@ from sqlalchemy import Connection, text
 from sqlalchemy.ext.asyncio import AsyncConnection, create_async_engine
 from sqlalchemy.pool import NullPool
 
+from gameserver.persistence.application_user import create_application_user
 from gameserver.persistence.migrate import MigrationProgress
 
 # Number of the advisory lock that a process holds in PostgreSQL during the migrations. No other code of this project
@@ -46,6 +47,9 @@ def _migrate(connection: Connection, progress: MigrationProgress) -> None:
             return
         _find_missing(progress)
         context.run_migrations()
+        if progress.application_user is not None:
+            # The first run has created the table of Alembic, whose rows the user must not change.
+            create_application_user(connection, progress.application_user)
 
 
 async def _wait_for_lock(connection: AsyncConnection, seconds: float | None) -> None:
@@ -102,6 +106,10 @@ async def _run() -> None:
     try:
         async with asyncio.timeout(progress.seconds) as limit, engine.connect() as connection:
             await _wait_for_lock(connection, progress.seconds)
+            if progress.application_user is not None:
+                # The user exists even if a migration fails, because functions of an applied region need the user.
+                await connection.run_sync(create_application_user, progress.application_user)
+                await connection.commit()
             await connection.run_sync(_migrate, progress)
             await connection.commit()
     except TimeoutError:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import time
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 from typing import Any
@@ -17,7 +18,14 @@ from gameserver.runtime.tls import database_context
 
 log = structlog.get_logger()
 
+IAM = "iam"
+"""The value of the setting `database_secret` for a login by IAM."""
+
+# An execution environment of Lambda serves one event at a time, and an event uses one connection at a time. A burst of
+# cold starts therefore opens at most one connection for each unit of reserved concurrency (terraform/stacks/region).
 _POOL_SIZE = 5
+# A token is used again for 10 of the 15 minutes for which it is valid.
+_TOKEN_SECONDS = 600.0
 _CONNECT_SECONDS = 3.0
 _COMMAND_SECONDS = 10.0
 _AWAY = (
@@ -60,6 +68,7 @@ class Database:
             raise SettingsError("set GAMESERVER_DATABASE_HOST, GAMESERVER_DATABASE_NAME and GAMESERVER_DATABASE_USER")
         self._settings = settings
         self._aws = aws
+        self._token = IamToken(settings, aws)
         self._pool: Any = None
         self._opening = asyncio.Lock()
 
@@ -82,6 +91,9 @@ class Database:
                 await pool.expire_connections()
                 raise
         except _AWAY as error:
+            if isinstance(error, asyncpg.InvalidAuthorizationSpecificationError):
+                # The token may be older than the credentials of this process allow.
+                self._token.forget()
             raise DatabaseUnavailable(f"PostgreSQL: {type(error).__name__}") from error
 
     @asynccontextmanager
@@ -116,7 +128,7 @@ class Database:
         async with self._opening:
             if self._pool is None:
                 self._pool = await asyncpg.create_pool(
-                    **connection_options(self._settings, self._aws),
+                    **connection_options(self._settings, self._aws, self._token),
                     min_size=1,
                     max_size=_POOL_SIZE,
                     max_inactive_connection_lifetime=60,
@@ -125,15 +137,59 @@ class Database:
             return self._pool
 
 
-def connection_options(settings: Settings, aws: AwsClients) -> dict[str, Any]:
+class IamToken:
+    """Makes the tokens with which a user logs in to Aurora by IAM, instead of a password.
+
+    A token is valid for 15 minutes. Aurora checks the token at the beginning of a connection only. Aurora accepts at
+    most 200 connections with new tokens in a second, and any number of connections with a token that it has seen:
+    https://docs.aws.amazon.com/AmazonRDS/latest/AuroraUserGuide/UsingWithRDS.IAMDBAuth.html
+    """
+
+    def __init__(self, settings: Settings, aws: AwsClients) -> None:
+        self._host = f"{settings.database_host}:{settings.database_port}"
+        self._user = settings.database_user
+        self._aws = aws
+        self._token = ""
+        self._expires = 0.0
+
+    async def get(self) -> str:
+        """Return a token that is valid for at least 5 minutes.
+
+        Raises:
+            SecretError: this process has no credentials of AWS.
+        """
+        from botocore.exceptions import BotoCoreError
+
+        # Use the system's clock instead of a monotonic clock, because a monotonic clock may stand still while Lambda
+        # freezes the process.
+        if time.time() >= self._expires:
+            parameters = {"Action": "connect", "DBUser": self._user}
+            expires = time.time() + _TOKEN_SECONDS
+            try:
+                self._token = await self._aws.run(lambda: self._aws.sign_for_password("rds-db", self._host, parameters))
+            except BotoCoreError as error:
+                raise secrets.SecretError(f"no token for the user {self._user} of the database: {error}") from error
+            self._expires = expires
+        return self._token
+
+    def forget(self) -> None:
+        """Make a new token at the next call of `get`, because the database has refused the token."""
+        self._expires = 0.0
+
+
+def connection_options(settings: Settings, aws: AwsClients, token: IamToken | None = None) -> dict[str, Any]:
     """Return the arguments of `asyncpg.connect`.
 
-    Each connection reads the password again, so that the password can be rotated.
+    Each connection reads the password again, so that the password can be rotated. With the secret `iam`, the user logs
+    in by IAM.
     """
+    iam = token or IamToken(settings, aws)
 
     async def password() -> str:
         if settings.database_secret is None:
             return ""
+        if settings.database_secret == IAM:
+            return await iam.get()
         reference = settings.database_secret
         return (await aws.run(lambda: secrets.resolve(reference, aws))).get("password", "")
 

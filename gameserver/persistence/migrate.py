@@ -52,6 +52,8 @@ class MigrationProgress:
     """Records the migrations of one run, in their order. gameserver/migrations/env.py fills it.
 
     Attributes:
+        application_user: the user of PostgreSQL that the functions of the game use, or None for a database that the
+            functions do not use, such as a restored copy.
         seconds: time limit of the run and of each statement in seconds, or None without a limit.
         heads: the newest migrations of the database at the start, empty for a database without a schema.
         missing: the names of the migrations that the database lacks at the start.
@@ -59,6 +61,7 @@ class MigrationProgress:
         applied: the names of the migrations that have run.
     """
 
+    application_user: str | None = None
     seconds: float | None = None
     heads: Sequence[str] = ()
     missing: list[str] = field(default_factory=list)
@@ -126,7 +129,7 @@ def upgrade(
     from alembic.config import Config
 
     asyncio.run(_await_database(settings, aws, patience_seconds))
-    progress = MigrationProgress(seconds)
+    progress = MigrationProgress(settings.application_user, seconds)
     config = Config()
     config.set_main_option("script_location", str(MIGRATIONS))
     config.attributes["connection_options"] = connection_options(settings, aws)

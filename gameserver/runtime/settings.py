@@ -66,7 +66,7 @@ class Settings:
         state_secret: reference to the login of the state store, or `iam:<replication group>` for a login by IAM.
         cache_secret: reference to the login of the cache, or `iam:<replication group>` for a login by IAM.
         database_host: host name of PostgreSQL, whose port, database and user are in the other fields `database_*`.
-        database_secret: reference to the password of PostgreSQL.
+        database_secret: reference to the password of PostgreSQL, or `iam` for a login by IAM.
         aws_endpoint_url: address of an emulated AWS; None for the real AWS.
         events_topic_arn: ARN of the SNS topic for events.
         persistence_queue_url: address of the SQS queue that the worker reads.
@@ -183,6 +183,14 @@ class Settings:
                     f"{_variable(name)} begins with {prefix}://, but GAMESERVER_TLS_REQUIRED is true: "
                     f"use {scheme}://, or switch TLS off for the whole environment"
                 )
+
+    @property
+    def application_user(self) -> str:
+        """Return the user of PostgreSQL for the functions on AWS, which log in by IAM.
+
+        terraform/stacks/region/api.tf makes an equal name for the settings and the permissions of the functions.
+        """
+        return f"{self.project}_{self.environment}_app".replace("-", "_")
 
     @property
     def identity_region(self) -> str:

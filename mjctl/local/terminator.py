@@ -25,8 +25,8 @@ from typing import NoReturn
 
 # The formats of the messages in PostgreSQL's protocol:
 # https://www.postgresql.org/docs/current/protocol-message-formats.html
-_SSL_REQUEST = b"\x00\x00\x00\x08\x04\xd2\x16\x2f"
-_GSS_REQUEST = b"\x00\x00\x00\x08\x04\xd2\x16\x30"
+SSL_REQUEST = b"\x00\x00\x00\x08\x04\xd2\x16\x2f"
+GSS_REQUEST = b"\x00\x00\x00\x08\x04\xd2\x16\x30"
 _REFUSAL = b"SFATAL\x00VFATAL\x00C28000\x00Mthis server takes connections with TLS only\x00\x00"
 
 _HANDSHAKE_SECONDS = 5.0
@@ -65,7 +65,7 @@ class Terminator:
                 return
             behind_reader, behind_writer = await asyncio.open_unix_connection(self._backend)
             try:
-                await _exchange((reader, behind_writer), (behind_reader, writer))
+                await exchange((reader, behind_writer), (behind_reader, writer))
             finally:
                 behind_writer.close()
         except (OSError, EOFError, TimeoutError):
@@ -77,11 +77,11 @@ class Terminator:
 
     async def _negotiated(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> bool:
         async with asyncio.timeout(_HANDSHAKE_SECONDS):
-            request = await reader.readexactly(len(_SSL_REQUEST))
-            while request == _GSS_REQUEST:
+            request = await reader.readexactly(len(SSL_REQUEST))
+            while request == GSS_REQUEST:
                 writer.write(b"N")
-                request = await reader.readexactly(len(_SSL_REQUEST))
-            if request != _SSL_REQUEST:
+                request = await reader.readexactly(len(SSL_REQUEST))
+            if request != SSL_REQUEST:
                 writer.write(b"E" + (len(_REFUSAL) + 4).to_bytes(4, "big") + _REFUSAL)
                 return False
             writer.write(b"S")
@@ -89,7 +89,7 @@ class Terminator:
         return True
 
 
-async def _exchange(*ways: tuple[asyncio.StreamReader, asyncio.StreamWriter]) -> None:
+async def exchange(*ways: tuple[asyncio.StreamReader, asyncio.StreamWriter]) -> None:
     """Forward bytes in both directions until either side closes its connection."""
     tasks = [asyncio.create_task(_pass_on(source, target)) for source, target in ways]
     try:

@@ -124,6 +124,10 @@ _OPEN_TRUST = '{"Statement":[{"Effect":"Allow","Action":"sts:AssumeRole","Princi
 _EVERYTHING = '{"Statement":[{"Sid":"All","Effect":"Allow","Action":"*","Resource":"arn:aws:s3:::x"}]}'
 _EVERYWHERE = '{"Statement":[{"Sid":"Read","Effect":"Allow","Action":"s3:GetObject","Resource":"*"}]}'
 _ALARM = "aws_cloudwatch_metric_alarm"
+_EVERY_USER = (
+    '{"Statement":[{"Sid":"A","Effect":"Allow","Action":"rds-db:connect","Resource":"arn:aws:rds-db:x:1:dbuser:*/*"}]}'
+)
+_MASTER = '{"Statement":[{"Sid":"A","Effect":"Allow","Action":"secretsmanager:GetSecretValue","Resource":"arn:x"}]}'
 _FOREIGN_KEY = "arn:aws:kms:sa-east-1:123456789012:key/mrk-0"
 
 BREAKAGES: list[Breakage] = [
@@ -264,6 +268,9 @@ BREAKAGES: list[Breakage] = [
     *rules("databases_fail_over_and_are_protected", "aws_rds_cluster", "final_snapshot_identifier", None),
     *rules("databases_fail_over_and_are_protected", "aws_rds_cluster", "enabled_cloudwatch_logs_exports", [], None),
     *rules("databases_fail_over_and_are_protected", "aws_rds_cluster_parameter_group", "parameter", []),
+    *rules("databases_fail_over_and_are_protected", "aws_rds_cluster", "iam_database_authentication_enabled", False),
+    *rules("only_migrations_are_the_master_user", "aws_iam_policy", "policy", _EVERY_USER, _MASTER, name="function"),
+    *without("only_migrations_are_the_master_user", "aws_iam_policy", name="function"),
     *rules("the_global_database_has_two_regions", "aws_rds_global_cluster", "storage_encrypted", False),
     *rules("the_global_database_has_two_regions", "aws_rds_global_cluster", "deletion_protection", False),
     *referring("queues_have_dead_letter_queues", "aws_sqs_queue", "redrive_policy", "var.name", name="queue"),

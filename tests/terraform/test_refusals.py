@@ -71,7 +71,8 @@ def region(tree: Path, emulator: Emulators, tmp_path_factory: pytest.TempPathFac
     variables = inputs.region(ENVIRONMENT, "us-east-1", CONTRACT, folder / "functions.zip")
     variables["backup"]["copy_region"] = "us-east-1"
     variables["cache"] = {"replicas": 0}
-    variables["database"] = {"instances": 1, "capacity": {"min": 8, "max": 2}}
+    variables["database"] = {"instances": 1, "capacity": {"min": 4, "max": 2}}
+    variables["functions"]["reserved_concurrency"] = {"api": 150, "persistence": 50}
     variables["game"] |= {"min_tasks": 9, "max_tasks": 9}
     variables["network"] |= {"zones": ["us-east-1a", "us-east-1b"], "cidr": "10.10.0.0/24", "nat": "none"}
     variables["operators"] = ["*"]
@@ -88,6 +89,8 @@ def region(tree: Path, emulator: Emulators, tmp_path_factory: pytest.TempPathFac
         "nat must be per_zone or single",
         "replicas must be 1 to 5",
         "instances must be 2 to 15",
+        "functions.reserved_concurrency.api and persistence together must be below 200",
+        "capacity.min must be at least 8 in an environment with several regions",
         "capacity.min must not be above capacity.max: lower min or raise max",
         "operators must contain ARNs of IAM roles or users",
     ],

@@ -238,12 +238,12 @@ _EVENTS = (
         'values   = ["${local.topic_arns[statement.value.topic]}-old"]',
     ),
     _fault(
-        "secret-arn",
-        "the functions read a secret that does not exist",
+        "database-user",
+        "the functions log in to the database as a user that no role of IAM may use",
         "the stored result",
         f"{_REGION}/api.tf",
-        "GAMESERVER_DATABASE_SECRET = local.database_secret_arn",
-        'GAMESERVER_DATABASE_SECRET = "${local.database_secret_arn}x"',
+        "GAMESERVER_DATABASE_USER   = local.application_user",
+        'GAMESERVER_DATABASE_USER   = "${local.application_user}x"',
     ),
     _fault(
         "alarm-dimension",

@@ -121,16 +121,16 @@ class DatabaseCluster:
         instances = database_records.instances_of(self.scope, record)
         for name in set(self._servers) - set(instances):
             self._forget(name)
-            self._open_door()
         if record["Status"] in {"stopped", "stopping"} or not instances:
             self._stop_all()
+            self._open_door(record, instances)
             return
         for name in instances:
             if name not in self._servers:
                 unique = f"database-{self.scope.region}-{name}"
                 self._servers[name] = PostgresServer(self._context.engine, unique, self._sockets)
         # The door listens before the servers run, because the stage publishes the names of servers that run.
-        self._open_door()
+        self._open_door(record, instances)
         if not self._prepare_volume(record, upstream, is_writer=is_writer):
             return
         self._replace_failed_writer(record, instances)
@@ -147,8 +147,20 @@ class DatabaseCluster:
             self._forget(name)
         self._volume.remove()
 
-    def _open_door(self) -> None:
-        self._network.open(self.scope, {server.address: server.behind for server in self._servers.values()})
+    def _open_door(self, record: Record, instances: dict[str, Record]) -> None:
+        tls_required = database_records.requires_tls(record, database_records.parameters_of(self.scope, record))
+        endpoints = self._endpoints(record)
+        addresses = {}
+        for name, server in self._servers.items():
+            names = [database_records.complete_instance(record, instances[name]), *endpoints]
+            certificate, key = self._context.authority.issue(names)
+            addresses[server.address] = {
+                "socket": str(server.socket),
+                "certificate": str(certificate),
+                "key": str(key),
+                "tls_required": tls_required,
+            }
+        self._network.open(self.scope, addresses)
 
     def _own_source(self, record: Record) -> Source:
         arn = str(record["DBClusterArn"])
@@ -204,13 +216,7 @@ class DatabaseCluster:
         writer_source = self._own_source(record)
         for name in sorted(instances, key=lambda name: name != writer):
             server, instance = self._servers[name], instances[name]
-            endpoint = database_records.complete_instance(record, instance)
             is_new = instance["DBInstanceStatus"] == "creating"
-            names = [endpoint, *self._endpoints(record)]
-            certificate = self._context.authority.issue(names)
-            if server.running and server.certified != names:
-                server.use_new_certificate(certificate)
-            server.certified = names
             if not server.running:
                 if name != writer and not self._volume.has_copy_for(name):
                     self._volume.make_copy_for(name, writer_source)
@@ -222,8 +228,6 @@ class DatabaseCluster:
                     password_file=self._volume.password_file,
                     shared_sockets=self._volume_sockets if name == writer else None,
                     source=upstream if name == writer else writer_source,
-                    certificate=certificate,
-                    tls_required=database_records.requires_tls(record, parameters),
                 )
             if server.configured != parameters:
                 pending = server.apply(parameters)

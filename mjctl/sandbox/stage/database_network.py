@@ -1,4 +1,4 @@
-"""Decides by security groups who may connect to an Aurora cluster, and runs the door in front of the servers."""
+"""Decides who may connect and log in to an Aurora cluster, and runs the door in front of the servers."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ from pathlib import Path
 from typing import Any
 
 from mjctl.files import write_private
-from mjctl.sandbox.stage import database_records, network_records
+from mjctl.sandbox.stage import database_login, database_records, network_records
 from mjctl.sandbox.stage.callers import caller_of
 from mjctl.sandbox.stage.containers import Container, ContainerCommand, ContainerEngine
 from mjctl.sandbox.stage.database_records import ClusterScope
@@ -37,7 +37,7 @@ class DatabaseNetwork:
         """
         self._engine = engine
         self._check = sockets / "database-network.sock"
-        self._instances: dict[ClusterScope, dict[str, str]] = {}
+        self._instances: dict[ClusterScope, dict[str, dict[str, Any]]] = {}
         self._lock = threading.Lock()
         self._door: Container | None = None
         self._written = ""
@@ -48,15 +48,17 @@ class DatabaseNetwork:
         self._engine.recipes.append((re.compile(f"^{_DOOR_IMAGE}$"), _recipe))
         self._server = QuestionServer(self._check, self.answer)
 
-    def open(self, scope: ClusterScope, instances: Mapping[str, str]) -> None:
+    def open(self, scope: ClusterScope, instances: Mapping[str, Mapping[str, Any]]) -> None:
         """Let the door accept connections to the instances of a cluster.
 
         Args:
             scope: The cluster.
-            instances: The address of the server behind the door, by the address of the instance.
+            instances: `socket`, `certificate`, `key` and `tls_required` in the settings of the door (DatabaseDoor), by
+                the address of the instance.
         """
+        named = {"account": scope.account, "region": scope.region, "cluster": scope.name}
         with self._lock:
-            self._instances[scope] = dict(instances)
+            self._instances[scope] = {address: {**settings, **named} for address, settings in instances.items()}
             self._keep_door()
 
     def forget(self, scope: ClusterScope) -> None:
@@ -71,11 +73,18 @@ class DatabaseNetwork:
             self._server.close()
 
     def answer(self, question: Mapping[str, Any]) -> dict[str, Any]:
-        """Answer whether the door must refuse a process."""
+        """Answer whether the door must refuse a process, or the token of a user.
+
+        Args:
+            question: `account`, `region` and `cluster`, and either `pid`, or `user` and `token`.
+        """
         scope = ClusterScope(question["account"], question["region"], question["cluster"])
-        reason = obstacle(self._engine, scope, question["pid"])
+        if "pid" in question:
+            reason = obstacle(self._engine, scope, question["pid"])
+        else:
+            reason = database_login.refusal(scope, question["user"], question["token"])
         if reason is not None:
-            logger.warning("%s: %s", scope.name, reason)
+            logger.warning("%s refuses a connection: %s", scope.name, reason)
         return {"refused": reason is not None}
 
     def _keep_door(self) -> None:
@@ -86,11 +95,9 @@ class DatabaseNetwork:
             return
         if self._door is None:
             self._door = self._engine.containers.create(_DOOR_IMAGE, name="database-door")
-        instances = {
-            address: {"behind": behind, "account": scope.account, "region": scope.region, "cluster": scope.name}
-            for scope, addresses in self._instances.items()
-            for address, behind in addresses.items()
-        }
+        instances: dict[str, dict[str, Any]] = {}
+        for addresses in self._instances.values():
+            instances |= addresses
         text = json.dumps({"check": str(self._check), "instances": instances}, sort_keys=True)
         if text != self._written:
             write_private(self._door.folder / "door.json", text)

@@ -5,19 +5,15 @@ from __future__ import annotations
 import json
 import os
 import subprocess
-import sys
 import time
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping
 from pathlib import Path
-from typing import Any
 
 from mjctl.files import read_json, write_private
 from mjctl.local import postgres
-from mjctl.local.tls import has_tls
 from mjctl.models.errors import UnreachableError
-from mjctl.sandbox.stage.authority import CertificateFiles
 from mjctl.sandbox.stage.containers import Container, ContainerCommand, ContainerEngine
-from mjctl.sandbox.stage.postgres_volume import ADMINISTRATOR, Source, quoted
+from mjctl.sandbox.stage.postgres_volume import ADMINISTRATOR, IAM_ROLE, SUPERUSER, Source, quoted
 from mjctl.sandbox.stage.rounds import end_processes_in
 
 IMAGE = "mjctl/aurora-postgresql"
@@ -38,6 +34,16 @@ _SETTINGS = {
     "jit": "off",
     "logging_collector": "off",
 }
+# The door of the databases checks the tokens of the members of `rds_iam`, and only this user's processes reach the Unix
+# socket of the server. The members of `rds_superuser` log in with a password. PostgreSQL counts the master user as a
+# member of each role that the master user has created, so without this rule the server would trust the master user.
+_ACCESS = f"""\
+local all {ADMINISTRATOR} scram-sha-256
+local replication {ADMINISTRATOR} scram-sha-256
+local all +{SUPERUSER} scram-sha-256
+local all +{IAM_ROLE} trust
+local all all scram-sha-256
+"""
 # Aurora's setting names libraries that are not part of PostgreSQL. PostgreSQL does not start if such a library is
 # missing.
 _NOT_APPLIED = frozenset({"shared_preload_libraries"})
@@ -48,10 +54,9 @@ class PostgresServer:
 
     Attributes:
         address: The loopback address of the instance, at which the door of the databases listens.
-        behind: The loopback address at which the PostgreSQL process listens, behind the door.
+        sockets: The folder of the Unix socket at which the PostgreSQL process listens, behind the door.
         data: The data folder on which the process runs, or None before the first start.
         configured: The parameters that the stage has set in the running process, or None after a start of the process.
-        certified: The DNS names in the TLS certificate that the process presents.
     """
 
     def __init__(self, engine: ContainerEngine, name: str, sockets: Path) -> None:
@@ -65,17 +70,13 @@ class PostgresServer:
         self._container: Container = engine.containers.create(IMAGE, name=name)
         self.address = self._container.address
         self._addresses = engine.addresses
-        self.behind = engine.addresses.of(self._behind_name)
         # The path of a Unix socket has at most 107 bytes, so this path cannot contain the instance's name.
-        self._sockets = sockets / f"pg-{self.address.partition('.')[2]}"
+        self.sockets = sockets / f"pg-{self.address.partition('.')[2]}"
         self.data: Path | None = None
         self.configured: object = None
-        self.certified: list[str] = []
         self.ready = False
         self._binaries = Path()
         self._passwords = Path()
-        folder = self._container.folder
-        self._certificate = CertificateFiles(folder / "certificate.pem", folder / "key.pem")
 
     @property
     def container_name(self) -> str:
@@ -83,8 +84,9 @@ class PostgresServer:
         return self._container.name
 
     @property
-    def _behind_name(self) -> str:
-        return f"{self._container.name}-behind"
+    def socket(self) -> Path:
+        """Return the path of the server's Unix socket."""
+        return self.sockets / f".s.PGSQL.{_PORT}"
 
     @property
     def running(self) -> bool:
@@ -108,8 +110,6 @@ class PostgresServer:
         password_file: Path,
         shared_sockets: Path | None,
         source: Source | None,
-        certificate: CertificateFiles,
-        tls_required: bool,
     ) -> None:
         """Start the process, and wait until it accepts connections.
 
@@ -118,15 +118,13 @@ class PostgresServer:
             password_file: The file with the password of the administrator.
             shared_sockets: A second folder for the writer's Unix socket, in which standbys look for the writer.
             source: The server from which a standby replicates; None for a writer.
-            certificate: The TLS certificate for the instance's DNS names.
-            tls_required: Refuse connections without TLS.
 
         Raises:
             UnreachableError: the server ended, or did not accept connections in time.
         """
         self._binaries = postgres.binaries_for((data / "PG_VERSION").read_text(encoding="ascii").strip())
         self._passwords = password_file
-        folders = [folder for folder in (self._sockets, shared_sockets) if folder is not None]
+        folders = [folder for folder in (self.sockets, shared_sockets) if folder is not None]
         end_processes_in(data)
         # A killed server leaves its lock files. After a restart of the machine, the pid in a lock file can belong to a
         # process that is not PostgreSQL.
@@ -135,40 +133,23 @@ class PostgresServer:
             if not folder.exists():
                 postgres.make_folder(folder)
             (folder / f".s.PGSQL.{_PORT}.lock").unlink(missing_ok=True)
-        with_tls = has_tls(self._binaries / "postgres")
-        (data / "pg_hba.conf").write_text(_access(tls_required=tls_required, with_tls=with_tls), encoding="ascii")
-        self._keep(certificate)
+        (data / "pg_hba.conf").write_text(_ACCESS, encoding="ascii")
         settings = {
             **_SETTINGS,
             "port": str(_PORT),
-            "listen_addresses": self.behind if with_tls else "",
+            "listen_addresses": "",
             "unix_socket_directories": ",".join(str(folder) for folder in folders),
             "unix_socket_permissions": "0700",
         }
         if source is not None:
             connection = f"host={source.sockets} port={_PORT} user={ADMINISTRATOR} passfile={password_file}"
             settings["primary_conninfo"] = connection
-        if with_tls:
-            settings |= {
-                "ssl": "on",
-                "ssl_cert_file": str(self._certificate.certificate),
-                "ssl_key_file": str(self._certificate.key),
-            }
         options = [part for name, value in settings.items() for part in ("-c", f"{name}={value}")]
-        server = [*postgres.unprivileged(), str(self._binaries / "postgres"), "-D", str(data), *options]
-        command = server if with_tls else [*self._terminator(), "--", *server]
+        command = [*postgres.unprivileged(), str(self._binaries / "postgres"), "-D", str(data), *options]
         write_private(self._container.folder / "command.json", json.dumps({"command": command, "folder": str(data)}))
         self.data, self.configured = data, None
         self._container.start()
         self._wait_until_ready()
-
-    def use_new_certificate(self, certificate: CertificateFiles) -> None:
-        """Present another TLS certificate. A server without TLS stops, and presents it after its next start."""
-        self._keep(certificate)
-        if has_tls(self._binaries / "postgres"):
-            self.sql("SELECT pg_reload_conf()")
-        else:
-            self.stop()
 
     def stop(self) -> None:
         """Stop the process after all standbys have received its data, without waiting for clients."""
@@ -176,15 +157,14 @@ class PostgresServer:
         self.data, self.ready = None, False
 
     def remove(self) -> None:
-        """Kill the process, and free its addresses. The data folder belongs to the volume and stays."""
+        """Kill the process, and free its address. The data folder belongs to the volume and stays."""
         import shutil
 
         self._container.remove()
         self._addresses.forget(self.container_name)
-        self._addresses.forget(self._behind_name)
         self.data, self.ready = None, False
         shutil.rmtree(self._container.folder, ignore_errors=True)
-        shutil.rmtree(self._sockets, ignore_errors=True)
+        shutil.rmtree(self.sockets, ignore_errors=True)
 
     def sql(self, statements: str) -> str:
         """Run SQL statements as administrator, each in a separate transaction. Returns: the rows, without column names.
@@ -192,7 +172,7 @@ class PostgresServer:
         Raises:
             UnreachableError: the server does not answer, or a statement failed.
         """
-        command = [str(self._binaries / "psql"), "-h", str(self._sockets), "-p", str(_PORT), "-U", ADMINISTRATOR]
+        command = [str(self._binaries / "psql"), "-h", str(self.sockets), "-p", str(_PORT), "-U", ADMINISTRATOR]
         result = subprocess.run(
             [*command, "-d", "postgres", "--no-psqlrc", "--no-password", "-qAt", "-v", "ON_ERROR_STOP=1"],
             input=statements,
@@ -245,23 +225,6 @@ class PostgresServer:
                 return
         raise UnreachableError(f"{self.container_name} does not accept connections", where=str(self._container.log))
 
-    def _keep(self, certificate: CertificateFiles) -> None:
-        """Copy a certificate into this server's files, whose paths a running PostgreSQL cannot change."""
-        write_private(self._certificate.key, certificate.key.read_text(encoding="ascii"))
-        write_private(self._certificate.certificate, certificate.certificate.read_text(encoding="ascii"))
-
-    def _terminator(self) -> Sequence[str]:
-        """Return the command of a proxy that adds TLS to a PostgreSQL server without TLS."""
-        options: dict[str, Any] = {
-            "address": self.behind,
-            "port": _PORT,
-            "socket": self._sockets / f".s.PGSQL.{_PORT}",
-            "certificate": self._certificate.certificate,
-            "key": self._certificate.key,
-        }
-        parts = [part for name, value in options.items() for part in (f"--{name}", str(value))]
-        return [sys.executable, "-m", "mjctl.local.terminator", *parts, "--postgres"]
-
 
 def recipe(container: Container) -> ContainerCommand:
     """Read the command of a server from the file that `PostgresServer.start` has written, and return the command."""
@@ -273,12 +236,3 @@ def recipe(container: Container) -> ContainerCommand:
     # After SIGTERM, PostgreSQL waits until all clients have disconnected. After SIGINT, PostgreSQL disconnects all
     # clients and shuts down cleanly.
     return ContainerCommand(stored["command"], environment, Path(stored["folder"]), signal.SIGINT)
-
-
-def _access(*, tls_required: bool, with_tls: bool) -> str:
-    """Return the rules for pg_hba.conf. The stage also logs in with a password, over its private Unix sockets."""
-    stage = f"local all {ADMINISTRATOR} scram-sha-256\nlocal replication {ADMINISTRATOR} scram-sha-256\n"
-    if not with_tls:
-        return f"{stage}local all all scram-sha-256\n"
-    kind = "hostssl" if tls_required else "host"
-    return f"{stage}{kind} all {ADMINISTRATOR} 127.0.0.0/8 reject\n{kind} all all 127.0.0.0/8 scram-sha-256\n"

@@ -10,13 +10,22 @@ from pathlib import Path
 
 from mjctl.files import read_json, write_private
 from mjctl.local import postgres
-from mjctl.local.tls import has_tls
 
 ADMINISTRATOR = "rdsadmin"
 """The name of the superuser of each database server, as on Aurora. Only the stage knows the superuser's password."""
 
-# https://docs.aws.amazon.com/AmazonRDS/latest/AuroraUserGuide/Appendix.PostgreSQL.CommonDBATasks.Roles.rds_superuser.html
-_SUPERUSER = "rds_superuser"
+SUPERUSER = "rds_superuser"
+"""The role of the master user.
+
+https://docs.aws.amazon.com/AmazonRDS/latest/AuroraUserGuide/Appendix.PostgreSQL.CommonDBATasks.Roles.rds_superuser.html
+"""
+
+IAM_ROLE = "rds_iam"
+"""The members of this role log in by IAM.
+
+https://docs.aws.amazon.com/AmazonRDS/latest/AuroraUserGuide/UsingWithRDS.IAMDBAuth.DBAccounts.html
+"""
+
 _STANDBY = "standby.signal"
 
 
@@ -92,9 +101,10 @@ class Volume:
         """Create the database as Aurora does, with a master user who is no superuser.
 
         Raises:
+            DependencyError: PostgreSQL is not installed.
             UnreachableError: PostgreSQL's programs failed.
         """
-        binaries = preferred_binaries()
+        binaries = postgres.installations()[0]
         unfinished = _unfinished(self.data)
         secret = self.folder / "password"
         write_private(secret, self.password)
@@ -108,9 +118,11 @@ class Volume:
         (unfinished / "postgresql.conf").write_text("", encoding="ascii")
         master, verifier = quoted(user), postgres.scram_verifier(password)
         statements = [
-            f"CREATE ROLE {_SUPERUSER} NOLOGIN;",
-            f"GRANT pg_monitor, pg_signal_backend, pg_read_all_data, pg_write_all_data TO {_SUPERUSER};",
-            f"CREATE ROLE {master} LOGIN CREATEDB CREATEROLE IN ROLE {_SUPERUSER} PASSWORD '{verifier}';",
+            f"CREATE ROLE {SUPERUSER} NOLOGIN;",
+            f"GRANT pg_monitor, pg_signal_backend, pg_read_all_data, pg_write_all_data TO {SUPERUSER};",
+            f"CREATE ROLE {master} LOGIN CREATEDB CREATEROLE IN ROLE {SUPERUSER} PASSWORD '{verifier}';",
+            f"CREATE ROLE {IAM_ROLE} NOLOGIN;",
+            f"GRANT {IAM_ROLE} TO {master} WITH ADMIN OPTION;",
         ]
         if database:
             statements.append(f"CREATE DATABASE {quoted(database)} OWNER {master};")
@@ -173,7 +185,7 @@ class Volume:
         shutil.rmtree(self.folder, ignore_errors=True)
 
     def _copy(self, source: Source, target: Path) -> None:
-        binaries = preferred_binaries(source.version)
+        binaries = postgres.binaries_for(source.version)
         unfinished = _unfinished(target)
         command = [str(binaries / "pg_basebackup"), "-D", str(unfinished), "-h", str(source.sockets), "-p", "5432"]
         options = ["-U", ADMINISTRATOR, "-X", "stream", "-c", "fast", "--no-password", "--no-sync"]
@@ -213,21 +225,6 @@ def _unfinished(folder: Path) -> Path:
     shutil.rmtree(unfinished, ignore_errors=True)
     postgres.make_folder(unfinished)
     return unfinished
-
-
-def preferred_binaries(version: str | None = None) -> Path:
-    """Return the folder with PostgreSQL's programs, preferably programs that support TLS.
-
-    Args:
-        version: The major version of PostgreSQL that has written existing data; None for any version.
-
-    Raises:
-        DependencyError: PostgreSQL is not installed, or not in this version.
-    """
-    if version is not None:
-        return postgres.binaries_for(version)
-    installed = postgres.installations()
-    return next((path for path in installed if has_tls(path / "postgres")), installed[0])
 
 
 def quoted(identifier: str) -> str:

@@ -8,8 +8,8 @@ locals {
     GAMESERVER_DATABASE_HOST   = module.database.endpoint
     GAMESERVER_DATABASE_NAME   = var.foundation.database.database_name
     GAMESERVER_DATABASE_PORT   = tostring(module.database.port)
-    GAMESERVER_DATABASE_SECRET = local.database_secret_arn
-    GAMESERVER_DATABASE_USER   = var.foundation.database.username
+    GAMESERVER_DATABASE_SECRET = "iam"
+    GAMESERVER_DATABASE_USER   = local.application_user
     GAMESERVER_DATA_KEY_ARN    = module.keys.arns["data"]
     GAMESERVER_TABLES          = jsonencode({ for key, table in local.tables : key => table.name })
   })
@@ -23,9 +23,15 @@ locals {
     actions   = ["dynamodb:BatchGetItem", "dynamodb:ConditionCheckItem", "dynamodb:GetItem", "dynamodb:PutItem", "dynamodb:Query", "dynamodb:UpdateItem"]
     resources = concat(local.table_arns, [for arn in local.table_arns : "${arn}/index/*"])
   }
-  secret_read = {
-    actions   = ["secretsmanager:GetSecretValue"]
-    resources = [local.database_secret_arn]
+  # The user of PostgreSQL for the functions. `Settings.application_user` in gameserver/runtime/settings.py makes an equal
+  # name, and the function `migrate` creates the user. The name contains the environment, so that the policy below allows
+  # no log-in at the database of another environment in this account. The policy does not name the id of the cluster, because
+  # AWS makes the id at the apply, and the plan shows complete IAM policies.
+  application_user = replace("${local.name}_app", "-", "_")
+  # https://docs.aws.amazon.com/AmazonRDS/latest/AuroraUserGuide/UsingWithRDS.IAMDBAuth.IAMPolicy.html
+  database_log_in = {
+    actions   = ["rds-db:connect"]
+    resources = ["arn:aws:rds-db:${var.region}:${local.account_id}:dbuser:*/${local.application_user}"]
   }
 }
 
@@ -49,7 +55,7 @@ module "functions" {
       environment          = merge(local.storage_settings, local.state_settings, local.edge_settings)
       handler              = "gameserver.functions.lambda_handlers.api"
       reserved_concurrency = var.functions.reserved_concurrency.api
-      statements           = { CacheLogIn = local.cache_log_in, DatabaseSecret = local.secret_read, KeyUse = local.key_use, StateLogIn = local.state_log_in, Tables = local.tables_use }
+      statements           = { CacheLogIn = local.cache_log_in, DatabaseLogIn = local.database_log_in, KeyUse = local.key_use, StateLogIn = local.state_log_in, Tables = local.tables_use }
       vpc                  = true
     }
     # The function `auth` logs players in by Cognito's operations for servers, which need IAM permissions. The operations for
@@ -71,17 +77,22 @@ module "functions" {
       }
     }
     # `mjctl deploy` invokes the function `migrate` in the region of the database's writer. Every region has the function,
-    # because a failover moves the writer to another region.
+    # because a failover moves the writer to another region. Only `migrate` is the master user. `migrate` creates the user
+    # of the other functions.
     migrate = {
       environment = merge(
         { for name in ["ENVIRONMENT", "PROJECT", "REGION", "TLS_REQUIRED"] : "GAMESERVER_${name}" => local.settings["GAMESERVER_${name}"] },
-        { for name in ["NAME", "PORT", "SECRET", "USER"] : "GAMESERVER_DATABASE_${name}" => local.storage_settings["GAMESERVER_DATABASE_${name}"] },
-        { GAMESERVER_DATABASE_HOST = module.database.writer_endpoint },
+        { for name in ["NAME", "PORT"] : "GAMESERVER_DATABASE_${name}" => local.storage_settings["GAMESERVER_DATABASE_${name}"] },
+        {
+          GAMESERVER_DATABASE_HOST   = module.database.writer_endpoint
+          GAMESERVER_DATABASE_SECRET = local.database_secret_arn
+          GAMESERVER_DATABASE_USER   = var.foundation.database.username
+        },
       )
       handler = "gameserver.functions.lambda_handlers.migrate"
       # Two deploys at once both get an answer: the second waits in the database until the first has finished.
       reserved_concurrency = 2
-      statements           = { DatabaseSecret = local.secret_read }
+      statements           = { MasterSecret = { actions = ["secretsmanager:GetSecretValue"], resources = [local.database_secret_arn] } }
       timeout_seconds      = 300
       vpc                  = true
     }
@@ -90,7 +101,7 @@ module "functions" {
       handler              = "gameserver.functions.lambda_handlers.persistence"
       queue                = { arn = module.events.queues["persistence"].arn }
       reserved_concurrency = var.functions.reserved_concurrency.persistence
-      statements           = { CacheLogIn = local.cache_log_in, DatabaseSecret = local.secret_read, KeyUse = local.key_use, Tables = local.tables_use }
+      statements           = { CacheLogIn = local.cache_log_in, DatabaseLogIn = local.database_log_in, KeyUse = local.key_use, Tables = local.tables_use }
       vpc                  = true
     }
   }

@@ -93,6 +93,14 @@ variable "functions" {
     package              = object({ architecture = optional(string, "x86_64"), path = string, sha256 = string })
     reserved_concurrency = optional(object({ api = optional(number, 100), auth = optional(number, 50), persistence = optional(number, 20) }), {})
   })
+
+  # Aurora accepts at most 200 connections with new IAM tokens in a second. A burst of cold starts opens one connection
+  # for each unit of concurrency.
+  # https://docs.aws.amazon.com/AmazonRDS/latest/AuroraUserGuide/UsingWithRDS.IAMDBAuth.html
+  validation {
+    condition     = var.functions.reserved_concurrency.api + var.functions.reserved_concurrency.persistence < 200
+    error_message = "functions.reserved_concurrency.api and persistence together must be below 200, because Aurora accepts at most 200 new log-ins by IAM in a second: lower one of them."
+  }
 }
 
 variable "game" {

@@ -4,18 +4,23 @@ from __future__ import annotations
 
 import dataclasses
 import json
+import os
 import subprocess
 import sys
+import time
 from collections.abc import AsyncIterator, Callable
+from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
 
 import asyncpg
+import boto3
+import botocore.auth
 import pytest
 from redis.asyncio import Redis
 from redis.exceptions import AuthenticationError
 
-from gameserver.persistence.database import Database, DatabaseUnavailable
+from gameserver.persistence.database import Database, DatabaseUnavailable, IamToken, connection_options
 from gameserver.runtime.aws import AwsClients
 from gameserver.runtime.redis_connection import open_cache
 from gameserver.runtime.secrets import SecretError, resolve
@@ -151,3 +156,61 @@ def test_two_processes_can_migrate_at_the_same_time(settings: Settings, run_envi
         _, log = process.communicate(timeout=60)
         assert process.returncode == 0, log
         assert json.loads(log.splitlines()[-1])["event"] == "schema_up_to_date"
+
+
+async def test_a_token_of_iam_equals_the_token_of_the_client_of_aws(
+    settings: Settings, clients: AwsClients, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    now = datetime.now(UTC)
+    monkeypatch.setattr(botocore.auth, "get_current_datetime", lambda *_: now.replace(tzinfo=None))
+    with_iam = dataclasses.replace(settings, database_secret="iam", database_host="db.example.com", database_user="app")
+    token = await connection_options(with_iam, clients)["password"]()
+    client = boto3.client("rds", region_name=settings.region)
+    assert token == client.generate_db_auth_token("db.example.com", settings.database_port, "app")
+
+
+async def test_a_token_of_iam_is_used_again_until_it_is_old_or_refused(
+    settings: Settings, clients: AwsClients, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    start = time.time()
+    token = IamToken(dataclasses.replace(settings, database_host="db.example.com", database_user="app"), clients)
+
+    async def at(seconds: float) -> str:
+        moment = datetime.fromtimestamp(start + seconds, UTC).replace(tzinfo=None)
+        monkeypatch.setattr(botocore.auth, "get_current_datetime", lambda *_: moment)
+        monkeypatch.setattr("gameserver.persistence.database.time.time", lambda: start + seconds)
+        return await token.get()
+
+    first = await at(0)
+    assert await at(590) == first
+    second = await at(610)
+    assert second != first
+    assert await at(620) == second
+    token.forget()
+    assert await at(621) != second
+
+
+async def test_a_database_that_refuses_the_token_is_unavailable(settings: Settings, clients: AwsClients) -> None:
+    """Test with the password of a user who does not log in by IAM, which a token never is."""
+    database = Database(dataclasses.replace(settings, database_secret="iam"), clients)
+    with pytest.raises(DatabaseUnavailable, match="InvalidPasswordError"):
+        await database.ping()
+    await database.close()
+
+
+async def test_a_process_without_credentials_of_aws_says_so(
+    settings: Settings, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    for name in ("AWS_ACCESS_KEY_ID", "AWS_SECRET_ACCESS_KEY", "AWS_SESSION_TOKEN", "AWS_PROFILE"):
+        monkeypatch.delenv(name, raising=False)
+    monkeypatch.setenv("AWS_EC2_METADATA_DISABLED", "true")
+    monkeypatch.setenv("AWS_SHARED_CREDENTIALS_FILE", os.devnull)
+    monkeypatch.setenv("AWS_CONFIG_FILE", os.devnull)
+    with_iam, aws = dataclasses.replace(settings, database_secret="iam"), AwsClients(settings.region)
+    with pytest.raises(SecretError, match="Unable to locate credentials"):
+        await IamToken(with_iam, aws).get()
+    database = Database(with_iam, aws)
+    with pytest.raises(DatabaseUnavailable, match="SecretError"):
+        await database.ping()
+    await database.close()
+    aws.close()

@@ -12,14 +12,22 @@ import ssl
 import time
 import zipfile
 from collections.abc import Awaitable, Callable, Iterator
+from contextlib import nullcontext
+from datetime import timedelta
 from pathlib import Path
 from typing import Any
 
 import asyncpg
+import boto3
+import botocore.auth
+import botocore.compat
 import psutil
 import pytest
 from botocore.exceptions import ClientError
 
+from gameserver.persistence.database import connection_options
+from gameserver.runtime.aws import AwsClients
+from gameserver.runtime.settings import Settings
 from mjctl.models.errors import MjctlError
 from mjctl.sandbox.emulators import Emulators
 from mjctl.sandbox.stage.names import published
@@ -27,6 +35,7 @@ from mjctl.sandbox.stage.names import published
 pytestmark = pytest.mark.timeout(180)
 
 HOME, ABROAD = "us-east-1", "eu-west-1"
+ACCOUNT = "123456789012"
 PASSWORD = "the-first-password"
 AWAY = (OSError, asyncpg.PostgresError, asyncpg.InterfaceError, TimeoutError, MjctlError, KeyError)
 
@@ -51,6 +60,7 @@ class Database:
     def __init__(self, emulators: Emulators, folder: Path) -> None:
         self.emulators = emulators
         self.hosts = folder / "stage" / "hosts"
+        self.log = folder / "ministack.log"
         self.authority = folder / "stage" / "authority" / "authority.pem"
         self.password = PASSWORD
 
@@ -73,16 +83,16 @@ class Database:
         name: str = instance_record["Endpoint"]["Address"]
         return name
 
-    async def connect(self, name: str, *, tls: bool = True, password: str | None = None) -> Any:
+    async def connect(self, name: str, *, tls: bool = True, password: str | None = None, user: str = "game") -> Any:
         """Connect to an endpoint. The test is outside the stage, so this method translates and checks the name."""
         context = ssl.create_default_context(cafile=str(self.authority))
         context.check_hostname = False
         connection = await asyncpg.connect(
             host=published(self.hosts)[name],
             port=5432,
-            user="game",
+            user=user,
             database="game",
-            password=password or self.password,
+            password=self.password if password is None else password,
             ssl=context if tls else False,
             timeout=5,
             command_timeout=5,
@@ -166,6 +176,7 @@ def database(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Database]:
             EngineVersion="16.8",
             MasterUsername="game",
             MasterUserPassword=PASSWORD,
+            EnableIAMDatabaseAuthentication=True,
         )
         database.create_instance("one", f"game-{HOME}", HOME)
         database.create_instance("two", f"game-{HOME}", HOME, "b")
@@ -188,19 +199,160 @@ async def test_the_endpoints_have_the_names_of_aws_and_the_certificate_covers_th
 
 
 async def test_connections_without_tls_are_refused(database: Database) -> None:
-    with pytest.raises(
-        (asyncpg.InvalidAuthorizationSpecificationError, asyncpg.PostgresError), match=r"no encryption|TLS only"
-    ):
+    with pytest.raises((asyncpg.InvalidAuthorizationSpecificationError, asyncpg.PostgresError), match="no encryption"):
         await database.connect(database.cluster()["Endpoint"], tls=False)
 
 
 async def test_a_wrong_password_and_the_administrator_are_refused(database: Database) -> None:
     with pytest.raises(asyncpg.InvalidPasswordError):
         await database.connect(database.cluster()["Endpoint"], password="wrong-password")
+    with pytest.raises(asyncpg.InvalidAuthorizationSpecificationError, match="rejects connection"):
+        await database.connect(database.cluster()["Endpoint"], user="rdsadmin")
     assert (
         await database.value(database.cluster()["Endpoint"], "SELECT rolsuper FROM pg_roles WHERE rolname = 'game'")
         is False
     )
+
+
+@pytest.fixture(scope="module")
+def application(database: Database) -> Iam:
+    """Create a role of PostgreSQL that logs in by IAM, and two roles of IAM, of which one may connect."""
+    endpoint = database.cluster()["Endpoint"]
+    asyncio.run(
+        database.run(
+            endpoint,
+            "CREATE ROLE app LOGIN; GRANT rds_iam TO app; GRANT INSERT ON t TO app;"
+            "CREATE ROLE other LOGIN PASSWORD 'p'",
+        )
+    )
+    iam = Iam(database)
+    iam.create_role("allowed", f"dbuser:{database.cluster()['DbClusterResourceId']}/app")
+    iam.create_role("denied", f"dbuser:{database.cluster()['DbClusterResourceId']}/other")
+    return iam
+
+
+class Iam:
+    """Makes tokens with which a role of IAM logs in to PostgreSQL, by AWS's own client."""
+
+    def __init__(self, database: Database) -> None:
+        self._database = database
+        self._keys: dict[str, dict[str, str]] = {}
+
+    def create_role(self, name: str, resource: str, region: str = HOME) -> None:
+        iam = self._database.emulators.client("iam", HOME)
+        trust = {"Effect": "Allow", "Principal": {"AWS": f"arn:aws:iam::{ACCOUNT}:root"}, "Action": "sts:AssumeRole"}
+        iam.create_role(RoleName=name, AssumeRolePolicyDocument=json.dumps({"Statement": [trust]}))
+        allowed = {
+            "Effect": "Allow",
+            "Action": "rds-db:connect",
+            "Resource": f"arn:aws:rds-db:{region}:{ACCOUNT}:{resource}",
+        }
+        iam.put_role_policy(RoleName=name, PolicyName="a", PolicyDocument=json.dumps({"Statement": [allowed]}))
+
+    def keys(self, role: str) -> dict[str, str]:
+        """Return the credentials of a role of IAM, by the names of the environment variables."""
+        if role not in self._keys:
+            sts = self._database.emulators.client("sts", HOME)
+            arn = f"arn:aws:iam::{ACCOUNT}:role/{role}"
+            keys = sts.assume_role(RoleArn=arn, RoleSessionName="test")["Credentials"]
+            names = ("AWS_ACCESS_KEY_ID", "AWS_SECRET_ACCESS_KEY", "AWS_SESSION_TOKEN")
+            values = (keys["AccessKeyId"], keys["SecretAccessKey"], keys["SessionToken"])
+            self._keys[role] = dict(zip(names, values, strict=True))
+        return self._keys[role]
+
+    def token(self, role: str, *, user: str = "app", host: str | None = None, region: str = HOME) -> str:
+        keys = self.keys(role)
+        session = boto3.session.Session(*keys.values(), region)
+        host = host or self._database.cluster()["Endpoint"]
+        token: str = session.client("rds").generate_db_auth_token(DBHostname=host, Port=5432, DBUsername=user)
+        return token
+
+    async def user(self, token: str, *, user: str = "app", name: str | None = None, tls: bool = True) -> Any:
+        """Log in with a token, and return the name of the role in PostgreSQL."""
+        name = name or self._database.cluster()["Endpoint"]
+        connection = await self._database.connect(name, password=token, user=user, tls=tls)
+        try:
+            return await connection.fetchval("SELECT current_user")
+        finally:
+            await connection.close()
+
+
+REFUSED = pytest.raises(asyncpg.InvalidAuthorizationSpecificationError, match="PAM authentication failed for user")
+
+
+async def test_a_role_with_permission_logs_in_with_a_token_at_each_endpoint(
+    database: Database, application: Iam
+) -> None:
+    for name in (database.cluster()["Endpoint"], database.cluster()["ReaderEndpoint"], database.endpoint("two")):
+        token = application.token("allowed", host=name)
+        assert await application.user(token, name=name) == "app"
+        assert await application.user(token, name=name) == "app"
+
+
+async def test_the_code_of_the_game_logs_in_with_its_own_token(
+    application: Iam, database: Database, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    for name, value in application.keys("allowed").items():
+        monkeypatch.setenv(name, value)
+    endpoint = database.cluster()["Endpoint"]
+    settings = Settings("arena", "it", HOME, database_host=endpoint, database_user="app", database_secret="iam")
+    aws = AwsClients(HOME)
+    try:
+        assert await application.user(await connection_options(settings, aws)["password"]()) == "app"
+    finally:
+        aws.close()
+
+
+@pytest.mark.parametrize(
+    "wrong",
+    [
+        {"role": "denied"},
+        {"role": "allowed", "user": "game"},
+        {"role": "allowed", "host": "other.cluster-x.us-east-1.rds.amazonaws.com"},
+        {"role": "allowed", "region": ABROAD},
+    ],
+    ids=["role", "user", "host", "region"],
+)
+async def test_a_wrong_token_is_refused(database: Database, application: Iam, wrong: dict[str, str]) -> None:
+    token = application.token(**wrong)
+    with REFUSED:
+        await application.user(token)
+    log = database.log.read_text(encoding="utf-8")
+    assert "game-us-east-1 refuses a connection: " in log
+    assert token.rpartition("X-Amz-Signature=")[2] not in log
+
+
+async def test_an_expired_or_changed_token_and_a_password_are_refused(
+    database: Database, application: Iam, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    token = application.token("allowed")
+    for wrong in (token[:-4] + "0000", "a-password", ""):
+        with REFUSED:
+            await application.user(wrong)
+    now, endpoint = botocore.compat.get_current_datetime, database.cluster()["Endpoint"]
+    for minutes, accepted in ((16, False), (14, True)):
+        late = timedelta(minutes=minutes)
+        # Only the token is signed late, because the emulated AWS refuses late requests too.
+        with monkeypatch.context() as patch:
+            patch.setattr(botocore.auth, "get_current_datetime", lambda *args, late=late: now(*args) - late)
+            token = application.token("allowed", host=endpoint)
+        with nullcontext() if accepted else REFUSED:
+            assert await application.user(token) == "app"
+
+
+async def test_a_token_does_not_replace_the_password_of_another_role(application: Iam) -> None:
+    with pytest.raises(asyncpg.InvalidPasswordError):
+        await application.user(application.token("allowed", user="other"), user="other")
+    assert await application.user("p", user="other") == "other"
+
+
+async def test_a_query_of_a_role_can_be_cancelled(database: Database, application: Iam) -> None:
+    name = database.cluster()["Endpoint"]
+    connection = await database.connect(name, password=application.token("allowed"), user="app")
+    with pytest.raises(TimeoutError):
+        await connection.execute("SELECT pg_sleep(30)", timeout=0.3)
+    assert await connection.fetchval("SELECT 1") == 1
+    await connection.close()
 
 
 async def test_the_parameters_of_the_cluster_parameter_group_apply(database: Database) -> None:
@@ -365,7 +517,7 @@ async def test_a_reboot_restarts_the_server_without_a_failover(database: Databas
     assert database.writer() == before
 
 
-async def test_a_second_region_follows_and_takes_over(database: Database) -> None:
+async def test_a_second_region_follows_and_takes_over(database: Database, application: Iam) -> None:
     """Creates a global database, switches over to the second region, and fails over back to the first region."""
     home, abroad = database.rds(), database.rds(ABROAD)
     home.create_global_cluster(
@@ -377,6 +529,7 @@ async def test_a_second_region_follows_and_takes_over(database: Database) -> Non
         EngineVersion="16.8",
         GlobalClusterIdentifier="world",
         EnableGlobalWriteForwarding=True,
+        EnableIAMDatabaseAuthentication=True,
     )
     database.create_instance("three", f"game-{ABROAD}", ABROAD)
     database.create_instance("four", f"game-{ABROAD}", ABROAD)
@@ -396,6 +549,12 @@ async def test_a_second_region_follows_and_takes_over(database: Database) -> Non
     assert second["Endpoint"] not in published(database.hosts), "the endpoint of a secondary cluster is inactive"
     # The secondary cluster forwards the write to the primary cluster.
     await wait_for(lambda: database.run(second["ReaderEndpoint"], "INSERT INTO t VALUES (11)"))
+    # The token is for the secondary cluster, although the stage connects the client to the writer.
+    application.create_role("abroad", f"dbuser:{second['DbClusterResourceId']}/app", ABROAD)
+    for role, region, accepted in (("abroad", ABROAD, True), ("abroad", HOME, False), ("allowed", ABROAD, False)):
+        token = application.token(role, host=second["ReaderEndpoint"], region=region)
+        with nullcontext() if accepted else REFUSED:
+            assert await application.user(token, name=second["ReaderEndpoint"]) == "app"
 
     answer = home.switchover_global_cluster(
         GlobalClusterIdentifier="world", TargetDbClusterIdentifier=second["DBClusterArn"]

@@ -1,0 +1,47 @@
+"""Creates the user of PostgreSQL with which the functions of the game use the database.
+
+The user logs in by IAM, without a password, and can read and change rows only. The master user owns the tables.
+"""
+
+from __future__ import annotations
+
+from sqlalchemy import Connection, text
+
+# The members of this role log in by IAM. The role exists on Amazon RDS and Aurora only:
+# https://docs.aws.amazon.com/AmazonRDS/latest/AuroraUserGuide/UsingWithRDS.IAMDBAuth.DBAccounts.html
+_IAM_ROLE = "rds_iam"
+
+
+def create_application_user(connection: Connection, user: str) -> None:
+    """Create a user that logs in by IAM, and let the user use all present and later tables of the schema `public`.
+
+    `create_application_user` does nothing in a database that does not support logins by IAM, such as the database of a
+    local region. A repeated call changes nothing.
+
+    Args:
+        connection: a connection of the master user with an open transaction.
+        user: the name of the user.
+    """
+    if not _exists(connection, _IAM_ROLE):
+        return
+    name = connection.dialect.identifier_preparer.quote_identifier(user)
+    statements = [] if _exists(connection, user) else [f"CREATE ROLE {name} LOGIN"]
+    statements += [
+        f"GRANT {_IAM_ROLE} TO {name}",
+        f"GRANT USAGE ON SCHEMA public TO {name}",
+        f"GRANT SELECT, INSERT, UPDATE, DELETE ON ALL TABLES IN SCHEMA public TO {name}",
+        f"GRANT USAGE, SELECT ON ALL SEQUENCES IN SCHEMA public TO {name}",
+        # The tables of later migrations:
+        # https://www.postgresql.org/docs/current/sql-alterdefaultprivileges.html
+        f"ALTER DEFAULT PRIVILEGES IN SCHEMA public GRANT SELECT, INSERT, UPDATE, DELETE ON TABLES TO {name}",
+        f"ALTER DEFAULT PRIVILEGES IN SCHEMA public GRANT USAGE, SELECT ON SEQUENCES TO {name}",
+    ]
+    if connection.execute(text("SELECT to_regclass('public.alembic_version')")).scalar() is not None:
+        # The table of Alembic says which migrations have run.
+        statements.append(f"REVOKE INSERT, UPDATE, DELETE ON alembic_version FROM {name}")
+    for statement in statements:
+        connection.execute(text(statement))
+
+
+def _exists(connection: Connection, role: str) -> bool:
+    return bool(connection.execute(text("SELECT 1 FROM pg_roles WHERE rolname = :role"), {"role": role}).scalar())
