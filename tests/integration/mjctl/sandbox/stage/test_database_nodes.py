@@ -555,6 +555,11 @@ async def test_a_second_region_follows_and_takes_over(database: Database, applic
         token = application.token(role, host=second["ReaderEndpoint"], region=region)
         with nullcontext() if accepted else REFUSED:
             assert await application.user(token, name=second["ReaderEndpoint"]) == "app"
+    # The second cluster has no parameter group, so its readers accept passwords without TLS, but no token.
+    token = application.token("abroad", host=names[0], region=ABROAD)
+    assert await application.user(token, name=names[0]) == "app"
+    with REFUSED:
+        await application.user(token, name=names[0], tls=False)
 
     answer = home.switchover_global_cluster(
         GlobalClusterIdentifier="world", TargetDbClusterIdentifier=second["DBClusterArn"]
@@ -566,8 +571,9 @@ async def test_a_second_region_follows_and_takes_over(database: Database, applic
         await wait_for(follows(name, 12))
     assert cluster["Endpoint"] not in published(database.hosts)
 
-    for name in names:
-        os.kill(await database.postmaster(name), signal.SIGKILL)
+    # Find both servers before the end of the first, after which the stage restarts the second as the writer.
+    for server in [await database.postmaster(name) for name in names]:
+        os.kill(server, signal.SIGKILL)
     home.failover_global_cluster(
         GlobalClusterIdentifier="world", TargetDbClusterIdentifier=cluster["DBClusterArn"], AllowDataLoss=True
     )
