@@ -11,13 +11,15 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Protocol
 
+from mjctl.clients.global_database import read_database
 from mjctl.deploy.executor import Deployment, PlannedUnit
 from mjctl.deploy.planner.desired_state import DesiredState
 from mjctl.deploy.planner.production import ProductionPlanner
 from mjctl.deploy.stages import in_stages
+from mjctl.models.contract import Contract
 from mjctl.models.deployment import UnitOutcome, UnitResult
 from mjctl.models.environment import EDGE, FOUNDATION, Environment
-from mjctl.models.errors import ConflictError, NotFoundError
+from mjctl.models.errors import ConfigError, ConflictError, NotFoundError, UnreachableError
 from mjctl.models.release import Release
 
 
@@ -132,7 +134,11 @@ class ProductionTeardown:
         """Plan the change of the edge or its destroy, and the destroy of every other unit, in the order of the stages.
 
         A unit that does not exist has the outcome UNCHANGED and no plan.
+
+        Raises:
+            ConflictError: The database's writer is in a secondary region that would be destroyed.
         """
+        await self._require_that_the_writer_stays()
         units = [unit for stage in self.stages for unit in stage]
         exists = {unit: await asyncio.to_thread(self.states.stack(unit).exists) for unit in units}
         planned: dict[str, PlannedUnit] = {}
@@ -156,6 +162,34 @@ class ProductionTeardown:
             return await deployment.destroy(stage)
 
         return await in_stages(deployment, self.stages, planned, work)
+
+    async def _require_that_the_writer_stays(self) -> None:
+        """Check that no secondary region with the database's writer is destroyed.
+
+        AWS removes the writer from a global database only as the last cluster, and the cluster of the primary region is
+        destroyed last:
+        https://docs.aws.amazon.com/AmazonRDS/latest/AuroraUserGuide/aurora-global-database-deleting.html
+
+        Raises:
+            ConflictError: A secondary region that would be destroyed has the writer.
+        """
+        for region in self.leaving:
+            published = (await asyncio.to_thread(self.states.published, region)).get("contract")
+            if region == self.primary or published is None:
+                continue
+            try:
+                contract = Contract.parse(published)
+                database = await read_database(contract)
+            except (ConfigError, NotFoundError, UnreachableError):
+                # A region of another version, or a region that is lost, must not prevent its own destroy.
+                continue
+            if database is not None and database.writer == region:
+                raise ConflictError(
+                    f"the writer of the database is in {region}, and AWS can remove only copies of the writer",
+                    where=f"environment {contract.environment}, global cluster {database.name}",
+                    hint=f"move the writer first: `mjctl failover --env {contract.environment} --region {region} "
+                    f"--to-region {self.primary}`",
+                )
 
     def _last(self, unit: str) -> DesiredState:
         """Return the desired state of the unit's last apply, or of a new deploy if no apply is recorded."""
