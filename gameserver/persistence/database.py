@@ -6,6 +6,7 @@ import asyncio
 import time
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
+from dataclasses import replace
 from typing import Any
 
 import asyncpg
@@ -53,7 +54,9 @@ class DatabaseUnavailable(Exception):
 class Database:
     """Holds connections to PostgreSQL.
 
-    The first use of the object connects, and a later use connects again after a failure.
+    The first use of the object connects, and a later use connects again after a failure. If the settings name two
+    hosts, a failure makes the next use connect to the other host. So the process finds the writer of the global
+    database after the writer has moved to another region.
 
     Args:
         settings: settings of the process.
@@ -66,9 +69,11 @@ class Database:
     def __init__(self, settings: Settings, aws: AwsClients) -> None:
         if not (settings.database_host and settings.database_name and settings.database_user):
             raise SettingsError("set GAMESERVER_DATABASE_HOST, GAMESERVER_DATABASE_NAME and GAMESERVER_DATABASE_USER")
-        self._settings = settings
+        hosts = filter(None, (settings.database_host, settings.database_other_host))
+        self._hosts = [replace(settings, database_host=host) for host in hosts]
         self._aws = aws
-        self._token = IamToken(settings, aws)
+        self._tokens = [IamToken(host, aws) for host in self._hosts]
+        self._at = 0
         self._pool: Any = None
         self._opening = asyncio.Lock()
 
@@ -79,21 +84,24 @@ class Database:
         Raises:
             DatabaseUnavailable: the database does not answer, before or during the body of the `async with`.
         """
+        pool, lent = None, False
         try:
             pool = await self._open()
-            try:
-                async with pool.acquire(timeout=_CONNECT_SECONDS) as connection:
-                    yield connection
-            except asyncpg.ReadOnlySQLTransactionError:
-                # After a failover, open connections lead to a server that is a reader now, and only new connections
-                # find the new writer:
-                # https://docs.aws.amazon.com/AmazonRDS/latest/AuroraUserGuide/AuroraPostgreSQL.BestPractices.FastFailover.html
-                await pool.expire_connections()
-                raise
+            async with pool.acquire(timeout=_CONNECT_SECONDS) as connection:
+                lent = True
+                yield connection
         except _AWAY as error:
             if isinstance(error, asyncpg.InvalidAuthorizationSpecificationError):
                 # The token may be older than the credentials of this process allow.
-                self._token.forget()
+                self._tokens[self._at].forget()
+            elif isinstance(error, asyncpg.ReadOnlySQLTransactionError):
+                # After a failover, open connections lead to a server that is a reader now, and only new connections
+                # find the new writer:
+                # https://docs.aws.amazon.com/AmazonRDS/latest/AuroraUserGuide/AuroraPostgreSQL.BestPractices.FastFailover.html
+                await self._leave(pool)
+            elif not lent and (pool is None or pool.get_size() == 0):
+                # Without any open connection, the cause is not a busy pool.
+                await self._leave(pool)
             raise DatabaseUnavailable(f"PostgreSQL: {type(error).__name__}") from error
 
     @asynccontextmanager
@@ -119,22 +127,44 @@ class Database:
         """Wait at most 3 s for lent connections, and close all connections. A second call of `close` does nothing."""
         pool, self._pool = self._pool, None
         if pool is not None:
-            try:
-                await asyncio.wait_for(pool.close(), 3)
-            except TimeoutError:
-                pool.terminate()
+            await _close(pool)
+
+    async def _leave(self, pool: Any) -> None:
+        """Connect to the other host at the next use, or with a single host to the same host by new connections.
+
+        Args:
+            pool: the pool that failed, or None if it could not be opened. If another caller has replaced the pool
+                already, the call changes nothing.
+        """
+        async with self._opening:
+            if pool is not self._pool:
+                return
+            self._pool = None
+            self._at = (self._at + 1) % len(self._hosts)
+            if len(self._hosts) > 1:
+                log.warning("database_host_changed", host=self._hosts[self._at].database_host)
+        if pool is not None:
+            await _close(pool)
 
     async def _open(self) -> Any:
         async with self._opening:
             if self._pool is None:
                 self._pool = await asyncpg.create_pool(
-                    **connection_options(self._settings, self._aws, self._token),
+                    **connection_options(self._hosts[self._at], self._aws, self._tokens[self._at]),
                     min_size=1,
                     max_size=_POOL_SIZE,
                     max_inactive_connection_lifetime=60,
                     command_timeout=_COMMAND_SECONDS,
                 )
             return self._pool
+
+
+async def _close(pool: Any) -> None:
+    """Wait at most 3 s for the lent connections of a pool, and close all its connections."""
+    try:
+        await asyncio.wait_for(pool.close(), 3)
+    except TimeoutError:
+        pool.terminate()
 
 
 class IamToken:

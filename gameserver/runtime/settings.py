@@ -66,6 +66,8 @@ class Settings:
         state_secret: reference to the login of the state store, or `iam:<replication group>` for a login by IAM.
         cache_secret: reference to the login of the cache, or `iam:<replication group>` for a login by IAM.
         database_host: host name of PostgreSQL, whose port, database and user are in the other fields `database_*`.
+        database_other_host: host name of PostgreSQL if `database_host` does not accept connections or writes; "" if
+            there is only one host name.
         database_secret: reference to the password of PostgreSQL, or `iam` for a login by IAM.
         aws_endpoint_url: address of an emulated AWS; None for the real AWS.
         events_topic_arn: ARN of the SNS topic for events.
@@ -114,6 +116,7 @@ class Settings:
     state_secret: str | None = None
     cache_secret: str | None = None
     database_host: str = ""
+    database_other_host: str = ""
     database_port: int = 5432
     database_name: str = ""
     database_user: str = ""
@@ -264,6 +267,7 @@ _FIELDS: dict[str, Any] = {
     "state_secret": str,
     "cache_secret": str,
     "database_host": str,
+    "database_other_host": str,
     "database_port": int,
     "database_name": str,
     "database_user": str,

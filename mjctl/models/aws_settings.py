@@ -127,8 +127,8 @@ class DatabaseSize(_AwsSection):
     writer_region: RegionName | None = Field(
         default=None,
         description="The region that contains the database's writer. Set `writer_region` after `mjctl failover` has "
-        "moved the writer, so that the next deploy leaves the writer in that region. The default writer region is the "
-        "primary region.",
+        "moved the writer, so that the functions of the next deploy try that region's writer first. The default writer "
+        "region is the primary region.",
     )
 
 

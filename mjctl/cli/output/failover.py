@@ -85,14 +85,14 @@ def _writer_data(writer: WriterMove) -> dict[str, object]:
 def _afterwards(writer: WriterMove) -> str:
     """Return advice for an operator after a move of the database's writer.
 
-    The Lambda functions of a region reach the database at the address that the last deploy gave them, so a move of the
-    writer needs another deploy.
+    The last deploy gave each Lambda function the two addresses of the database in its region. A function whose address
+    accepts no writes changes to the other address.
     """
     home = writer.to.region == writer.primary
     setting = "remove aws.database.writer_region" if home else f"set aws.database.writer_region: {writer.to.region}"
     return (
-        f"until the next deploy, functions in {writer.database.writer} and {writer.to.region} cannot write to "
-        f"PostgreSQL; events wait in the queue `persistence` and its dead-letter queue. Now {setting} in the "
-        "environment's file, run `mjctl deploy`, then `mjctl queue redrive persistence --all-regions` (docs/aws.md, "
-        "Leaving a region)"
+        f"the functions in {writer.database.writer} and {writer.to.region} find the new writer without a deploy; each "
+        "function fails once, and its events are processed again after a minute. Before the next deploy, "
+        f"{setting} in the environment's file, so that new functions try the new writer first (docs/aws.md, Leaving a "
+        "region)"
     )

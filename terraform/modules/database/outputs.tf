@@ -16,6 +16,13 @@ output "endpoint" {
   depends_on = [aws_rds_cluster_instance.main]
 }
 
+output "other_endpoint" {
+  description = "Host name of the database for reads and writes after the writer of the global database has moved to this region or away."
+  value       = local.is_writer ? aws_rds_cluster.main.reader_endpoint : aws_rds_cluster.main.endpoint
+
+  depends_on = [aws_rds_cluster_instance.main]
+}
+
 output "port" {
   description = "TCP port of the endpoint."
   value       = 5432

@@ -3,15 +3,18 @@ locals {
 
   # Environment variables of the functions `api` and `persistence`, which write to the tables and the database.
   storage_settings = merge(local.settings, {
-    GAMESERVER_CACHE_SECRET    = "iam:${module.cache.replication_group_id}"
-    GAMESERVER_CACHE_URL       = "rediss://${module.cache.user_names["game"]}@${module.cache.endpoint}:6379"
-    GAMESERVER_DATABASE_HOST   = module.database.endpoint
-    GAMESERVER_DATABASE_NAME   = var.foundation.database.database_name
-    GAMESERVER_DATABASE_PORT   = tostring(module.database.port)
-    GAMESERVER_DATABASE_SECRET = "iam"
-    GAMESERVER_DATABASE_USER   = local.application_user
-    GAMESERVER_DATA_KEY_ARN    = module.keys.arns["data"]
-    GAMESERVER_TABLES          = jsonencode({ for key, table in local.tables : key => table.name })
+    GAMESERVER_CACHE_SECRET  = "iam:${module.cache.replication_group_id}"
+    GAMESERVER_CACHE_URL     = "rediss://${module.cache.user_names["game"]}@${module.cache.endpoint}:6379"
+    GAMESERVER_DATABASE_HOST = module.database.endpoint
+    GAMESERVER_DATABASE_NAME = var.foundation.database.database_name
+    # After the writer of the global database has moved to this region or away, only the other host accepts writes. The
+    # functions change to the other host, so a failover needs no deploy.
+    GAMESERVER_DATABASE_OTHER_HOST = module.database.other_endpoint
+    GAMESERVER_DATABASE_PORT       = tostring(module.database.port)
+    GAMESERVER_DATABASE_SECRET     = "iam"
+    GAMESERVER_DATABASE_USER       = local.application_user
+    GAMESERVER_DATA_KEY_ARN        = module.keys.arns["data"]
+    GAMESERVER_TABLES              = jsonencode({ for key, table in local.tables : key => table.name })
   })
 
   # The functions take the address of a player from CloudFront's header only if CloudFront calls from one of its networks.

@@ -9,6 +9,7 @@ import subprocess
 import sys
 import time
 from collections.abc import AsyncIterator, Callable
+from contextlib import AsyncExitStack
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
@@ -19,6 +20,7 @@ import botocore.auth
 import pytest
 from redis.asyncio import Redis
 from redis.exceptions import AuthenticationError
+from structlog.testing import capture_logs
 
 from gameserver.persistence.database import Database, DatabaseUnavailable, IamToken, connection_options
 from gameserver.runtime.aws import AwsClients
@@ -117,6 +119,77 @@ async def test_connections_to_a_server_that_became_a_reader_are_replaced(databas
         await create_on_a_reader()
     async with database.connection() as connection:
         assert connection.get_server_pid() != before
+
+
+@pytest.fixture
+async def with_two_hosts(settings: Settings, clients: AwsClients) -> AsyncIterator[Callable[[str, str], Database]]:
+    """Return a function that opens the database by two host names."""
+    opened = []
+
+    def connect(host: str, other: str) -> Database:
+        named = dataclasses.replace(settings, database_host=host, database_other_host=other)
+        opened.append(Database(named, clients))
+        return opened[-1]
+
+    yield connect
+    for database in opened:
+        await database.close()
+
+
+# Nothing listens at this address of the local network, like at the writer's host name of a region without the writer.
+NO_SERVER = "127.0.0.9"
+
+
+async def test_a_host_without_a_server_is_left_for_the_other_host(
+    with_two_hosts: Callable[[str, str], Database],
+) -> None:
+    database = with_two_hosts(NO_SERVER, "127.0.0.1")
+    with pytest.raises(DatabaseUnavailable):
+        await database.ping()
+    await database.ping()
+
+
+async def test_a_host_that_refuses_writes_is_left_for_the_other_host(
+    with_two_hosts: Callable[[str, str], Database],
+) -> None:
+    database = with_two_hosts("127.0.0.1", "localhost")
+
+    async def write_on_a_reader() -> None:
+        async with database.connection() as connection:
+            await connection.execute("SET SESSION CHARACTERISTICS AS TRANSACTION READ ONLY")
+            await connection.execute("CREATE TABLE of_a_reader (n int)")
+
+    with capture_logs() as logs, pytest.raises(DatabaseUnavailable, match="ReadOnlySQLTransactionError"):
+        await write_on_a_reader()
+    assert [(line["event"], line["host"]) for line in logs] == [("database_host_changed", "localhost")]
+    await database.ping()
+
+
+async def test_a_server_that_ends_is_left_at_the_next_use(with_two_hosts: Callable[[str, str], Database]) -> None:
+    database = with_two_hosts("127.0.0.1", NO_SERVER)
+    await database.ping()
+
+    async def fail_in_a_query() -> None:
+        async with database.connection() as connection:
+            await connection.execute("SELECT pg_terminate_backend(pg_backend_pid())")
+
+    with capture_logs() as logs, pytest.raises(DatabaseUnavailable):
+        await fail_in_a_query()
+    assert logs == [], "the connection can have ended for another reason than the end of the server"
+    await database.ping()
+
+
+async def test_a_busy_pool_does_not_change_the_host(
+    with_two_hosts: Callable[[str, str], Database], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("gameserver.persistence.database._CONNECT_SECONDS", 0.5)
+    database = with_two_hosts("127.0.0.1", NO_SERVER)
+    async with AsyncExitStack() as stack:
+        for _ in range(5):
+            await stack.enter_async_context(database.connection())
+        with pytest.raises(DatabaseUnavailable, match="TimeoutError"):
+            await stack.enter_async_context(database.connection())
+    await database.ping()
 
 
 async def test_a_failed_transaction_writes_nothing(database: Database) -> None:

@@ -132,7 +132,7 @@ def test_a_rehearsal_names_the_steps_and_the_lag_and_changes_nothing(mjctl: Comm
     assert (document["writer"]["from"], document["writer"]["to"]) == (REGION, OTHER_REGION)
     assert document["writer"]["copies"] == [{"region": OTHER_REGION, "in_sync": True, "lag_ms": 120.0}]
     assert document["writer"]["data_loss_allowed"] is False
-    assert "cannot write" in document["note"], "the plan warns of calls that fail while the writer is in another region"
+    assert "each function fails once" in document["note"], "the plan warns of calls that fail during the move"
     shown = mjctl("failover", "--region", REGION, "--dry-run")
     assert f"copy in {OTHER_REGION}: 120 ms behind" in shown.out
     assert (world.writer(), world.left()) == (REGION, set())
