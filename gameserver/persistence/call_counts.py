@@ -60,7 +60,7 @@ class CallCounts:
         if self._clock() < self._paused_until:
             raise TablesUnavailable(f"DynamoDB has not answered within the last {_PAUSE_SECONDS:.0f} s")
         try:
-            return await self._aws.run(lambda: self._take(_caller(limit, key), per_second, burst))
+            return await self._aws.run(lambda: self._take(caller_key(limit, key), per_second, burst))
         except TablesUnavailable:
             self._paused_until = self._clock() + _PAUSE_SECONDS
             raise
@@ -129,6 +129,9 @@ def open_call_counts(table: str, region: str, endpoint_url: str | None) -> CallC
     return CallCounts(table, aws)
 
 
-def _caller(limit: str, key: str) -> str:
-    """Return the key of an item. A hash keeps e-mail addresses and network addresses out of the table."""
+def caller_key(limit: str, key: str) -> str:
+    """Return the key of an item of the table `rate_limits`.
+
+    A hash keeps e-mail addresses and network addresses out of the table.
+    """
     return f"{limit}#{hashlib.sha256(key.encode()).hexdigest()[:32]}"

@@ -4,6 +4,7 @@ The parts are:
 
 - the web client behind CloudFront, and the shared name of the game servers
 - the leaderboard
+- the limits of log-ins
 - the operator's commands
 - the calls of roles that IAM refused
 - the alarms, which must use metrics that AWS publishes
@@ -12,6 +13,7 @@ The parts are:
 from __future__ import annotations
 
 import asyncio
+import secrets
 import time
 from collections.abc import Awaitable
 from urllib.parse import urlsplit
@@ -19,6 +21,7 @@ from urllib.parse import urlsplit
 import aiohttp
 
 from gameserver.client.play_socket import USER_AGENT
+from gameserver.persistence.call_counts import caller_key
 from gameserver.protocol import CODECS
 from mjctl.clients.boto import RegionClients
 from mjctl.clients.tls import private_context
@@ -30,6 +33,8 @@ from tools.stage.steps import Failure, finding_of
 _CALL_SECONDS = 20.0
 # The API's answer of the leaderboard can come from a cache.
 _LEADERBOARD_SECONDS = 40.0
+# The API allows 10 wrong passwords at once, and then a password every 2 s.
+_GUESSES = 30
 _COMMANDS = (("cache", "stats"), ("queue", "list"), ("servers", "list"))
 
 
@@ -61,6 +66,7 @@ class _Checks:
                 self._web_client(http),
                 self._shared_name(http),
                 self._leaderboard(http),
+                self._limits(http),
                 asyncio.to_thread(self._operators_commands),
                 asyncio.to_thread(self._calls),
                 alarms_can_fire(self._contract),
@@ -115,6 +121,32 @@ class _Checks:
             if time.monotonic() > give_up_at:
                 raise Failure(step, f"answers {status}, and does not contain the players of the match: {text[:200]}")
             await asyncio.sleep(1)
+
+    async def _limits(self, http: aiohttp.ClientSession) -> str:
+        """Guess the password of an account through CloudFront, and read the count of the guesses in DynamoDB.
+
+        The count is under the address of this machine only if the function `auth` knows the networks of CloudFront.
+        """
+        step = "the limits of log-ins"
+        email = f"{secrets.token_hex(6)}@example.com"
+        url, guess = f"https://{self._domain}/v1/login", {"email": email, "password": "guess"}
+        statuses: list[int] = []
+        while len(statuses) < _GUESSES and 429 not in statuses:
+            try:
+                async with http.post(url, json=guess) as response:
+                    statuses.append(response.status)
+            except (aiohttp.ClientError, TimeoutError, OSError) as error:
+                message = f"{url} does not answer: {str(error) or type(error).__name__}"
+                raise Failure(step, message, temporary=True) from error
+        if set(statuses) != {401, 429}:
+            raise Failure(step, f"{len(statuses)} wrong passwords have the answers {sorted(set(statuses))}")
+        key = {"caller": {"S": caller_key("login_by_pair", f"127.0.0.1\n{email}")}}
+        with RegionClients(self._contract) as clients:
+            table = self._contract.tables["rate_limits"].name
+            item = (await clients.call("dynamodb", "get_item", TableName=table, Key=key)).get("Item")
+        if not item:
+            raise Failure(step, f"the table {table} has no count of the log-ins from the address of this machine")
+        return f"{step}: {statuses.count(401)} wrong passwords are answered, and all instances count the next ones"
 
     def _operators_commands(self) -> str:
         step = "the operator's commands"

@@ -157,6 +157,22 @@ _PERMISSIONS = (
         'PlayerName = { actions = ["dynamodb:GetItem"]',
     ),
     _fault(
+        "auth-may-not-count",
+        "the function `auth` may not count log-ins in DynamoDB, so each instance counts alone",
+        "the limits of log-ins",
+        f"{_REGION}/api.tf",
+        'RateLimits = { actions = ["dynamodb:UpdateItem"]',
+        'RateLimits = { actions = ["dynamodb:GetItem"]',
+    ),
+    _fault(
+        "auth-without-edge-networks",
+        "the function `auth` counts the players behind one address of CloudFront together",
+        "the limits of log-ins",
+        f"{_REGION}/api.tf",
+        "        local.edge_settings,\n",
+        "",
+    ),
+    _fault(
         "server-may-not-publish",
         "game servers may not publish events",
         "the stored result",
