@@ -93,19 +93,25 @@ class CallCounts:
 
     def _update(self, caller: str, update: str, condition: str, values: Mapping[str, int]) -> int | None:
         """Change the bucket of a caller. Return None, or `full_at_ms` of the bucket that the condition refused."""
-        from botocore.exceptions import BotoCoreError, ClientError
+        from botocore.exceptions import BotoCoreError, ClientError, ConnectionClosedError
 
+        request: Any = {
+            "TableName": self._table,
+            "Key": {"caller": {"S": caller}},
+            "UpdateExpression": update,
+            "ConditionExpression": condition,
+            "ExpressionAttributeValues": {name: {"N": str(value)} for name, value in values.items()},
+            # The answer to a refused update has the item, so that no second call must read it:
+            # https://docs.aws.amazon.com/amazondynamodb/latest/APIReference/API_UpdateItem.html
+            "ReturnValuesOnConditionCheckFailure": "ALL_OLD",
+        }
         try:
-            self._aws.dynamodb.update_item(
-                TableName=self._table,
-                Key={"caller": {"S": caller}},
-                UpdateExpression=update,
-                ConditionExpression=condition,
-                ExpressionAttributeValues={name: {"N": str(value)} for name, value in values.items()},
-                # The answer to a refused update has the item, so that no second call must read it:
-                # https://docs.aws.amazon.com/amazondynamodb/latest/APIReference/API_UpdateItem.html
-                ReturnValuesOnConditionCheckFailure="ALL_OLD",
-            )
+            try:
+                self._aws.dynamodb.update_item(**request)
+            except ConnectionClosedError:
+                # DynamoDB closes an idle connection while Lambda freezes the process. The second attempt opens a new
+                # connection. If DynamoDB has counted the first attempt, the call counts twice.
+                self._aws.dynamodb.update_item(**request)
         except ClientError as error:
             item: dict[str, Any] = dict(error.response).get("Item") or {}  # type: ignore[assignment]
             if error_code(error) != _CONDITION_FAILED or "full_at_ms" not in item:

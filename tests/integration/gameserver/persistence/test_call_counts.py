@@ -123,6 +123,23 @@ async def test_a_process_limits_alone_and_without_a_delay_while_dynamodb_does_no
         counts.close()
 
 
+async def test_a_process_repeats_a_call_whose_connection_dynamodb_has_closed(settings: Settings) -> None:
+    closed = 0
+
+    async def close(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        nonlocal closed
+        closed += 1
+        await reader.read(1)
+        writer.close()
+
+    async with await asyncio.start_server(close, "127.0.0.1", 0) as server:
+        counts = open_call_counts("t", settings.region, f"http://127.0.0.1:{server.sockets[0].getsockname()[1]}")
+        with pytest.raises(TablesUnavailable, match="ConnectionClosedError"):
+            await counts.take("closed", EMAIL, per_second=1, burst=1)
+        counts.close()
+    assert closed == 2
+
+
 async def test_a_process_asks_again_some_seconds_after_a_failure(process: Process, clock: Clock) -> None:
     counts = process()
     table, counts._table = counts._table, "missing"
