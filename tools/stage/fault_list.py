@@ -258,8 +258,8 @@ _EVENTS = (
         "the functions log in to the database as a user that no role of IAM may use",
         "the stored result",
         f"{_REGION}/api.tf",
-        "GAMESERVER_DATABASE_USER   = local.application_user",
-        'GAMESERVER_DATABASE_USER   = "${local.application_user}x"',
+        "= local.application_user\n",
+        '= "${local.application_user}x"\n',
     ),
     _fault(
         "alarm-dimension",
