@@ -81,9 +81,10 @@ test-browser: $(VENV)/.tests-installed ## run the web client in Chromium; 2 minu
 	$(PIP) --quiet --editable '.[browser]'
 	$(PYTEST) -m browser tests/browser
 
+# One worker applies the production stacks, and waits for AWS's fixed times meanwhile. The other worker runs the other files.
 .PHONY: test-infra
-test-infra: $(VENV)/.tests-installed $(VENV)-checkov/.installed ## apply the production stacks to an emulated AWS; 35 minutes
-	CHECKOV=$(VENV)-checkov/bin/checkov $(PYTEST) -m infra
+test-infra: $(VENV)/.tests-installed $(VENV)-checkov/.installed ## apply the production stacks to an emulated AWS; 30 minutes
+	CHECKOV=$(VENV)-checkov/bin/checkov $(PYTEST) --numprocesses 2 --dist loadfile -m infra
 
 # `make stage` keeps the stage running. `make stage-down` destroys it.
 .PHONY: stage

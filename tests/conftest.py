@@ -25,6 +25,8 @@ _DEPLOY_THEIR_OWN_REGIONS = (
     "test_tls.py",
     "test_unfinished.py",
 )
+# Files of tests/terraform whose tests use the plans of production, which take two minutes.
+_SHARE_PLANS = ("test_data_plane.py", "test_well_architected.py")
 _ALLOWED = "reruns_allowed"
 _guard = pytest.StashKey[Guard]()
 
@@ -85,11 +87,16 @@ def pytest_xdist_make_scheduler(config: pytest.Config, log: Any) -> Any:
     from xdist.scheduler import LoadFileScheduling
 
     class ByRegion(LoadFileScheduling):
-        """Gives a worker whole files, and all tests that share the session's deployed region to one worker."""
+        """Gives a worker whole files.
+
+        One worker gets all tests that share the session's deployed region, and one worker gets all tests that share the
+        plans of production.
+        """
 
         def _split_scope(self, nodeid: str) -> str:
-            shared = "/integration/stack/" in nodeid and _file(nodeid) not in _DEPLOY_THEIR_OWN_REGIONS
-            return "stack" if shared else str(super()._split_scope(nodeid))
+            if "/integration/stack/" in nodeid and _file(nodeid) not in _DEPLOY_THEIR_OWN_REGIONS:
+                return "stack"
+            return "plans" if _file(nodeid) in _SHARE_PLANS else str(super()._split_scope(nodeid))
 
     config.option.loadscopereorder = False
     return ByRegion(config, log)
