@@ -375,7 +375,7 @@ def only_migrations_are_the_master_user(plans: Plans, report: Report) -> None:
         logging_in = set()
         for policy in (p for p in plan.resources("aws_iam_policy") if p.module == ("functions",)):
             for statement in statements(policy) or []:
-                if "rds-db:connect" in statement["actions"]:
+                if "rds-db:connect" in statement["actions"] and policy.key != "migrate":
                     logging_in.add(policy.key)
                     own = all(str(resource).endswith("_app") for resource in statement["resources"])
                     report.expect(own, policy, "allows log-ins as another user of the database")

@@ -167,6 +167,17 @@ async def _close(pool: Any) -> None:
         pool.terminate()
 
 
+def needs_iam(error: DatabaseUnavailable) -> bool:
+    """Return whether the database refused a password because the user must log in by IAM.
+
+    Aurora answers with the error code 28000, and to a wrong password with 28P01.
+    """
+    cause = error.__cause__
+    return isinstance(cause, asyncpg.InvalidAuthorizationSpecificationError) and not isinstance(
+        cause, asyncpg.InvalidPasswordError
+    )
+
+
 class IamToken:
     """Makes the tokens with which a user logs in to Aurora by IAM, instead of a password.
 

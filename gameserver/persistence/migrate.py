@@ -8,12 +8,12 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 
 import structlog
 
-from gameserver.persistence.database import Database, DatabaseUnavailable, connection_options
+from gameserver.persistence.database import IAM, Database, DatabaseUnavailable, connection_options, needs_iam
 from gameserver.runtime import logs
 from gameserver.runtime.aws import AwsClients
 from gameserver.runtime.settings import Settings
@@ -128,7 +128,7 @@ def upgrade(
     from alembic import command
     from alembic.config import Config
 
-    asyncio.run(_await_database(settings, aws, patience_seconds))
+    settings = asyncio.run(_await_database(settings, aws, patience_seconds))
     progress = MigrationProgress(settings.application_user, seconds)
     config = Config()
     config.set_main_option("script_location", str(MIGRATIONS))
@@ -144,20 +144,43 @@ def upgrade(
     return progress
 
 
-async def _await_database(settings: Settings, aws: AwsClients, patience_seconds: float) -> None:
+async def _await_database(settings: Settings, aws: AwsClients, patience_seconds: float) -> Settings:
+    """Wait until the database answers. Returns: the settings with which the user may log in.
+
+    On Aurora, the master user may log in by a password only until the first migrations. In PostgreSQL 16, a user
+    without the rights of a superuser becomes a member of each role that the user creates. Aurora lets a direct or
+    indirect member of `rds_iam` log in by IAM only:
+    https://www.postgresql.org/docs/16/runtime-config-client.html#GUC-CREATEROLE-SELF-GRANT
+    https://docs.aws.amazon.com/AmazonRDS/latest/AuroraUserGuide/UsingWithRDS.IAMDBAuth.html
+
+    Raises:
+        DatabaseUnavailable: the database did not answer in time, or refuses both log-ins.
+    """
     from tenacity import AsyncRetrying, retry_if_exception_type, stop_after_delay, wait_fixed
 
-    database = Database(settings, aws)
     attempts = AsyncRetrying(
         retry=retry_if_exception_type(DatabaseUnavailable),
         stop=stop_after_delay(patience_seconds),
         wait=wait_fixed(_PAUSE_SECONDS),
         reraise=True,
     )
+    async for attempt in attempts:
+        with attempt:
+            try:
+                await _log_in(settings, aws)
+            except DatabaseUnavailable as error:
+                if settings.database_secret is None or not needs_iam(error):
+                    raise
+                by_iam = replace(settings, database_secret=IAM)
+                await _log_in(by_iam, aws)
+                return by_iam
+    return settings
+
+
+async def _log_in(settings: Settings, aws: AwsClients) -> None:
+    database = Database(settings, aws)
     try:
-        async for attempt in attempts:
-            with attempt:
-                async with database.connection() as connection:
-                    await connection.fetchval("SELECT 1")
+        async with database.connection() as connection:
+            await connection.fetchval("SELECT 1")
     finally:
         await database.close()

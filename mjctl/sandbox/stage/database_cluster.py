@@ -138,6 +138,9 @@ class DatabaseCluster:
         self._exchange_folders(writer)
         self._start_all(record, instances, writer, upstream if not is_writer else None)
         self._apply_master_password(record, writer, is_writer=is_writer)
+        server = self._servers.get(writer)
+        if record.get("IAMDatabaseAuthenticationEnabled") and server is not None and server.running:
+            server.correct_master()
         record["Status"] = "available"
 
     def remove(self) -> None:

@@ -35,14 +35,22 @@ _SETTINGS = {
     "logging_collector": "off",
 }
 # The door of the databases checks the tokens of the members of `rds_iam`, and only this user's processes reach the Unix
-# socket of the server. The members of `rds_superuser` log in with a password. PostgreSQL counts the master user as a
-# member of each role that the master user has created, so without this rule the server would trust the master user.
+# socket of the server.
 _ACCESS = f"""\
 local all {ADMINISTRATOR} scram-sha-256
 local replication {ADMINISTRATOR} scram-sha-256
-local all +{SUPERUSER} scram-sha-256
-local all +{IAM_ROLE} trust
+{{master}}local all +{IAM_ROLE} trust
 local all all scram-sha-256
+"""
+# The master user, who is a member of `rds_superuser`, logs in with a password until another user logs in by IAM.
+_MASTER_BY_PASSWORD = f"local all +{SUPERUSER} scram-sha-256\n"
+_MASTER_SECONDS = 2.0
+_LOG_INS_BY_IAM = """
+SELECT EXISTS (
+  SELECT FROM pg_auth_members AS membership JOIN pg_roles AS member ON member.oid = membership.member
+  WHERE membership.roleid = 'rds_iam'::regrole AND member.rolcanlogin
+  AND NOT pg_has_role(member.oid, 'rds_superuser', 'member')
+)
 """
 # Aurora's setting names libraries that are not part of PostgreSQL. PostgreSQL does not start if such a library is
 # missing.
@@ -73,6 +81,8 @@ class PostgresServer:
         # The path of a Unix socket has at most 107 bytes, so this path cannot contain the instance's name.
         self.sockets = sockets / f"pg-{self.address.partition('.')[2]}"
         self.data: Path | None = None
+        self._master_by_password = True
+        self._master_corrected_at = 0.0
         self.configured: object = None
         self.ready = False
         self._binaries = Path()
@@ -133,7 +143,8 @@ class PostgresServer:
             if not folder.exists():
                 postgres.make_folder(folder)
             (folder / f".s.PGSQL.{_PORT}.lock").unlink(missing_ok=True)
-        (data / "pg_hba.conf").write_text(_ACCESS, encoding="ascii")
+        self._allow(data, master_by_password=True)
+        self._master_corrected_at = 0.0
         settings = {
             **_SETTINGS,
             "port": str(_PORT),
@@ -186,6 +197,30 @@ class PostgresServer:
             # Later lines of the error quote the statement, which may contain the verifier of a password.
             raise UnreachableError(f"{self.container_name}: {result.stderr.strip().splitlines()[:1]}")
         return result.stdout.strip()
+
+    def correct_master(self) -> None:
+        """Let the master user log in by IAM only, as long as another user logs in by IAM.
+
+        Aurora does so because the master user becomes a member of each role that the master user creates. PostgreSQL
+        has this rule since version 16, and the stage may have an older version. A call within 2 s after another call
+        does nothing.
+
+        Raises:
+            UnreachableError: the server does not answer.
+        """
+        if self.data is None or time.monotonic() - self._master_corrected_at < _MASTER_SECONDS:
+            return
+        by_password = self.sql(_LOG_INS_BY_IAM) == "f"
+        if by_password != self._master_by_password:
+            self._allow(self.data, master_by_password=by_password)
+            self.sql("SELECT pg_reload_conf()")
+        self._master_corrected_at = time.monotonic()
+
+    def _allow(self, data: Path, *, master_by_password: bool) -> None:
+        """Write the file that says who may log in by which method."""
+        text = _ACCESS.format(master=_MASTER_BY_PASSWORD if master_by_password else "")
+        (data / "pg_hba.conf").write_text(text, encoding="ascii")
+        self._master_by_password = master_by_password
 
     def apply(self, parameters: Mapping[str, str]) -> list[str]:
         """Set the parameters that PostgreSQL knows. Returns: the parameters that need a restart of the server."""

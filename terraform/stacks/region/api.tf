@@ -95,7 +95,14 @@ module "functions" {
       handler = "gameserver.functions.lambda_handlers.migrate"
       # Two deploys at once both get an answer: the second waits in the database until the first has finished.
       reserved_concurrency = 2
-      statements           = { MasterSecret = { actions = ["secretsmanager:GetSecretValue"], resources = [local.database_secret_arn] } }
+      statements = {
+        MasterSecret = { actions = ["secretsmanager:GetSecretValue"], resources = [local.database_secret_arn] }
+        # From the second run on, Aurora accepts no password of the master user (gameserver/persistence/migrate.py).
+        MasterLogIn = {
+          actions   = ["rds-db:connect"]
+          resources = ["arn:aws:rds-db:${var.region}:${local.account_id}:dbuser:*/${var.foundation.database.username}"]
+        }
+      }
       timeout_seconds      = 300
       vpc                  = true
     }

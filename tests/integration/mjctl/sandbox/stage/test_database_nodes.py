@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import dataclasses
 import io
 import json
 import os
@@ -25,14 +26,21 @@ import psutil
 import pytest
 from botocore.exceptions import ClientError
 
-from gameserver.persistence.database import connection_options
+from gameserver.persistence.database import Database as GameDatabase
+from gameserver.persistence.database import DatabaseUnavailable, connection_options, needs_iam
+from gameserver.persistence.migrate import _await_database
 from gameserver.runtime.aws import AwsClients
 from gameserver.runtime.settings import Settings
+from mjctl.files import write_private
 from mjctl.models.errors import MjctlError
 from mjctl.sandbox.emulators import Emulators
 from mjctl.sandbox.stage.names import published
 
-pytestmark = pytest.mark.timeout(180)
+pytestmark = [
+    pytest.mark.timeout(180),
+    # asyncpg leaves the socket of a refused log-in to the garbage collection.
+    pytest.mark.filterwarnings("ignore::pytest.PytestUnraisableExceptionWarning"),
+]
 
 HOME, ABROAD = "us-east-1", "eu-west-1"
 ACCOUNT = "123456789012"
@@ -63,6 +71,7 @@ class Database:
         self.log = folder / "ministack.log"
         self.authority = folder / "stage" / "authority" / "authority.pem"
         self.password = PASSWORD
+        self.iam: Iam | None = None
 
     def rds(self, region: str = HOME) -> Any:
         return self.emulators.client("rds", region)
@@ -87,16 +96,27 @@ class Database:
         """Connect to an endpoint. The test is outside the stage, so this method translates and checks the name."""
         context = ssl.create_default_context(cafile=str(self.authority))
         context.check_hostname = False
-        connection = await asyncpg.connect(
-            host=published(self.hosts)[name],
-            port=5432,
-            user=user,
-            database="game",
-            password=self.password if password is None else password,
-            ssl=context if tls else False,
-            timeout=5,
-            command_timeout=5,
-        )
+
+        async def log_in(secret: str) -> Any:
+            return await asyncpg.connect(
+                host=published(self.hosts)[name],
+                port=5432,
+                user=user,
+                database="game",
+                password=secret,
+                ssl=context if tls else False,
+                timeout=5,
+                command_timeout=5,
+            )
+
+        try:
+            connection = await log_in(self.password if password is None else password)
+        except asyncpg.InvalidAuthorizationSpecificationError as error:
+            if password is not None or self.iam is None or isinstance(error, asyncpg.InvalidPasswordError):
+                raise
+            # Since another user logs in by IAM, the master user needs a token too.
+            token = self.iam.token("master", user=user, host=name, region=name.split(".")[-4])
+            connection = await log_in(token)
         if tls:
             certificate = connection._transport.get_extra_info("peercert")
             if ("DNS", name) not in certificate["subjectAltName"]:
@@ -228,6 +248,8 @@ def application(database: Database) -> Iam:
     iam = Iam(database)
     iam.create_role("allowed", f"dbuser:{database.cluster()['DbClusterResourceId']}/app")
     iam.create_role("denied", f"dbuser:{database.cluster()['DbClusterResourceId']}/other")
+    iam.create_role("master", "dbuser:*/game", region="*")
+    database.iam = iam
     return iam
 
 
@@ -346,6 +368,69 @@ async def test_a_token_does_not_replace_the_password_of_another_role(application
     assert await application.user("p", user="other") == "other"
 
 
+async def test_the_master_user_needs_a_token_as_soon_as_another_role_logs_in_by_iam(
+    database: Database, application: Iam
+) -> None:
+    endpoint = database.cluster()["Endpoint"]
+
+    async def password_is_refused() -> bool:
+        try:
+            await (await database.connect(endpoint, password=PASSWORD)).close()
+        except asyncpg.InvalidPasswordError:
+            raise
+        except asyncpg.InvalidAuthorizationSpecificationError:
+            return True
+        return False
+
+    await wait_for(password_is_refused)
+    assert await application.user(application.token("master", user="game"), user="game") == "game"
+
+
+async def test_migrations_run_again_after_the_password_of_the_master_user_is_refused(
+    database: Database, application: Iam, monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+) -> None:
+    for name, value in application.keys("master").items():
+        monkeypatch.setenv(name, value)
+    endpoint = database.cluster()["Endpoint"]
+    look_up = socket.getaddrinfo
+    addresses = published(database.hosts)
+    # The test is outside the stage, so it resolves the stage's names itself.
+    monkeypatch.setattr(
+        socket, "getaddrinfo", lambda host, *more, **by: look_up(addresses.get(host, host), *more, **by)
+    )
+    secret = tmp_path / "secret.json"
+    write_private(secret, json.dumps({"password": PASSWORD}))
+    settings = Settings(
+        "arena",
+        "it",
+        HOME,
+        database_host=endpoint,
+        database_name="game",
+        database_user="game",
+        database_secret=f"file:{secret}",
+        tls_ca_file=str(database.authority),
+        tls_required=True,
+    )
+    aws = AwsClients(HOME)
+    try:
+        error = await _refusal(settings, aws)
+        assert needs_iam(error)
+        assert not needs_iam(await _refusal(dataclasses.replace(settings, database_user="other"), aws))
+        assert (await _await_database(settings, aws, 10.0)).database_secret == "iam"
+    finally:
+        aws.close()
+
+
+async def _refusal(settings: Settings, aws: AwsClients) -> DatabaseUnavailable:
+    database = GameDatabase(settings, aws)
+    try:
+        with pytest.raises(DatabaseUnavailable) as caught:
+            await database.ping()
+    finally:
+        await database.close()
+    return caught.value
+
+
 async def test_a_query_of_a_role_can_be_cancelled(database: Database, application: Iam) -> None:
     name = database.cluster()["Endpoint"]
     connection = await database.connect(name, password=application.token("allowed"), user="app")
@@ -452,6 +537,13 @@ async def test_security_groups_decide_which_functions_reach_the_database(databas
 
 
 async def test_a_changed_master_password_applies(database: Database) -> None:
+    # The master user logs in with a password only if no other user logs in by IAM.
+    database.iam, iam = None, database.iam
+    if iam is not None:
+        token = iam.token("master", user="game")
+        connection = await database.connect(database.cluster()["Endpoint"], password=token)
+        await connection.execute("REVOKE rds_iam FROM app")
+        await connection.close()
     database.rds().modify_db_cluster(
         DBClusterIdentifier=f"game-{HOME}", MasterUserPassword="the-second-password", ApplyImmediately=True
     )
@@ -463,6 +555,9 @@ async def test_a_changed_master_password_applies(database: Database) -> None:
     await wait_for(logged_in)
     with pytest.raises(asyncpg.InvalidPasswordError):
         await database.connect(database.cluster()["Endpoint"], password=PASSWORD)
+    if iam is not None:
+        await database.run(database.cluster()["Endpoint"], "GRANT rds_iam TO app")
+        database.iam = iam
 
 
 async def test_a_failover_makes_the_reader_the_writer_and_moves_the_names(database: Database) -> None:
