@@ -33,6 +33,9 @@ _BAD_IN_A_ROW = 2
 # give AWS half a minute to stop throttling.
 _UNPROVEN_IN_A_ROW = 5
 _PAUSE_SECONDS = 2.0
+# After an update, the first call of each function on AWS starts its process, and several first calls at once can exceed
+# the time limits of the checks.
+_PAUSE_AFTER_BAD_SECONDS = 10.0
 _SHOWN = 5
 
 CheckRegion = Callable[[str], Awaitable[Sequence[CheckResult]]]
@@ -94,8 +97,13 @@ class Gate:
                 if seconds >= self.soak_seconds:
                     return GateVerdict(True, observations, seconds)
             left = self.soak_seconds - seconds
-            pause = _PAUSE_SECONDS if bad or unproven else min(_PAUSE_SECONDS, max(0.0, left))
-            await _unless_cancelled(asyncio.sleep(pause * 2 ** max(0, unproven - 1), ()), region, cancellation)
+            if bad and not unproven:
+                pause = _PAUSE_AFTER_BAD_SECONDS
+            elif unproven:
+                pause = _PAUSE_SECONDS * 2 ** (unproven - 1)
+            else:
+                pause = min(_PAUSE_SECONDS, max(0.0, left))
+            await _unless_cancelled(asyncio.sleep(pause, ()), region, cancellation)
 
 
 def _missing_evidence(results: Sequence[CheckResult]) -> tuple[str, ...]:

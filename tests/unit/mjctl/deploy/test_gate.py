@@ -18,6 +18,7 @@ GOOD, BAD = CheckStatus.PASS, CheckStatus.FAIL
 @pytest.fixture(autouse=True)
 def _no_pause(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(module, "_PAUSE_SECONDS", 0.0)
+    monkeypatch.setattr(module, "_PAUSE_AFTER_BAD_SECONDS", 0.0)
 
 
 def observing(statuses: Sequence[Sequence[CheckStatus]]) -> tuple[list[int], module.CheckRegion]:
@@ -52,6 +53,23 @@ async def test_a_single_bad_observation_is_repeated() -> None:
     observations, observe = observing([[BAD], [GOOD]])
     assert (await watch(Gate(observe))).healthy
     assert len(observations) == 2
+
+
+async def test_a_region_gets_time_to_start_its_functions_after_a_bad_observation(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    monkeypatch.undo()
+    _, observe = observing([[BAD], [GOOD]])
+    pauses: list[float] = []
+    sleep = asyncio.sleep
+
+    async def no_sleep(seconds: float, result: object = None) -> object:
+        pauses.append(seconds)
+        return await sleep(0, result)
+
+    monkeypatch.setattr(asyncio, "sleep", no_sleep)
+    assert (await watch(Gate(observe))).healthy
+    assert pauses == [10.0]
 
 
 async def test_two_bad_observations_in_a_row_make_a_region_unhealthy() -> None:
