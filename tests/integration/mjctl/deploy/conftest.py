@@ -9,6 +9,7 @@ from typing import Any
 
 import pytest
 
+from mjctl.deploy import gate
 from mjctl.deploy.executor import Deployment, PlannedUnit, discard
 from mjctl.deploy.gate import Gate
 from mjctl.deploy.planner.desired_state import LocalPlanner
@@ -144,9 +145,9 @@ class Project:
         self, plan: RolloutPlan | None = None, regions: Sequence[str] = REGIONS, *, gated: bool = False
     ) -> dict[str, UnitResult]:
         planned = await self.plan(regions)
-        gate = Gate(self._observe) if gated else None
+        checks = Gate(self._observe) if gated else None
         try:
-            results = await Rollout(self.deployment, self.planner, plan or RolloutPlan(), gate).run(planned)
+            results = await Rollout(self.deployment, self.planner, plan or RolloutPlan(), checks).run(planned)
         finally:
             discard(planned)
         return {result.unit: result for result in results}
@@ -155,6 +156,12 @@ class Project:
         self.observations.append(region)
         status = CheckStatus.FAIL if self.word(region) in self.sick else CheckStatus.PASS
         return [CheckResult("login", region, status, f"runs {self.word(region)}", severity=Severity.CRITICAL)]
+
+
+@pytest.fixture(autouse=True)
+def _gate_without_pauses(monkeypatch: pytest.MonkeyPatch) -> None:
+    for pause in ("_PAUSE_SECONDS", "_PAUSE_AFTER_BAD_SECONDS"):
+        monkeypatch.setattr(gate, pause, 0.0)
 
 
 @pytest.fixture
