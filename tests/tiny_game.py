@@ -288,11 +288,17 @@ def get(task: Any, path: str, port: int = PORT) -> Any:
 
 
 def process_of(task: Any, port: int = PORT) -> psutil.Process:
-    """Return the process that listens at the address of a task."""
-    for connection in psutil.net_connections("tcp4"):
-        if connection.laddr == (address(task), port) and connection.status == "LISTEN":
-            return psutil.Process(connection.pid)
-    raise AssertionError("no process listens at the address of the task")
+    """Return the process that listens at the address of a task. A running task may need seconds until it listens."""
+
+    def listening() -> psutil.Process | None:
+        for connection in psutil.net_connections("tcp4"):
+            if connection.laddr == (address(task), port) and connection.status == "LISTEN":
+                return psutil.Process(connection.pid)
+        return None
+
+    process = eventually(listening)
+    assert process is not None
+    return process
 
 
 def ask(url: str, headers: Mapping[str, str] | None = None, *, method: str = "GET", body: bytes | None = None) -> Any:

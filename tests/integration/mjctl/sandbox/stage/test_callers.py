@@ -16,6 +16,7 @@ import pytest
 
 from mjctl.sandbox.stage import cache_network, database_network
 from mjctl.sandbox.stage.addresses import Addresses
+from mjctl.sandbox.stage.authority import Authority
 from mjctl.sandbox.stage.cache_records import Scope
 from mjctl.sandbox.stage.callers import NetworkCaller, caller_of, pid_of_peer
 from mjctl.sandbox.stage.containers import TASK_LABEL, Container, ContainerCommand, ContainerEngine
@@ -173,10 +174,12 @@ def test_the_security_groups_of_the_function_s_own_region_protect_a_global_datab
 def test_the_door_of_the_databases_ends_with_the_last_cluster(engine: ContainerEngine, tmp_path: Path) -> None:
     network = database_network.DatabaseNetwork(engine, tmp_path)
     network.install()
-    address = engine.addresses.of("database")
+    certificate, key = map(str, Authority(tmp_path / "authority").issue(["database.example.com"]))
+    instance = {"socket": str(tmp_path / "none"), "certificate": certificate, "key": key, "tls_required": True}
+    instances = {engine.addresses.of("database"): instance}
     clusters = [ClusterScope(ACCOUNT, REGION, name) for name in ("first", "second")]
     try:
-        network.open(clusters[0], {address: "127.0.0.1"})
+        network.open(clusters[0], instances)
         network.open(clusters[1], {})
         (door,) = engine.all.values()
         assert door.running
@@ -185,7 +188,7 @@ def test_the_door_of_the_databases_ends_with_the_last_cluster(engine: ContainerE
         network.forget(clusters[0])
         assert not door.running
         assert not engine.all
-        network.open(clusters[0], {address: "127.0.0.1"})
+        network.open(clusters[0], instances)
         (door,) = engine.all.values()
         assert door.running
     finally:
