@@ -103,8 +103,8 @@ module "functions" {
           resources = ["arn:aws:rds-db:${var.region}:${local.account_id}:dbuser:*/${var.foundation.database.username}"]
         }
       }
-      timeout_seconds      = 300
-      vpc                  = true
+      timeout_seconds = 300
+      vpc             = true
     }
     persistence = {
       environment          = merge(local.storage_settings, { GAMESERVER_PERSISTENCE_QUEUE_URL = module.events.queues["persistence"].url })

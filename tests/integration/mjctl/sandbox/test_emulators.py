@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import sys
+from contextlib import suppress
 from pathlib import Path
 
 import psutil
@@ -12,12 +13,17 @@ from mjctl.models.errors import DependencyError, UnreachableError
 from mjctl.sandbox.emulators import Emulators
 
 
-def children() -> set[int]:
-    return {process.pid for process in psutil.Process().children(recursive=True)}
+def children(folder: Path) -> set[int]:
+    """Return the child processes whose command line names `folder`, because other tests have child processes too."""
+    pids = set()
+    for process in psutil.Process().children(recursive=True):
+        with suppress(psutil.NoSuchProcess):
+            if str(folder) in " ".join(process.cmdline()):
+                pids.add(process.pid)
+    return pids
 
 
 def test_two_sandboxes_run_at_the_same_time_and_leave_no_process(tmp_path: Path) -> None:
-    before = children()
     (tmp_path / "a").mkdir()
     (tmp_path / "b").mkdir()
     with (
@@ -28,12 +34,13 @@ def test_two_sandboxes_run_at_the_same_time_and_leave_no_process(tmp_path: Path)
         first.client("sqs", "eu-west-1").create_queue(QueueName="only-here")
         assert second.client("sqs", "eu-west-1").list_queues().get("QueueUrls", []) == []
         assert first.client("sts", "eu-west-1").get_caller_identity()["Account"] == first.account_id
-        started = children() - before
+        started = children(tmp_path)
+        assert len(started) == 2
         listening = {
             c.laddr.ip for pid in started for c in psutil.Process(pid).net_connections() if c.status == "LISTEN"
         }
         assert listening == {"127.0.0.1"}
-    assert children() <= before
+    assert children(tmp_path) == set()
 
 
 def test_the_error_of_an_emulator_that_ends_early_names_its_log(
