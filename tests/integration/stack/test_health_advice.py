@@ -151,6 +151,7 @@ def _data_plane_broken(bench: Bench) -> None:
     contract = bench.contract
     bench.aws("dynamodb", "delete_table", TableName=contract.tables["matches"].name)
     bench.aws("dynamodb", "delete_table", TableName=contract.tables["processed_events"].name)
+    bench.aws("dynamodb", "delete_table", TableName=contract.tables["rate_limits"].name)
     off = {"Enabled": False, "AttributeName": "expires_at"}
     name = contract.tables["players"].name
     bench.aws("dynamodb", "update_time_to_live", TableName=name, TimeToLiveSpecification=off)
