@@ -94,13 +94,14 @@ class Database:
             if isinstance(error, asyncpg.InvalidAuthorizationSpecificationError):
                 # The token may be older than the credentials of this process allow.
                 self._tokens[self._at].forget()
-            elif isinstance(error, asyncpg.ReadOnlySQLTransactionError):
+            elif pool is not None and (
                 # After a failover, open connections lead to a server that is a reader now, and only new connections
                 # find the new writer:
                 # https://docs.aws.amazon.com/AmazonRDS/latest/AuroraUserGuide/AuroraPostgreSQL.BestPractices.FastFailover.html
-                await self._leave(pool)
-            elif not lent and (pool is None or pool.get_size() == 0):
-                # Without any open connection, the cause is not a busy pool.
+                isinstance(error, asyncpg.ReadOnlySQLTransactionError)
+                # A busy pool has open connections.
+                or (not lent and pool.get_size() == 0)
+            ):
                 await self._leave(pool)
             raise DatabaseUnavailable(f"PostgreSQL: {type(error).__name__}") from error
 
@@ -133,29 +134,37 @@ class Database:
         """Connect to the other host at the next use, or with a single host to the same host by new connections.
 
         Args:
-            pool: the pool that failed, or None if it could not be opened. If another caller has replaced the pool
-                already, the call changes nothing.
+            pool: the pool that failed. If another caller has replaced the pool already, the call changes nothing.
         """
         async with self._opening:
             if pool is not self._pool:
                 return
             self._pool = None
-            self._at = (self._at + 1) % len(self._hosts)
-            if len(self._hosts) > 1:
-                log.warning("database_host_changed", host=self._hosts[self._at].database_host)
-        if pool is not None:
-            await _close(pool)
+            self._change_host()
+        await _close(pool)
+
+    def _change_host(self) -> None:
+        self._at = (self._at + 1) % len(self._hosts)
+        if len(self._hosts) > 1:
+            log.warning("database_host_changed", host=self._hosts[self._at].database_host)
 
     async def _open(self) -> Any:
         async with self._opening:
             if self._pool is None:
-                self._pool = await asyncpg.create_pool(
-                    **connection_options(self._hosts[self._at], self._aws, self._tokens[self._at]),
-                    min_size=1,
-                    max_size=_POOL_SIZE,
-                    max_inactive_connection_lifetime=60,
-                    command_timeout=_COMMAND_SECONDS,
-                )
+                try:
+                    self._pool = await asyncpg.create_pool(
+                        **connection_options(self._hosts[self._at], self._aws, self._tokens[self._at]),
+                        min_size=1,
+                        max_size=_POOL_SIZE,
+                        max_inactive_connection_lifetime=60,
+                        command_timeout=_COMMAND_SECONDS,
+                    )
+                except asyncpg.InvalidAuthorizationSpecificationError:
+                    raise
+                except _AWAY:
+                    # Change the host before another caller gets the lock, so that two callers do not change it twice.
+                    self._change_host()
+                    raise
             return self._pool
 
 

@@ -150,7 +150,7 @@ async def _await_database(settings: Settings, aws: AwsClients, patience_seconds:
     On Aurora, the master user may log in by a password only until the first migrations. In PostgreSQL 16, a user
     without the rights of a superuser becomes a member of each role that the user creates. Aurora lets a direct or
     indirect member of `rds_iam` log in by IAM only:
-    https://www.postgresql.org/docs/16/runtime-config-client.html#GUC-CREATEROLE-SELF-GRANT
+    https://www.postgresql.org/docs/16/role-attributes.html
     https://docs.aws.amazon.com/AmazonRDS/latest/AuroraUserGuide/UsingWithRDS.IAMDBAuth.html
 
     Raises:

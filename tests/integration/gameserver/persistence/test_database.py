@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import dataclasses
 import json
 import os
@@ -147,6 +148,14 @@ async def test_a_host_without_a_server_is_left_for_the_other_host(
     with pytest.raises(DatabaseUnavailable):
         await database.ping()
     await database.ping()
+
+
+async def test_two_callers_at_once_leave_a_host_without_a_server(
+    with_two_hosts: Callable[[str, str], Database],
+) -> None:
+    database = with_two_hosts(NO_SERVER, "127.0.0.1")
+    results = await asyncio.gather(database.ping(), database.ping(), return_exceptions=True)
+    assert [type(result) for result in results] == [DatabaseUnavailable, type(None)]
 
 
 async def test_a_host_that_refuses_writes_is_left_for_the_other_host(
