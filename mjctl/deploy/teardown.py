@@ -173,9 +173,10 @@ class ProductionTeardown:
         Raises:
             ConflictError: A secondary region that would be destroyed has the writer.
         """
-        for region in self.leaving:
+        secondaries = [region for region in self.leaving if region != self.primary]
+        for region in secondaries:
             published = (await asyncio.to_thread(self.states.published, region)).get("contract")
-            if region == self.primary or published is None:
+            if published is None:
                 continue
             try:
                 contract = Contract.parse(published)
@@ -183,13 +184,14 @@ class ProductionTeardown:
             except (ConfigError, NotFoundError, UnreachableError):
                 # A region of another version, or a region that is lost, must not prevent its own destroy.
                 continue
-            if database is not None and database.writer == region:
+            if database is not None and database.writer in secondaries:
                 raise ConflictError(
-                    f"the writer of the database is in {region}, and AWS can remove only copies of the writer",
+                    f"the writer of the database is in {database.writer}, and AWS can remove only copies of the writer",
                     where=f"environment {contract.environment}, global cluster {database.name}",
-                    hint=f"move the writer first: `mjctl failover --env {contract.environment} --region {region} "
-                    f"--to-region {self.primary}`",
+                    hint=f"move the writer first: `mjctl failover --env {contract.environment} --region {self.primary} "
+                    "--restore --with-writer`",
                 )
+            return
 
     def _last(self, unit: str) -> DesiredState:
         """Return the desired state of the unit's last apply, or of a new deploy if no apply is recorded."""

@@ -66,7 +66,8 @@ async def test_a_secondary_region_with_the_writer_is_not_destroyed(
 ) -> None:
     with pytest.raises(ConflictError, match=f"writer of the database is in {SECOND}") as caught:
         await destroy(tuple(regions), SECOND)
-    assert f"--region {SECOND} --to-region {PRIMARY}" in str(caught.value.hint)
+    # The command works too if players have left the primary region before.
+    assert f"--region {PRIMARY} --restore --with-writer" in str(caught.value.hint)
 
 
 @pytest.mark.parametrize(
@@ -80,3 +81,8 @@ async def test_other_regions_are_destroyed(
 
 async def test_a_lost_region_is_destroyed(destroy: Callable[..., Any]) -> None:
     await destroy((SECOND,), SECOND, lost=(SECOND,))
+
+
+async def test_a_lost_region_does_not_hide_the_writer_in_another_region(destroy: Callable[..., Any]) -> None:
+    with pytest.raises(ConflictError, match=f"writer of the database is in {THIRD}"):
+        await destroy((SECOND, THIRD), THIRD, lost=(SECOND,))
