@@ -201,8 +201,8 @@ def target_groups_check_health_and_drain(plans: Plans, report: Report) -> None:
 def regions_are_maintained_on_different_days(plans: Plans, report: Report) -> None:
     """Require that AWS maintains databases and stores of two regions on different days [REL-10].
 
-    AWS replaces or restarts nodes in a maintenance window. With the same window in all regions, no region would be left
-    whose stores have no failover in that night.
+    AWS replaces or restarts nodes in a maintenance window. With the same day in all regions, the stores of every region
+    would fail over in the same night.
     """
     days: dict[str, set[str]] = {}
     resources = []
@@ -562,6 +562,8 @@ def players_are_sent_to_healthy_regions(plans: Plans, report: Report) -> None:
             report.expect(checked, record, "no health check")
     for group in every(plans, "aws_globalaccelerator_endpoint_group"):
         report.expect(group.get("health_check_protocol") in ("HTTP", "HTTPS", "TCP"), group, "no health check")
+        path = group.get("health_check_path")
+        report.expect(isinstance(path, str) and path != "/readyz", group, "a failover of the state store excludes it")
         report.expect(
             at_most(group.get("health_check_interval_seconds"), 30), group, "health check is slower than 30 s"
         )

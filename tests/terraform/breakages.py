@@ -353,6 +353,13 @@ BREAKAGES: list[Breakage] = [
     *rules(
         "players_are_sent_to_healthy_regions", "aws_globalaccelerator_endpoint_group", "health_check_protocol", None
     ),
+    *rules(
+        "players_are_sent_to_healthy_regions",
+        "aws_globalaccelerator_endpoint_group",
+        "health_check_path",
+        "/readyz",
+        None,
+    ),
     *rules("players_are_sent_to_healthy_regions", "aws_globalaccelerator_endpoint_group", "threshold_count", 10),
     *rules("every_alarm_has_an_action", "aws_cloudwatch_metric_alarm", "alarm_actions", [], None),
     *without("every_alarm_has_an_action", "aws_cloudwatch_metric_alarm"),

@@ -1,3 +1,7 @@
+locals {
+  domain_names = { regional = var.regional_domain_name, shared = var.domain_name }
+}
+
 resource "aws_apigatewayv2_api" "http" {
   name                         = "${var.name}-api"
   description                  = "Log-in, profile, matches and leaderboard"
@@ -91,26 +95,12 @@ resource "aws_apigatewayv2_stage" "default" {
   }
 }
 
-resource "aws_apigatewayv2_domain_name" "public" {
-  domain_name = var.domain_name
-
-  domain_name_configuration {
-    certificate_arn = var.certificate_arn
-    endpoint_type   = "REGIONAL"
-    security_policy = "TLS_1_2"
-  }
-}
-
-resource "aws_apigatewayv2_api_mapping" "public" {
-  api_id      = aws_apigatewayv2_api.http.id
-  domain_name = aws_apigatewayv2_domain_name.public.id
-  stage       = aws_apigatewayv2_stage.default.id
-}
-
 # By the shared domain name, DNS leads every client to the region nearest to the client. Operators test one certain region
 # by the name that only this region has. DNS answers the regional name also while a failover excludes the region.
-resource "aws_apigatewayv2_domain_name" "regional" {
-  domain_name = var.regional_domain_name
+resource "aws_apigatewayv2_domain_name" "main" {
+  for_each = local.domain_names
+
+  domain_name = each.value
 
   domain_name_configuration {
     certificate_arn = var.certificate_arn
@@ -119,8 +109,21 @@ resource "aws_apigatewayv2_domain_name" "regional" {
   }
 }
 
-resource "aws_apigatewayv2_api_mapping" "regional" {
+resource "aws_apigatewayv2_api_mapping" "main" {
+  for_each = local.domain_names
+
   api_id      = aws_apigatewayv2_api.http.id
-  domain_name = aws_apigatewayv2_domain_name.regional.id
+  domain_name = aws_apigatewayv2_domain_name.main[each.key].id
   stage       = aws_apigatewayv2_stage.default.id
+}
+
+# Release 0.1.0 had only the shared domain name.
+moved {
+  from = aws_apigatewayv2_domain_name.public
+  to   = aws_apigatewayv2_domain_name.main["shared"]
+}
+
+moved {
+  from = aws_apigatewayv2_api_mapping.public
+  to   = aws_apigatewayv2_api_mapping.main["shared"]
 }

@@ -4,17 +4,9 @@ output "api_id" {
 }
 
 output "dns" {
-  description = "DNS name and hosted zone of the API in this region, to which an alias record of `domain_name` points."
-  value = {
-    name    = aws_apigatewayv2_domain_name.public.domain_name_configuration[0].target_domain_name
-    zone_id = aws_apigatewayv2_domain_name.public.domain_name_configuration[0].hosted_zone_id
-  }
-}
-
-output "regional_dns" {
-  description = "DNS name and hosted zone of the API in this region, to which an alias record of `regional_domain_name` points."
-  value = {
-    name    = aws_apigatewayv2_domain_name.regional.domain_name_configuration[0].target_domain_name
-    zone_id = aws_apigatewayv2_domain_name.regional.domain_name_configuration[0].hosted_zone_id
-  }
+  description = "DNS name and hosted zone of the API in this region, to which alias records lead: `shared` for `domain_name`, and `regional` for `regional_domain_name`."
+  value = { for key, domain in aws_apigatewayv2_domain_name.main : key => {
+    name    = domain.domain_name_configuration[0].target_domain_name
+    zone_id = domain.domain_name_configuration[0].hosted_zone_id
+  } }
 }

@@ -49,7 +49,7 @@ resource "aws_globalaccelerator_endpoint_group" "region" {
   listener_arn                  = aws_globalaccelerator_listener.play[0].arn
   endpoint_group_region         = each.key
   health_check_interval_seconds = 10
-  health_check_path             = "/readyz"
+  health_check_path             = "/servingz"
   health_check_port             = 443
   health_check_protocol         = "HTTPS"
   threshold_count               = 2

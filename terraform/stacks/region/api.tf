@@ -161,8 +161,8 @@ resource "aws_route53_record" "regional_api" {
 
   alias {
     evaluate_target_health = true
-    name                   = module.api.regional_dns.name
-    zone_id                = module.api.regional_dns.zone_id
+    name                   = module.api.dns["regional"].name
+    zone_id                = module.api.dns["regional"].zone_id
   }
 }
 

@@ -76,7 +76,7 @@ output "contract" {
 output "edge" {
   description = "This region's entry in the input `regions` of the stack edge."
   value = {
-    api           = module.api.dns
+    api           = module.api.dns["shared"]
     health_alarm  = module.observability.health_alarm
     load_balancer = { for name in ["arn", "dns_name", "zone_id"] : name => module.game_service.load_balancer[name] }
   }

@@ -43,6 +43,15 @@ run "requires_a_token_only_on_authorized_routes" {
   }
 }
 
+run "leads_both_names_to_the_api" {
+  command = plan
+
+  assert {
+    condition     = toset([for domain in aws_apigatewayv2_domain_name.main : domain.domain_name]) == toset(["api.arena.example.com", "api-eu-west-1.arena.example.com"]) && keys(aws_apigatewayv2_api_mapping.main) == keys(aws_apigatewayv2_domain_name.main)
+    error_message = "The shared and the regional domain name must each lead to the API."
+  }
+}
+
 run "rejects_the_shared_name_as_the_regional_name" {
   command = plan
 
