@@ -54,11 +54,15 @@ class Result:
 
 
 class Operator:
-    """Runs commands on the two regions, and plays matches."""
+    """Runs commands on the two regions, and plays matches.
+
+    Attributes:
+        commands: runs the commands on the copy of the project.
+    """
 
     def __init__(self, commands: Commands) -> None:
-        """Prepare the operator. `commands` runs the commands on the copy of the project."""
-        self._commands = commands
+        """Prepare the operator with an empty report."""
+        self.commands = commands
         self._report: list[str] = []
 
     @property
@@ -80,7 +84,7 @@ class Operator:
         Raises:
             Failure: the command ended with another exit code.
         """
-        ran = self._commands.run(*arguments)
+        ran = self.commands.run(*arguments)
         shown = " ".join(word for word in arguments if word != "--auto-approve")
         if ran.code != code:
             raise Failure(f"mjctl {shown}", f"exit code {ran.code} instead of {code}: {finding_of(ran)}")
@@ -89,7 +93,7 @@ class Operator:
 
     def revisions(self) -> dict[str, str]:
         """Return the revision that each region runs."""
-        rows = self._commands.run("status", "--all-regions").document["regions"]
+        rows = self.commands.run("status", "--all-regions").document["regions"]
         return {row["region"]: row["revision"] for row in rows if row["region"] in (PRIMARY, SECOND)}
 
     def healthy(self, *regions: str) -> None:
@@ -100,7 +104,7 @@ class Operator:
         """
         selected = [f"--region={region}" for region in regions or (PRIMARY, SECOND)]
         began = time.monotonic()
-        while (ran := self._commands.run("health", *selected)).code != 0:
+        while (ran := self.commands.run("health", *selected)).code != 0:
             if time.monotonic() - began > _HEALTHY_SECONDS:
                 raise Failure("mjctl health", finding_of(ran))
         self.note(f"healthy after {time.monotonic() - began:.0f} s")
@@ -111,8 +115,8 @@ class Operator:
         Raises:
             Failure: a part of the match or another check failed.
         """
-        match = played_match(self._commands, region, by_region_name=True)
-        check_parts(self._commands, match)
+        match = played_match(self.commands, region, by_region_name=True)
+        check_parts(self.commands, match)
         self.note(f"match in {region} stored")
         return match
 
@@ -124,7 +128,7 @@ class Operator:
         """
         began = time.monotonic()
         while True:
-            match = played_match(self._commands, region)
+            match = played_match(self.commands, region)
             if match.url.startswith(f"wss://play-{region}."):
                 break
             if time.monotonic() - began > _DNS_SECONDS:
@@ -134,7 +138,7 @@ class Operator:
     @contextmanager
     def changed(self, file: str, change: Callable[[str], str]) -> Iterator[None]:
         """Change a file of the copy of the project until the end of the block."""
-        path = self._commands.project / file
+        path = self.commands.project / file
         old = path.read_text(encoding="utf-8")
         path.write_text(change(old), encoding="utf-8")
         try:
@@ -142,19 +146,14 @@ class Operator:
         finally:
             path.write_text(old, encoding="utf-8")
 
-    @property
-    def commands(self) -> Commands:
-        """Return the commands on the copy of the project."""
-        return self._commands
-
     def client(self, service: str, region: str) -> Any:
         """Return a client of AWS's API with the rights of the account's administrator."""
-        workspace = self._commands.workspace
+        workspace = self.commands.workspace
         return open_account(workspace, load_environment(workspace, ENVIRONMENT)).client(service, region)
 
     def outputs(self, region: str) -> dict[str, Any]:
         """Return the contract of a region."""
-        outputs: dict[str, Any] = self._commands.run("outputs", "--region", region).document["regions"][0]["outputs"]
+        outputs: dict[str, Any] = self.commands.run("outputs", "--region", region).document["regions"][0]["outputs"]
         return outputs
 
 
