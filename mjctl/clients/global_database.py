@@ -2,12 +2,13 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from typing import Any
 
 from mjctl.clients.boto import RegionClients
 from mjctl.models.contract import Contract
+from mjctl.models.errors import UnreachableError
 
 _IN_SYNC = "connected"
 
@@ -91,6 +92,31 @@ async def read_database(contract: Contract) -> GlobalDatabase | None:
         return None
     with RegionClients(contract) as clients:
         return await read(clients, name)
+
+
+async def read_from_any(contracts: Iterable[Contract]) -> GlobalDatabase | None:
+    """Read the global database from the first region that answers, because a lost region does not answer.
+
+    Args:
+        contracts: The contracts of one region or more.
+
+    Returns:
+        The global database, or None if the database exists in one region only.
+
+    Raises:
+        UnreachableError: RDS answers in no region.
+        PermissionDeniedError: The credentials may not read the database.
+        NotFoundError: RDS does not know the global cluster.
+    """
+    lost: UnreachableError | None = None
+    for contract in contracts:
+        try:
+            return await read_database(contract)
+        except UnreachableError as error:
+            lost = error
+    if lost is None:
+        raise ValueError("at least one region must be deployed")
+    raise lost
 
 
 async def read(clients: RegionClients, name: str) -> GlobalDatabase:

@@ -11,7 +11,7 @@ import asyncio
 from collections.abc import Mapping
 from typing import Any
 
-from mjctl.clients.global_database import read_database
+from mjctl.clients.global_database import read_from_any
 from mjctl.clients.migrate_function import PURPOSE, MigrateFunction
 from mjctl.deploy.executor import Reporter
 from mjctl.deploy.planner.desired_state import DesiredState
@@ -19,7 +19,7 @@ from mjctl.deploy.planner.production import ProductionPlanner
 from mjctl.models.contract import Contract
 from mjctl.models.deployment import Phase, SchemaUpdate
 from mjctl.models.environment import Environment
-from mjctl.models.errors import ConfigError, ConflictError, UnreachableError
+from mjctl.models.errors import ConfigError, ConflictError
 
 
 class SchemaUpdater:
@@ -76,27 +76,17 @@ class SchemaUpdater:
         return writer if has_function else None
 
     async def _writer_region(self, contracts: Mapping[str, Contract]) -> str:
-        """Ask RDS in one region after another for the region of the writer, because a lost region does not answer."""
-        lost: UnreachableError | None = None
-        for contract in contracts.values():
-            try:
-                database = await read_database(contract)
-            except UnreachableError as error:
-                lost = error
-                continue
-            if database is None:
-                return self._environment.primary_region
-            if database.writer is not None:
-                return database.writer
+        database = await read_from_any(contracts.values())
+        if database is None:
+            return self._environment.primary_region
+        if database.writer is None:
             raise ConflictError(
                 "the database has no writer at the moment, so its schema cannot be updated",
                 where=f"environment {self._environment.name}, global cluster {database.name}",
                 hint=f"`mjctl health --env {self._environment.name} --only database-regions` shows the move of the "
                 "writer; deploy again after the move",
             )
-        if lost is None:
-            raise ValueError("at least one region must be deployed")
-        raise lost
+        return database.writer
 
     def _contracts(self) -> dict[str, Contract]:
         """Return the contracts of the deployed regions. The primary region is the first."""

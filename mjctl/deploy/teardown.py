@@ -8,10 +8,11 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import Sequence
+from contextlib import suppress
 from dataclasses import dataclass
 from typing import Protocol
 
-from mjctl.clients.global_database import read_database
+from mjctl.clients.global_database import read_from_any
 from mjctl.deploy.executor import Deployment, PlannedUnit
 from mjctl.deploy.planner.desired_state import DesiredState
 from mjctl.deploy.planner.production import ProductionPlanner
@@ -174,24 +175,27 @@ class ProductionTeardown:
             ConflictError: A secondary region that would be destroyed has the writer.
         """
         secondaries = [region for region in self.leaving if region != self.primary]
+        contracts = []
         for region in secondaries:
             published = (await asyncio.to_thread(self.states.published, region)).get("contract")
-            if published is None:
-                continue
-            try:
-                contract = Contract.parse(published)
-                database = await read_database(contract)
-            except (ConfigError, NotFoundError, UnreachableError):
-                # A region of another version, or a region that is lost, must not prevent its own destroy.
-                continue
-            if database is not None and database.writer in secondaries:
-                raise ConflictError(
-                    f"the writer of the database is in {database.writer}, and AWS can remove only copies of the writer",
-                    where=f"environment {contract.environment}, global cluster {database.name}",
-                    hint=f"move the writer first: `mjctl failover --env {contract.environment} --region {self.primary} "
-                    "--restore --with-writer`",
-                )
+            # Another version of mjctl may have deployed the region.
+            with suppress(ConfigError):
+                contracts += [Contract.parse(published)] if published is not None else []
+        if not contracts:
             return
+        try:
+            database = await read_from_any(contracts)
+        except (NotFoundError, UnreachableError):
+            # A lost region must not prevent its own destroy.
+            return
+        if database is not None and database.writer in secondaries:
+            environment = contracts[0].environment
+            raise ConflictError(
+                f"the writer of the database is in {database.writer}, and AWS can remove only copies of the writer",
+                where=f"environment {environment}, global cluster {database.name}",
+                hint=f"move the writer first: `mjctl failover --env {environment} --region {self.primary} "
+                "--restore --with-writer`",
+            )
 
     def _last(self, unit: str) -> DesiredState:
         """Return the desired state of the unit's last apply, or of a new deploy if no apply is recorded."""

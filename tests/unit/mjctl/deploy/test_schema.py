@@ -10,6 +10,7 @@ from typing import Any
 
 import pytest
 
+from mjctl.clients import global_database
 from mjctl.clients.global_database import Copy, GlobalDatabase
 from mjctl.deploy import schema
 from mjctl.deploy.schema import SchemaUpdater
@@ -76,7 +77,7 @@ def deploy(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, make_contract: Calla
             return SchemaUpdate(self._region, (), ("0001_first",))
 
     monkeypatch.setattr(schema, "MigrateFunction", Function)
-    monkeypatch.setattr(schema, "read_database", deploy.read_database)
+    monkeypatch.setattr(global_database, "read_database", deploy.read_database)
     return deploy
 
 

@@ -9,8 +9,8 @@ from typing import Any
 
 import pytest
 
+from mjctl.clients import global_database
 from mjctl.clients.global_database import Copy, GlobalDatabase
-from mjctl.deploy import teardown
 from mjctl.deploy.teardown import ProductionTeardown
 from mjctl.models.config_file import load_environment
 from mjctl.models.contract import Contract
@@ -44,7 +44,7 @@ def destroy(make_contract: Callable[..., Contract], monkeypatch: pytest.MonkeyPa
             copies = tuple(Copy(name, f"arn:{name}", name == writer, in_sync=True) for name in ENVIRONMENT.regions)
             return GlobalDatabase("arena-prod-global", "available", copies)
 
-        monkeypatch.setattr(teardown, "read_database", read_database)
+        monkeypatch.setattr(global_database, "read_database", read_database)
         published = {name: make_contract(name, managed=MANAGED).model_dump(mode="json") for name in regions}
         states: Any = SimpleNamespace(
             published=lambda region: {"contract": published[region]},
