@@ -107,10 +107,11 @@ def _file(nodeid: str) -> str:
 
 
 class _RerunList:
-    """Records each test that is run once more, and prints the list at the end."""
+    """Records each test that is run once more, and prints the list and the first failures of this run at the end."""
 
     def __init__(self, path: Path) -> None:
         self._path = path
+        self._first_failures: list[pytest.TestReport] = []
         path.touch()
 
     def read(self) -> set[str]:
@@ -123,7 +124,10 @@ class _RerunList:
         node.workerinput[_ALLOWED] = node.config.option.max_suite_reruns
 
     def pytest_runtest_logreport(self, report: pytest.TestReport) -> None:
-        if report.outcome == "rerun" and report.nodeid not in self.read():
+        if report.outcome != "rerun":
+            return
+        self._first_failures.append(report)
+        if report.nodeid not in self.read():
             with self._path.open("a") as listed:
                 listed.write(f"{report.nodeid}\n")
 
@@ -132,3 +136,7 @@ class _RerunList:
         terminalreporter.section(f"tests that were run once more so far: {len(reruns)} of {RERUNS} allowed")
         for nodeid in reruns:
             terminalreporter.line(nodeid)
+        # pytest prints only the last failure of a test, whose cause can be what the first failure left behind.
+        for report in self._first_failures:
+            terminalreporter.section(f"first failure of {report.nodeid}, {report.when}", "-")
+            terminalreporter.write(f"{report.longreprtext}\n")

@@ -36,7 +36,11 @@ def test_teardown(torn_down): pass
 
 
 def run(folder: Path, *options: str) -> str:
-    """Run the tests in SUITE, and return the last line of pytest's output."""
+    """Run the tests in SUITE, and return the last line of pytest's output without the seconds."""
+    return re.sub(r" in [\d.]+s.*", "", output(folder, *options).splitlines()[-1])
+
+
+def output(folder: Path, *options: str) -> str:
     done = subprocess.run(
         [
             *(sys.executable, "-m", "pytest", "-q", "-p", "tests.conftest", "-p", "no:cacheprovider"),
@@ -48,7 +52,7 @@ def run(folder: Path, *options: str) -> str:
         text=True,
         check=False,
     )
-    return re.sub(r" in [\d.]+s.*", "", done.stdout.splitlines()[-1])
+    return done.stdout
 
 
 @pytest.fixture
@@ -73,3 +77,10 @@ def test_several_runs_share_the_budget(suite: Path) -> None:
 def test_what_fails_twice_fails(suite: Path) -> None:
     (suite / "test_suite.py").write_text("def test_it(): assert 0\n")
     assert run(suite) == "1 failed, 1 rerun"
+
+
+@pytest.mark.parametrize("workers", [(), ("-n", "1", "--dist", "loadfile")], ids=["alone", "with a worker"])
+def test_the_first_failure_is_printed(suite: Path, workers: tuple[str, ...]) -> None:
+    printed = output(suite, "-k", "call", *workers)
+    assert "first failure of test_suite.py::test_call, call" in printed
+    assert "AssertionError: call" in printed

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import json
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
@@ -17,6 +17,7 @@ from redis.asyncio import Redis
 from gameserver.cache import DistributedCache
 from gameserver.runtime.settings import Settings
 from mjctl.__main__ import run
+from mjctl.backup.operations import copies, discard
 from mjctl.local import data_plane
 from mjctl.models.contract import Backup, Contract, Table
 from mjctl.models.environment import Environment
@@ -88,7 +89,7 @@ class Region:
         cache = DistributedCache(redis)
         try:
             return {
-                entry.name: (await cache.get(entry.namespace, entry.key), round(entry.ttl_seconds or 0, -2))
+                entry.name: (await cache.get(entry.namespace, entry.key), DAY - 3600 < (entry.ttl_seconds or 0) <= DAY)
                 async for entry in cache.scan("*")
             }
         finally:
@@ -195,6 +196,18 @@ def backup(
     monkeypatch.setenv("MJCTL_HOME", str(tmp_path / "home"))
     monkeypatch.setattr("mjctl.terraform.contracts.deployed_contracts", command.deployed)
     return command
+
+
+@pytest.fixture
+def discarded_copies(region: Region) -> Iterator[None]:
+    """Remove the region's scratch copies after a test.
+
+    All tests of a session share a PostgreSQL and an emulated AWS. A failed test would leave its copy there, and the
+    second run of the test would find it.
+    """
+    yield
+    for name in asyncio.run(copies(region.contract)):
+        asyncio.run(discard(region.contract, name))
 
 
 @dataclass

@@ -277,6 +277,7 @@ def test_a_missing_bucket_is_an_error(backup: BackupCommand) -> None:
     assert "list_objects_v2" in ran.err
 
 
+@pytest.mark.usefixtures("discarded_copies")
 def test_a_scratch_copy_is_created_and_discarded(backup: BackupCommand, filled: Region) -> None:
     before = asyncio.run(filled.everything())
     backup.create()
