@@ -161,6 +161,17 @@ class FirewallSettings(_AwsSection):
     )
 
 
+class PlayerAccounts(_AwsSection):
+    """Describes the accounts of the players in Amazon Cognito."""
+
+    threat_protection: Literal["block", "record", "none"] | None = Field(
+        default=None,
+        description="What Cognito does about a log-in that it thinks risky: `block` (default) blocks the log-in, "
+        "`record` only records the log-in. `block` and `record` need Cognito's tier Plus, which AWS bills for each "
+        "player who logs in during a month. `none` uses the cheaper tier Essentials.",
+    )
+
+
 class NetworkShape(_AwsSection):
     """Describes how the private networks of a region reach the internet."""
 
@@ -231,5 +242,6 @@ class AwsSettings(_AwsSection):
     firewall: FirewallSettings = Field(
         default=FirewallSettings(), description="The decisions of the firewall before every public entry."
     )
+    accounts: PlayerAccounts = Field(default=PlayerAccounts(), description="The accounts of the players.")
     network: NetworkShape = Field(default=NetworkShape(), description="The network of each region.")
     task: TaskSize = Field(default=TaskSize(), description="The size of the game servers' tasks.")

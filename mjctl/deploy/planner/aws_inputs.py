@@ -11,7 +11,7 @@ from dataclasses import dataclass
 from typing import Any
 
 from mjctl.deploy.releases.release_artifacts import Package
-from mjctl.models.aws_settings import DatabaseSize
+from mjctl.models.aws_settings import DatabaseSize, PlayerAccounts
 from mjctl.models.environment import Environment
 
 # If the environment's file sets no maximum of tasks, autoscaling starts at most ten times the file's number of servers.
@@ -19,6 +19,8 @@ _GROWTH = 10
 # Days of AWS's maintenance by the position of a region in the environment's file. Weekends, on which most players play,
 # come last.
 _MAINTENANCE_DAYS = ("tue", "wed", "thu", "mon", "fri", "sun", "sat")
+# Cognito's names of the settings in the environment's file. YAML reads the word OFF as false.
+_THREAT_PROTECTION = {"block": "ENFORCED", "record": "AUDIT", "none": "OFF"}
 
 
 @dataclass(frozen=True)
@@ -44,6 +46,7 @@ def foundation(environment: Environment, state: StateStore) -> dict[str, Any]:
         "ci": ci,
         "domain": account.domain.given(),
         "environment": environment.name,
+        "identity": _identity(account.accounts),
         "primary_region": environment.primary_region,
         "project": environment.project,
         "protect": protect(environment),
@@ -127,6 +130,11 @@ def edge(environment: Environment, contract: Mapping[str, Any], regions: Mapping
         "routing": account.routing,
         "shield_advanced": account.shield_advanced,
     }
+
+
+def _identity(accounts: PlayerAccounts) -> dict[str, str]:
+    chosen = accounts.threat_protection
+    return {} if chosen is None else {"threat_protection": _THREAT_PROTECTION[chosen]}
 
 
 def _database(size: DatabaseSize, region: str) -> dict[str, Any]:

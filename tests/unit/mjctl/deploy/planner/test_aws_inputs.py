@@ -8,7 +8,7 @@ import pytest
 
 from mjctl.deploy.planner import aws_inputs
 from mjctl.deploy.releases.release_artifacts import Package
-from mjctl.models.aws_settings import FirewallSettings
+from mjctl.models.aws_settings import FirewallSettings, PlayerAccounts
 from mjctl.models.config_file import load_environment
 from mjctl.models.environment import Environment
 from mjctl.models.workspace import Workspace
@@ -72,6 +72,15 @@ def test_every_public_entry_gets_the_settings_of_the_firewall() -> None:
     edge = aws_inputs.edge(changed, contract(changed), {})
     assert region["firewall"] == edge["firewall"] == {"native_clients": True, "rate_limit": 50_000}
     assert variables("prod")["region"]["firewall"] == variables("prod")["edge"]["firewall"] == {}
+
+
+@pytest.mark.parametrize(("written", "passed"), [("block", "ENFORCED"), ("record", "AUDIT"), ("none", "OFF")])
+def test_the_pool_of_the_players_gets_the_threat_protection_of_the_environments_file(written: Any, passed: str) -> None:
+    prod = environment("prod")
+    accounts = PlayerAccounts(threat_protection=written)
+    changed = prod.model_copy(update={"aws": prod.account.model_copy(update={"accounts": accounts})})
+    assert aws_inputs.foundation(changed, STATE)["identity"] == {"threat_protection": passed}
+    assert aws_inputs.foundation(prod, STATE)["identity"] == {}
 
 
 def test_after_a_failover_the_variable_writer_is_true_only_in_the_region_with_the_writer() -> None:
