@@ -110,6 +110,11 @@ export class Session {
     await this.#authorised("POST", "/v1/second-factor/verify", { code });
   }
 
+  /** Switch the second factor off. `code` is a code of the authenticator app that no log-in has used yet. */
+  async removeSecondFactor(password, code) {
+    await this.#authorised("POST", "/v1/second-factor/remove", { password, code });
+  }
+
   profile() {
     return this.#authorised("GET", "/v1/profile");
   }
@@ -225,6 +230,7 @@ const WORDS = {
   reset_refused: "The code is wrong or has expired, or the new password is too weak or was used before.",
   unauthorized: "Your session has ended. Log in again.",
   unavailable: "This is not possible at the moment. Try again in a few seconds.",
+  wrong_password: "The password is wrong.",
 };
 
 function refusal(response, { code = "", message = "" }) {

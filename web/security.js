@@ -22,12 +22,17 @@ export class Security {
       event.preventDefault();
       this.#verify();
     };
+    byId("remove-factor").onclick = () => this.#showForm("removal-form", "removal-password");
+    byId("removal-form").onsubmit = (event) => {
+      event.preventDefault();
+      this.#remove();
+    };
     byId("log-out-everywhere").onclick = () => this.#logOutEverywhere();
   }
 
   /** Show whether a log-in needs a code of the authenticator app. */
   async load() {
-    byId("enrolment-form").hidden = true;
+    this.#showForm(null);
     byId("security-error").textContent = "";
     try {
       this.#showState(await this.#session.hasSecondFactor());
@@ -41,6 +46,16 @@ export class Security {
       ? "Log-ins need a code of your authenticator app."
       : "Protect your account: each log-in then needs a code of an authenticator app.";
     byId("enrol-factor").textContent = enabled ? "Change the authenticator app" : "Set up an authenticator app";
+    byId("remove-factor").hidden = !enabled;
+  }
+
+  /** Show one of the card's forms with empty fields and the focus in the field `first`, or hide both for null. */
+  #showForm(shown, first) {
+    for (const name of ["enrolment-form", "removal-form"]) {
+      byId(name).hidden = name !== shown;
+      for (const field of byId(name).querySelectorAll("input")) field.value = "";
+    }
+    if (first !== undefined) byId(first).focus();
   }
 
   async #enrol() {
@@ -48,8 +63,7 @@ export class Security {
       const { secret, uri } = await this.#session.enrolSecondFactor();
       byId("enrolment-secret").textContent = secret.match(new RegExp(`.{1,${GROUP}}`, "g")).join(" ");
       byId("enrolment-link").href = uri;
-      byId("enrolment-code").value = "";
-      byId("enrolment-form").hidden = false;
+      this.#showForm("enrolment-form");
     });
     byId("enrolment-code").focus();
   }
@@ -59,9 +73,20 @@ export class Security {
     if (!this.#filledIn([code], byId("security-error"))) return;
     await this.#busy(this.#card, byId("security-error"), async () => {
       await this.#session.verifySecondFactor(code.value);
-      byId("enrolment-form").hidden = true;
+      this.#showForm(null);
       byId("enrolment-secret").textContent = "";
       this.#showState(true);
+    });
+  }
+
+  async #remove() {
+    const password = byId("removal-password");
+    const code = byId("removal-code");
+    if (!this.#filledIn([password, code], byId("security-error"))) return;
+    await this.#busy(this.#card, byId("security-error"), async () => {
+      await this.#session.removeSecondFactor(password.value, code.value);
+      this.#showForm(null);
+      this.#showState(false);
     });
   }
 

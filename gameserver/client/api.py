@@ -196,6 +196,10 @@ class GameClient:
         """Switch the second factor on. `code` is the code that the authenticator app shows."""
         await self._request("POST", "/v1/second-factor/verify", {"code": code})
 
+    async def remove_second_factor(self, password: str, code: str) -> None:
+        """Switch the second factor off. `code` is a code of the authenticator app that no login has used yet."""
+        await self._request("POST", "/v1/second-factor/remove", {"password": password, "code": code})
+
     async def profile(self) -> dict[str, Any]:
         """Return the player's profile: id, display name, statistics and contact fields."""
         return await self._request("GET", "/v1/profile")

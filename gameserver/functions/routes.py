@@ -47,6 +47,7 @@ ROUTES = (
     Route("GET", "/v1/second-factor", second_factor.get_state, player=True),
     Route("POST", "/v1/second-factor", second_factor.enrol, player=True),
     Route("POST", "/v1/second-factor/verify", second_factor.verify, player=True),
+    Route("POST", "/v1/second-factor/remove", second_factor.remove, player=True),
     Route("GET", "/v1/profile", profile.get_profile, player=True),
     Route("PUT", "/v1/profile", profile.put_profile, player=True),
     Route("GET", "/v1/leaderboard", leaderboard.get_leaderboard, player=False),

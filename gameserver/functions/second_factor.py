@@ -1,25 +1,28 @@
-"""Adds an authenticator app to a player's account, as a second factor of the login.
+"""Adds an authenticator app to a player's account as a second factor of the login, and removes the app.
 
-A player who has lost the authenticator app needs an operator, who removes the second factor with the operation
+A player removes the second factor with the password and a code of the app, because a stranger may have found an access
+token. A player who has lost the authenticator app needs an operator, who removes the second factor with the operation
 AdminSetUserMFAPreference of Cognito. A player who changes the app enrols again: the new secret replaces the old secret.
 https://docs.aws.amazon.com/cognito/latest/developerguide/user-pool-settings-mfa-totp.html
 """
 
 from __future__ import annotations
 
-from typing import Annotated
+from typing import Annotated, Any
 from urllib.parse import quote, urlencode
 
 import msgspec
 from msgspec import Meta
 
 from gameserver.functions.http import HttpError, Request, Response
-from gameserver.functions.identity import REFUSED, CognitoError, call, unavailable
+from gameserver.functions.identity import REFUSED, CognitoError, call, context_data, unavailable
 from gameserver.functions.services import Services
 
 # Cognito reports a code that does not fit by EnableSoftwareTokenMFAException:
 # https://docs.aws.amazon.com/cognito-user-identity-pools/latest/APIReference/API_VerifySoftwareToken.html
 _WRONG_CODE = frozenset({"CodeMismatchException", "EnableSoftwareTokenMFAException", "ExpiredCodeException"})
+
+_REMOVE = "/v1/second-factor/remove"
 
 
 class Verify(msgspec.Struct):
@@ -29,6 +32,18 @@ class Verify(msgspec.Struct):
         code: code that the authenticator app shows.
     """
 
+    code: Annotated[str, Meta(min_length=1, max_length=64)]
+
+
+class Remove(msgspec.Struct):
+    """Describes the body of a removal.
+
+    Attributes:
+        password: password of the account.
+        code: code that the authenticator app shows.
+    """
+
+    password: Annotated[str, Meta(min_length=1, max_length=256)]
     code: Annotated[str, Meta(min_length=1, max_length=64)]
 
 
@@ -101,8 +116,87 @@ async def verify(request: Request, services: Services) -> Response:
     return Response(200, {"enabled": True})
 
 
+async def remove(request: Request, services: Services) -> Response:
+    """Answer `POST /v1/second-factor/remove` with a body `Remove`: 200 {enabled}. Later logins need only the password.
+
+    Cognito has no operation that checks a code of an app that is in use already, apart from a login. The function
+    therefore logs the player in, and forgets the tokens of this login.
+    https://docs.aws.amazon.com/cognito-user-identity-pools/latest/APIReference/API_VerifySoftwareToken.html
+
+    Raises:
+        HttpError: the answer to a request that fails. 400 `wrong_password` or `invalid_code` if the password or the
+            code does not fit, and 401 if the session has ended.
+    """
+    body = request.json(Remove)
+    await services.second_factor_by_account.take(request.player_id)
+    token = request.access_token
+    try:
+        # A revoked access token must not give answers about passwords and codes.
+        await call(services, lambda: services.aws.cognito.get_user(AccessToken=token))
+        await _log_in_again(request, services, body)
+        # SetUserMFAPreference takes the access token of the player. AdminSetUserMFAPreference would need another right.
+        # https://docs.aws.amazon.com/cognito-user-identity-pools/latest/APIReference/API_SetUserMFAPreference.html
+        await call(
+            services,
+            lambda: services.aws.cognito.set_user_mfa_preference(
+                AccessToken=token, SoftwareTokenMfaSettings={"Enabled": False, "PreferredMfa": False}
+            ),
+        )
+    except CognitoError as error:
+        raise _failed(error) from error
+    return Response(200, {"enabled": False})
+
+
+async def _log_in_again(request: Request, services: Services, body: Remove) -> None:
+    """Check the password and the code of the player by a login.
+
+    Raises:
+        HttpError: 400 if the password or the code does not fit.
+        CognitoError: Cognito throttles the login or does not answer.
+    """
+    settings = services.settings
+    context: Any = context_data(request, _REMOVE)
+    try:
+        answer = await call(
+            services,
+            lambda: services.aws.cognito.admin_initiate_auth(
+                UserPoolId=settings.user_pool_id,
+                ClientId=settings.client_id,
+                AuthFlow="ADMIN_USER_PASSWORD_AUTH",
+                AuthParameters={"USERNAME": request.player_id, "PASSWORD": body.password},
+                ContextData=context,
+            ),
+        )
+    except CognitoError as error:
+        if error.code in REFUSED:
+            raise HttpError(400, "wrong_password", "the password is wrong") from error
+        raise
+    if answer.get("ChallengeName") != "SOFTWARE_TOKEN_MFA":
+        # The second factor is off already.
+        return
+    try:
+        await call(
+            services,
+            lambda: services.aws.cognito.admin_respond_to_auth_challenge(
+                UserPoolId=settings.user_pool_id,
+                ClientId=settings.client_id,
+                ChallengeName="SOFTWARE_TOKEN_MFA",
+                ChallengeResponses={
+                    "USERNAME": answer["ChallengeParameters"]["USER_ID_FOR_SRP"],
+                    "SOFTWARE_TOKEN_MFA_CODE": body.code.strip(),
+                },
+                Session=answer["Session"],
+                ContextData=context,
+            ),
+        )
+    except CognitoError as error:
+        if error.code in _WRONG_CODE | REFUSED:
+            raise _wrong_code() from error
+        raise
+
+
 def _wrong_code() -> HttpError:
-    return HttpError(400, "invalid_code", "the code of the authenticator app is wrong")
+    return HttpError(400, "invalid_code", "the code of the authenticator app is wrong, or it was used already")
 
 
 def _failed(error: CognitoError) -> HttpError:

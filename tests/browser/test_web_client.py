@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import time
 import uuid
 from collections.abc import Callable
 from pathlib import Path
@@ -489,6 +490,21 @@ def test_a_second_factor_is_set_up_and_asked_for(new_player: Any, new_page: Any,
     field.fill(totp(secret))
     other.keyboard.press("Enter")
     other.get_by_role("heading", name="Hello, Ada").wait_for()
+
+    other.get_by_role("button", name="Remove the authenticator app").click()
+    password = other.get_by_label("Your password")
+    assert password.evaluate("field => field === document.activeElement")
+    password.fill("wrong Horse 7 battery")
+    # The log-in has used the current code, and the user pool also accepts the code of the next step.
+    other.get_by_label("Unused code of your app").fill(totp(secret, time.time() + 30))
+    other.keyboard.press("Enter")
+    error = other.locator("#security-error")
+    eventually(lambda: "password is wrong" in error.inner_text(), "the error")
+    other.locator("#security-title").locator("..").and_(other.locator(":not([aria-busy])")).wait_for()
+    password.fill("correct Horse 7 battery")
+    other.keyboard.press("Enter")
+    eventually(lambda: "Protect your account" in other.locator("#factor-state").inner_text(), "the removal")
+    assert other.get_by_role("button", name="Remove the authenticator app").is_hidden()
 
     other.get_by_role("button", name="Log out on all devices").click()
     eventually(lambda: "on all devices" in other.locator("#account-error").inner_text(), "the log-out")

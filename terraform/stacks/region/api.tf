@@ -145,6 +145,7 @@ module "api" {
     "POST /v1/password/reset"       = { authorized = false, target = "auth" }
     "POST /v1/refresh"              = { authorized = false, target = "auth" }
     "POST /v1/second-factor"        = { authorized = true, target = "auth" }
+    "POST /v1/second-factor/remove" = { authorized = true, target = "auth" }
     "POST /v1/second-factor/verify" = { authorized = true, target = "auth" }
     "POST /v1/signup"               = { authorized = false, target = "auth" }
     "PUT /v1/profile"               = { authorized = true, target = "api" }

@@ -588,6 +588,13 @@ async def test_a_player_client_resets_its_password_and_uses_a_second_factor(api:
         await player.log_in(email, password, code=lambda: totp(secret))
         await player.refresh()
         assert (await player.profile())["display_name"] == "Ada"
+        with pytest.raises(ApiError) as guessed:
+            await player.remove_second_factor(PASSWORD, totp(secret))
+        assert (guessed.value.status, guessed.value.code) == (400, "wrong_password")
+        # The user pool accepts each code once, and also the code of the next step.
+        await player.remove_second_factor(password, totp(secret, time.time() + 30))
+        assert not await player.has_second_factor()
+        await player.log_in(email, password)
         token = player.access_token
         await player.log_out(everywhere=True)
         assert player.access_token == ""
@@ -614,6 +621,7 @@ async def test_a_client_that_has_logged_out_cannot_refresh(api: Any) -> None:
         ("GET", "/v1/second-factor"),
         ("POST", "/v1/second-factor"),
         ("POST", "/v1/second-factor/verify"),
+        ("POST", "/v1/second-factor/remove"),
         ("POST", "/v1/logout/everywhere"),
     ],
 )

@@ -257,6 +257,38 @@ async def test_a_second_factor_is_enrolled_and_asked_for(game: Game) -> None:
     assert await game.log_in(email, "wrong Horse 7 battery") == (401, "invalid_credentials")
 
 
+async def test_a_second_factor_is_removed_with_the_password_and_an_unused_code(game: Game) -> None:
+    email = "remove@example.com"
+    token = (await game.player(email))["access_token"]
+    secret = (await game.ask(second_factor.enrol, token))[1]["secret"]
+    now = time.time()
+    assert await game.ask(second_factor.verify, token, code=totp(secret, now - 30)) == (200, {"enabled": True})
+    challenge = (await game.log_in(email))[1]
+    answer = {name: challenge[name] for name in ("user_id", "session")}
+    used, unused = totp(secret, now), totp(secret, now + 30)
+    assert (await game.ask(sessions.answer_second_factor, **answer, code=used))[0] == 200
+
+    remove, right = second_factor.remove, {"password": PASSWORD}
+    wrong_password = {"password": "wrong Horse 7 battery", "code": unused}
+    assert await game.ask(remove, token, **wrong_password) == (400, "wrong_password")
+    assert await game.ask(remove, token, **right, code=used) == (400, "invalid_code")
+    assert await game.ask(remove, token, **right, code=other(unused)) == (400, "invalid_code")
+    assert await game.ask(second_factor.get_state, token) == (200, {"enabled": True})
+    assert await game.ask(remove, token, **right, code=f" {unused} ") == (200, {"enabled": False})
+    assert await game.ask(second_factor.get_state, token) == (200, {"enabled": False})
+    assert "access_token" in (await game.log_in(email))[1]
+    # A repeated request is no error.
+    assert await game.ask(remove, token, **right, code="123456") == (200, {"enabled": False})
+
+
+async def test_a_revoked_access_token_cannot_test_passwords(game: Game) -> None:
+    token = (await game.player("revoked@example.com"))["access_token"]
+    await game.ask(sessions.log_out_everywhere, token)
+    for password in (PASSWORD, "wrong Horse 7 battery"):
+        answer = await game.ask(second_factor.remove, token, password=password, code="123456")
+        assert answer == (401, "unauthorized")
+
+
 async def test_the_codes_of_one_log_in_are_limited(game: Game) -> None:
     body = {"user_id": "someone", "session": "t" * 40, "code": "123456"}
     answers = [await game.ask(sessions.answer_second_factor, **body) for _ in range(6)]
