@@ -2,7 +2,7 @@
 
 ministack runs a function as a child process. The child process inherits the environment of ministack, and gets
 ministack's address as `AWS_ENDPOINT_URL` and an access key that anyone can compute. The module `functions` removes
-these three differences from AWS.
+these three differences from AWS. The processes share the unpacked code (mjctl.sandbox.stage.function_code).
 """
 
 from __future__ import annotations
@@ -16,6 +16,7 @@ from typing import Any
 from mjctl.sandbox.correction import wrap
 from mjctl.sandbox.stage import leftovers
 from mjctl.sandbox.stage.context import StageContext
+from mjctl.sandbox.stage.function_code import CodeFolders, SharingZipFiles
 from mjctl.sandbox.stage.roles import LAMBDA, RoleCredentials, assume_for_service
 
 Handler = Callable[..., Any]
@@ -46,6 +47,7 @@ class Functions:
         wrap(lambda_runtime, "execution_credentials", self._credentials)
         wrap(lambda_svc, "execution_credentials", self._credentials)
         wrap(lambda_runtime, "subprocess", self._clean_subprocess)
+        wrap(lambda_runtime, "zipfile", self._sharing_zip_files)
         wrap(lambda_svc, "_put_function_concurrency", self._leaves_unreserved)
         # Set AWS's limit, because ministack's own limit depends on the memory of this machine.
         lambda_svc._ACCOUNT_CONCURRENCY_CAP = _ACCOUNT_CONCURRENCY
@@ -75,6 +77,9 @@ class Functions:
 
     def _clean_subprocess(self, original: Any) -> Any:
         return CleanSubprocess(original, self._environment)
+
+    def _sharing_zip_files(self, original: Any) -> Any:
+        return SharingZipFiles(original, CodeFolders(self._context.folder / "functions"))
 
     def _environment(self, given: Mapping[str, str]) -> dict[str, str]:
         """Return the environment of a function's process, without the variables and the address of ministack.
