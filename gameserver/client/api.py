@@ -15,6 +15,18 @@ from gameserver.client.play_socket import USER_AGENT
 from gameserver.protocol import MSGPACK, Codec
 
 _MAX_ANSWER_BYTES = 1 << 20
+# API Gateway answers some requests itself, as `{"message": "Unauthorized"}` without a code. The codes are those of the
+# API's functions where the functions have one.
+# https://docs.aws.amazon.com/apigateway/latest/developerguide/http-api-troubleshooting-jwt.html
+_GATEWAY_CODES = {
+    401: "unauthorized",
+    403: "forbidden",
+    404: "not_found",
+    429: "too_many_requests",
+    500: "internal",
+    503: "unavailable",
+    504: "unavailable",
+}
 
 
 class ApiError(Exception):
@@ -295,6 +307,9 @@ def _parse(status: int, raw: bytes) -> dict[str, Any]:
     if status >= 400:
         error_part = answer.get("error")
         if not isinstance(error_part, dict):
+            message = answer.get("message")
+            if status in _GATEWAY_CODES and isinstance(message, str):
+                raise ApiError(status, _GATEWAY_CODES[status], message)
             raise ApiError(status, "bad_answer", "the API's error has no code")
         regions = {str(region["region"]): str(region["api"]) for region in error_part.get("regions", ())}
         raise ApiError(status, str(error_part.get("code", "")), str(error_part.get("message", "")), regions)
