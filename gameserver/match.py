@@ -402,7 +402,13 @@ class Match:
 
     @classmethod
     def restore(
-        cls, spec: MatchSpec, tick_rate_hz: int, snapshot: bytes | None, events: Iterable[MatchEvent] = ()
+        cls,
+        spec: MatchSpec,
+        tick_rate_hz: int,
+        snapshot: bytes | None,
+        events: Iterable[MatchEvent] = (),
+        *,
+        used_sequence: int = 0,
     ) -> Match:
         """Restore a match from its last snapshot and the events that were stored after that snapshot.
 
@@ -411,6 +417,8 @@ class Match:
             tick_rate_hz: ticks in one second.
             snapshot: what `snapshot` returned, or None if the match has no snapshot.
             events: stored events. Events that the snapshot covers are skipped.
+            used_sequence: largest sequence number that an event of the match may have, also if the event is lost. The
+                next event of the match gets a larger number.
 
         Raises:
             LookupError: this server cannot load the rules.
@@ -430,6 +438,7 @@ class Match:
             # The methods `load` and `replay` of a studio's rules can raise any exception. An exception of `load` or
             # `replay` means that the state cannot be restored.
             raise ValueError(f"damaged state: {type(error).__name__}: {error}") from error
+        match._sequence = max(match._sequence, used_sequence)
         return match
 
     @classmethod

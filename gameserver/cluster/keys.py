@@ -10,6 +10,7 @@ Every other key stands alone: no script and no command uses it together with ano
 
 from __future__ import annotations
 
+from functools import lru_cache
 from typing import Final
 
 ACTIVE_MATCHES: Final = "matches:active"
@@ -71,6 +72,11 @@ def snapshot(match_id: str) -> str:
     return f"{_of(match_id)}:snapshot"
 
 
+def commit(match_id: str) -> str:
+    """Return the key of the number of the commit that stored a match's newest snapshot, `<fencing token>:<number>`."""
+    return f"{_of(match_id)}:commit"
+
+
 def events(match_id: str) -> str:
     """Return the key of a match's event stream.
 
@@ -101,4 +107,13 @@ def unreadable(match_id: str) -> str:
 
 def of_match(match_id: str) -> list[str]:
     """Return all keys of a match."""
-    return [name(match_id) for name in (spec, lease, fence, snapshot, events, published, seats, unreadable)]
+    return [name(match_id) for name in (spec, lease, fence, snapshot, commit, events, published, seats, unreadable)]
+
+
+# A game server stores each of its matches about 14 times a second, and making the six names takes longer than a look-up
+# in the cache.
+@lru_cache(maxsize=4096)
+def of_commit(match_id: str) -> tuple[str, ...]:
+    """Return the keys that a commit of a match reads and writes, in the order in which the commit's script takes
+    them."""
+    return tuple(name(match_id) for name in (fence, lease, events, snapshot, commit, seats))

@@ -55,7 +55,8 @@ class Outbox:
         token: fencing token of this server for the match.
         published: sequence number of the last event that SNS has accepted.
         committed: sequence number of the last event that is stored in Redis.
-        snapshotted: sequence number of the last event that the stored snapshot covers.
+        snapshotted: sequence number of the last event that this server's last stored snapshot covers; 0 before the
+            first snapshot. The stream keeps the events after it, because no snapshot may cover them.
         ended: True once the end of the match is stored in Redis.
         waiting_since: time.monotonic() at which SNS last accepted events of the match, or at which an event was stored
             while all earlier events were published, whichever is later.

@@ -25,47 +25,65 @@ log = structlog.get_logger()
 # Stores the commits of many matches in one call, because the call and its answer cost the game server more than the
 # rest of a commit.
 #
-# KEYS: for each match the counter of its fencing tokens, its lease, its stream of events, its snapshot, and the hash of
-# its seats.
+# KEYS: for each match the names that `keys.of_commit` returns.
 # ARGV[1] to ARGV[3]: the id of the server, the length of a lease in ms, and the TTL of the match's other keys in s.
-# Further ARGV of each match: the server's fencing token, the snapshot to store or '', and the number of taken seats.
+# Further ARGV of each match: the server's fencing token, the number of the commit, the snapshot to store or '', and the
+# number of taken seats.
 # Last ARGV of each match: the sequence number of the first event to store, the number of events, and their bodies.
 #
-# The id of an entry in the stream of events is the event's sequence number, so a repeated commit adds no event.
+# The id of an entry in the stream of events is the event's sequence number, so a repeated commit adds no event. If the
+# stream refuses an event, the stream must have the event's body already. The events of another history of the match,
+# from a server that wrote before Redis lost its newest data, have other bodies.
 #
-# Result 1 of a match: Redis has stored the commit.
-# Result 0 of a match: Redis has refused the commit, because the server's token is not the newest token of the match.
+# A commit that waited in the network can arrive after a newer commit, which contains all events of the older commit.
+# The script skips a commit whose number is at most the number of the commit that stored the newest snapshot.
+#
+# Result 1 of a match: Redis has stored the commit, or a newer commit of the server.
+# Result 0 of a match: Redis has refused the commit. The server's token is not the newest token of the match, or the
+# lease names another server, or the stream has other events with the commit's sequence numbers.
 # Result -1 of a match: Redis has lost the match.
 # Another result of a match: the error that Redis reported for the match's stream of events.
 _COMMIT = Script("""
 local outcomes, at, owner = {}, 4, ARGV[1] .. ':'
-for key = 1, #KEYS, 5 do
-  local token, snapshot, seats, first, bodies = ARGV[at], ARGV[at + 1], ARGV[at + 2], ARGV[at + 3], ARGV[at + 4]
-  local outcome, fence = 1, redis.call('GET', KEYS[key])
-  at = at + 5
+for key = 1, #KEYS, 6 do
+  local token, number, snapshot, seats = ARGV[at], ARGV[at + 1], ARGV[at + 2], ARGV[at + 3]
+  local first, bodies = ARGV[at + 4], ARGV[at + 5]
+  local outcome, fence, lease = 1, redis.call('GET', KEYS[key]), redis.call('GET', KEYS[key + 1])
+  at = at + 6
   if not fence then outcome = -1
-  elseif fence ~= token then outcome = 0
+  elseif fence ~= token or (lease and lease ~= owner .. token) then outcome = 0
   else
-    redis.call('SET', KEYS[key + 1], owner .. token, 'PX', ARGV[2])
-    for index = 0, bodies - 1 do
-      local id = string.format('%d-0', first + index)
-      local reply = redis.pcall('XADD', KEYS[key + 2], id, 'e', ARGV[at + index])
-      if type(reply) == 'table' and reply.err and not string.find(reply.err, 'equal or smaller', 1, true) then
-        outcome = reply
-        break
+    local late = false
+    if snapshot ~= '' then
+      local newest = redis.call('GET', KEYS[key + 4])
+      if newest and string.sub(newest, 1, #token + 1) == token .. ':' then
+        late = tonumber(number) <= tonumber(string.sub(newest, #token + 2))
       end
     end
-    if outcome == 1 then
+    if not late then
+      for index = 0, bodies - 1 do
+        local id, body = string.format('%d-0', first + index), ARGV[at + index]
+        local reply = redis.pcall('XADD', KEYS[key + 2], id, 'e', body)
+        if type(reply) == 'table' and reply.err then
+          if not string.find(reply.err, 'equal or smaller', 1, true) then outcome = reply; break end
+          local entry = redis.call('XRANGE', KEYS[key + 2], id, id)[1]
+          if not entry or entry[2][2] ~= body then outcome = 0; break end
+        end
+      end
+    end
+    if outcome ~= 0 and not late then redis.call('SET', KEYS[key + 1], owner .. token, 'PX', ARGV[2]) end
+    if outcome == 1 and not late then
       if bodies ~= '0' then redis.call('EXPIRE', KEYS[key + 2], ARGV[3]) end
       if snapshot ~= '' then
         redis.call('SET', KEYS[key + 3], snapshot, 'EX', ARGV[3])
-        local arrived = tonumber(seats) - tonumber(redis.call('HGET', KEYS[key + 4], 'taken') or '0')
+        redis.call('SET', KEYS[key + 4], token .. ':' .. number, 'EX', ARGV[3])
+        local arrived = tonumber(seats) - tonumber(redis.call('HGET', KEYS[key + 5], 'taken') or '0')
         if arrived ~= 0 then
-          redis.call('HSET', KEYS[key + 4], 'taken', seats)
-          redis.call('EXPIRE', KEYS[key + 4], ARGV[3])
-          for _, field in ipairs(redis.call('HKEYS', KEYS[key + 4])) do
+          redis.call('HSET', KEYS[key + 5], 'taken', seats)
+          redis.call('EXPIRE', KEYS[key + 5], ARGV[3])
+          for _, field in ipairs(redis.call('HKEYS', KEYS[key + 5])) do
             if arrived <= 0 then break end
-            if field ~= 'taken' then redis.call('HDEL', KEYS[key + 4], field); arrived = arrived - 1 end
+            if field ~= 'taken' then redis.call('HDEL', KEYS[key + 5], field); arrived = arrived - 1 end
           end
         end
       end
@@ -140,7 +158,8 @@ class CommitStatus(Enum):
 
     Attributes:
         STORED: Redis has stored the write.
-        FENCED: Redis has refused the write, because another server owns the match.
+        FENCED: Redis has refused the write, because another server owns the match, or has stored other events with the
+            sequence numbers of the write.
         FORGOTTEN: Redis has lost the match.
         FAILED: Redis did not answer or reported an error; the server can repeat the write.
     """
@@ -158,6 +177,8 @@ class Commit:
     Attributes:
         match_id: id of the match.
         token: fencing token of the writing server.
+        number: number of the commit, which is larger than the numbers of all earlier commits of the match by this
+            server.
         first_sequence: sequence number of the first event.
         bodies: the encoded events from `first_sequence` on.
         snapshot: the encoded match after all events in `bodies`, or None if no snapshot is due.
@@ -166,6 +187,7 @@ class Commit:
 
     match_id: str
     token: int
+    number: int
     first_sequence: int
     bodies: Sequence[bytes]
     snapshot: bytes | None
@@ -274,10 +296,9 @@ class MatchStore:
         names: list[str] = []
         arguments: list[Any] = [self._server_id, self._lease_ms, keys.MATCH_TTL_SECONDS]
         for commit in commits:
-            name = commit.match_id
-            names += (keys.fence(name), keys.lease(name), keys.events(name), keys.snapshot(name), keys.seats(name))
-            arguments += (commit.token, commit.snapshot or b"", commit.seats_taken, commit.first_sequence)
-            arguments += (len(commit.bodies), *commit.bodies)
+            names += keys.of_commit(commit.match_id)
+            arguments += (commit.token, commit.number, commit.snapshot or b"", commit.seats_taken)
+            arguments += (commit.first_sequence, len(commit.bodies), *commit.bodies)
         try:
             results: list[Any] = await _COMMIT.run(self._redis, names, *arguments)
         except RedisError as error:

@@ -331,7 +331,7 @@ class MatchHost:
             match = await restore(stored, self._store, self.identity.tick_rate_hz, self.metrics)
         except Unreadable as error:
             raise UnplayableError(match_id) from error
-        outbox = Outbox(match_id, token, stored.published, stored.committed, match.taken_sequence, match.end_taken)
+        outbox = Outbox(match_id, token, stored.published, stored.committed, ended=match.end_taken)
         room = Room(match, outbox, self._origin, self.metrics, self.committer.wake)
         self.rooms[match_id] = room
         if room.accepting:

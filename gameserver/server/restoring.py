@@ -39,7 +39,9 @@ async def restore(stored: StoredMatch, store: MatchStore, tick_rate_hz: int, met
     """
     spec = stored.spec
     try:
-        return Match.restore(spec, tick_rate_hz, stored.snapshot, stored.events)
+        # Redis can have an older snapshot than the last published event. The worker would take a new event with the
+        # sequence number of a published event for a redelivery.
+        return Match.restore(spec, tick_rate_hz, stored.snapshot, stored.events, used_sequence=stored.committed)
     except (LookupError, ValueError) as error:
         attempt = await store.count_unreadable(spec.match_id)
         log.error("match_unreadable", match_id=spec.match_id, attempt=attempt, error=str(error))

@@ -118,6 +118,7 @@ class Room:
         self._pending: list[MatchEvent] = []
         self._urgent = True
         self._in_flight = _InFlight(0, 0, 0)
+        self._commits = 0
         self._stored_at = time.monotonic()
         self._snapshot_at = self._stored_at - random.random() * origin.snapshot_seconds
         self._end_stored = match.end_taken
@@ -331,6 +332,7 @@ class Room:
             )
             self.match.fault = None
         self._in_flight = _InFlight(len(self._pending), len(self._waiting), self.match.sequence)
+        self._commits += 1
         snapshot = None
         if final or self._waiting or self._snapshot_due(now) or any(map(needs_snapshot, self._pending)):
             snapshot = self.match.snapshot()
@@ -339,6 +341,7 @@ class Room:
         return Commit(
             match_id=self.match_id,
             token=self.outbox.token,
+            number=self._commits,
             first_sequence=self._pending[0].sequence if self._pending else 0,
             bodies=[encode(event, self.match_id, origin.region, origin.server_id) for event in self._pending],
             snapshot=snapshot,

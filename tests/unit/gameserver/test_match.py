@@ -342,6 +342,18 @@ def test_events_that_the_snapshot_covers_are_not_replayed_again() -> None:
     assert _restore(match, stale).rules.scores() == match.rules.scores()
 
 
+def test_a_restored_match_never_uses_a_sequence_number_again() -> None:
+    match = _match()
+    match.join("ada", "Ada", NOW)
+    match.take_events()
+    restored = Match.restore(match.spec, HZ, match.snapshot(), used_sequence=8)
+    restored.join("bob", "Bob", NOW)
+    assert [event.sequence for event in restored.take_events()] == [9]
+    newer = Match.restore(match.spec, HZ, match.snapshot(), used_sequence=1)
+    newer.join("bob", "Bob", NOW)
+    assert [event.sequence for event in newer.take_events()] == [3]
+
+
 def test_an_ended_match_is_restored_as_ended() -> None:
     match = _match()
     match.join("ada", "Ada", NOW)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import itertools
 import time
 from collections import Counter
 from typing import Any
@@ -27,6 +28,8 @@ from gameserver.server.process import end_tasks
 # ends the lease at once.
 LEASE = 30.0
 
+_NUMBERS = itertools.count(1)
+
 
 def _server(server_id: str, *, players: int = 0, draining: bool = False, max_players: int = 10) -> ServerInfo:
     return ServerInfo(server_id, "zone", f"ws://{server_id}/", players, 0, max_players, draining)
@@ -38,7 +41,7 @@ def _event(sequence: int, event_type: str = "player.scored") -> MatchEvent:
 
 def _commit(match_id: str, token: int, first: int = 0, last: int = -1, snapshot: bytes | None = None) -> Commit:
     bodies = [encode(_event(n), match_id, "region", "s1") for n in range(first, last + 1)]
-    return Commit(match_id, token, first, bodies, snapshot, seats_taken=1)
+    return Commit(match_id, token, next(_NUMBERS), first, bodies, snapshot, seats_taken=1)
 
 
 async def _lapse(redis: Redis, match_id: str) -> None:
@@ -281,9 +284,9 @@ async def test_an_open_match_is_offered_as_often_as_it_has_seats(
     offers = await asyncio.gather(*(directory.find_open("test") for _ in range(6)))
     assert [offer[0] for offer in offers if offer] == [spec] * 3
 
-    await store.commit([Commit(spec.match_id, token, 2, [], b"four players", seats_taken=4)])
+    await store.commit([Commit(spec.match_id, token, next(_NUMBERS), 2, [], b"four players", seats_taken=4)])
     assert await directory.find_open("test") is None
-    await store.commit([Commit(spec.match_id, token, 2, [], b"three players", seats_taken=3)])
+    await store.commit([Commit(spec.match_id, token, next(_NUMBERS), 2, [], b"three players", seats_taken=3)])
     assert await directory.find_open("test") is not None
     assert await directory.find_open("other") is None
 
