@@ -29,17 +29,18 @@ FROM ${PYTHON_IMAGE}
 COPY --from=build /opt/game /opt/game
 ENV GAMESERVER_HOST=0.0.0.0 \
     GAMESERVER_OPS_PORT=9090 \
+    GAMESERVER_PEER_PORT=8081 \
     GAMESERVER_PORT=8080 \
     PATH=/opt/game/bin:/usr/local/bin:/usr/bin:/bin \
     PYTHONDONTWRITEBYTECODE=1 \
     PYTHONPATH=/opt/game/app \
     PYTHONUNBUFFERED=1
-EXPOSE 8080 9090
+EXPOSE 8080 8081 9090
 VOLUME /tmp
 WORKDIR /tmp
 USER 10001:10001
 # The same check as in the task definition of terraform/modules/game_service, for a container without ECS.
 HEALTHCHECK --interval=10s --timeout=5s --start-period=30s --retries=3 \
-    CMD ["python", "-c", "import urllib.request; urllib.request.urlopen('http://127.0.0.1:9090/healthz', timeout=2)"]
+    CMD ["python", "-c", "import os, ssl, urllib.request as r; r.urlopen('http' + 's' * (os.environ.get('GAMESERVER_TLS_OWN_CERTIFICATE') == 'true') + '://127.0.0.1:9090/healthz', timeout=2, context=ssl._create_unverified_context())"]
 ENTRYPOINT ["gameserver"]
 CMD ["serve"]

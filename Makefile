@@ -193,6 +193,10 @@ bench-revisions: $(VENV)/.tests-installed ## compare the game servers of two rev
 bench-health: $(VENV)/.tests-installed ## measure the health checks
 	$(BIN)/python bench/health.py
 
+.PHONY: bench-tls
+bench-tls: $(VENV)/.tests-installed ## measure the CPU that TLS costs a game server
+	$(BIN)/python bench/tls_cost.py
+
 .PHONY: bench-sandbox
 bench-sandbox: $(VENV)/.tests-installed ## measure a deploy to the emulated AWS
 	$(BIN)/python bench/sandbox.py

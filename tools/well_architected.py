@@ -268,6 +268,26 @@ def players_are_served_over_tls_1_2(plans: Plans, report: Report) -> None:
 
 
 @rule
+def connections_to_game_servers_are_encrypted(plans: Plans, report: Report) -> None:
+    """Require TLS from the load balancer to its targets, and a separate port for connections between servers [SEC-9.3].
+
+    The game servers authenticate each other by certificates at the separate port. A load balancer has no certificate
+    for its targets. The test of the module `game_service` checks the settings of the game servers, which are not known
+    at plan.
+    """
+    for group in every(plans, "aws_lb_target_group"):
+        report.expect(group.get("protocol") == "HTTPS", group, "players' frames are not encrypted")
+        report.expect(group.get("health_check.0.protocol") == "HTTPS", group, "health checks are not encrypted")
+    for plan in regional(plans):
+        opened = plan.resources("aws_vpc_security_group_ingress_rule")
+        for_players = [rule.get("from_port") for rule in opened if rule.name == "load_balancer"]
+        for link in (rule for rule in opened if rule.name == "peers"):
+            known = isinstance(link.get("from_port"), int) and UNKNOWN not in for_players
+            separate = known and link.get("from_port") not in for_players
+            report.expect(separate, link, "the load balancer reaches the port for connections between servers")
+
+
+@rule
 def every_entry_has_a_firewall(plans: Plans, report: Report) -> None:
     """Require a web ACL with rate limit, managed rules and logs for each load balancer and CDN [SEC-5.5, SEC-4.2]."""
     for plan in plans:

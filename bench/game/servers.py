@@ -7,10 +7,12 @@ import json
 import os
 import platform
 import shutil
+import ssl
 import subprocess
 import sys
 import time
 import urllib.request
+from collections.abc import Mapping
 from importlib.metadata import version
 from pathlib import Path
 from uuid import uuid4
@@ -46,16 +48,29 @@ class OurServer:
         room_size: number of players in a room.
         core: number of the CPU core on which the server runs.
         limits: True to keep the server's default limits of players and of connections from one address.
+        name: id of the server. A server with another id than "bench" leaves the matches of earlier servers in Redis.
+        variables: further environment variables of the server.
     """
 
     name = "ours"
     protocol = "mj1"
 
-    def __init__(self, services: Services, folder: Path, room_size: int, core: int, *, limits: bool = False) -> None:
+    def __init__(
+        self,
+        services: Services,
+        folder: Path,
+        room_size: int,
+        core: int,
+        *,
+        limits: bool = False,
+        name: str = "bench",
+        variables: Mapping[str, str] | None = None,
+    ) -> None:
         self._services = services
         self._room_size = room_size
         self._rooms = folder / "rooms"
-        services.reset()
+        if name == "bench":
+            services.reset()
         self.port, self.ops_port = machine.free_port(), machine.free_port()
         environment = {
             "AWS_ENDPOINT_URL": services.aws_endpoint,
@@ -66,7 +81,7 @@ class OurServer:
             "GAMESERVER_ENVIRONMENT": "bench",
             "GAMESERVER_REGION": REGION,
             "GAMESERVER_ZONE": f"{REGION}a",
-            "GAMESERVER_SERVER_ID": "bench",
+            "GAMESERVER_SERVER_ID": name,
             "GAMESERVER_STATE_URL": services.redis_url,
             # Revisions before the state store keep the matches in the cache.
             "GAMESERVER_CACHE_URL": services.redis_url,
@@ -78,12 +93,19 @@ class OurServer:
             "GAMESERVER_JWKS_URL": f"{services.issuer.url}/jwks.json",
             "GAMESERVER_TICK_RATE_HZ": str(TICK_RATE_HZ),
             "PYTHONPATH": str(compiled_in(folder)),
+            **(variables or {}),
         }
+        self._encryption: ssl.SSLContext | None = None
+        if "GAMESERVER_TLS_OWN_CERTIFICATE" in environment:
+            # The benchmark started the server on this machine, so the server's own certificate is not verified.
+            self._encryption = ssl.SSLContext(ssl.PROTOCOL_TLS_CLIENT)
+            self._encryption.check_hostname = False
+            self._encryption.verify_mode = ssl.CERT_NONE
         if not limits:
             # Raise the server's limit of players, because the benchmark finds out how many players the server sustains.
             # Switch off the limit of connections from one address, because all players have the same address.
             environment |= {"GAMESERVER_MAX_PLAYERS": "20000", "GAMESERVER_UNJOINED_PER_ADDRESS": "0"}
-        log = folder / "ours.log"
+        log = folder / f"ours-{name}.log"
         self.process = machine.start(
             # Let Python import the compiled package gameserver from PYTHONPATH (-P), and not the package in the current
             # folder.
@@ -140,7 +162,12 @@ class OurServer:
 
     def _get(self, path: str) -> tuple[int, str]:
         try:
-            with urllib.request.urlopen(f"http://127.0.0.1:{self.ops_port}{path}", timeout=10) as answer:
+            place = f"127.0.0.1:{self.ops_port}{path}"
+            with (
+                urllib.request.urlopen(f"http://{place}", timeout=10)
+                if self._encryption is None
+                else urllib.request.urlopen(f"https://{place}", timeout=10, context=self._encryption)
+            ) as answer:
                 return answer.status, answer.read().decode()
         except urllib.error.HTTPError as error:
             with error:

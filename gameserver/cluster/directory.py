@@ -111,6 +111,8 @@ class ServerInfo(msgspec.Struct, frozen=True):
         max_players: number of players that the server can serve.
         draining: True if the server takes no new matches.
         private_url: WebSocket address for the other servers.
+        certificate: certificate of the server in DER and base64, by which the servers authenticate each other; "" for
+            a server that does not make its own certificate.
     """
 
     id: str
@@ -121,6 +123,7 @@ class ServerInfo(msgspec.Struct, frozen=True):
     max_players: int
     draining: bool
     private_url: str = ""
+    certificate: str = ""
 
     @property
     def load(self) -> float:

@@ -62,6 +62,7 @@ class Settings:
         host: address on which the process listens.
         port: TCP port for players or for requests to the API; 0 for any free port.
         ops_port: TCP port for health checks and metrics; 0 for any free port.
+        peer_port: TCP port for the other game servers if `tls_own_certificate` is True; 0 for any free port.
         play_url: WebSocket address that players use; "" for the server's private address.
         state_secret: reference to the login of the state store, or `iam:<replication group>` for a login by IAM.
         cache_secret: reference to the login of the cache, or `iam:<replication group>` for a login by IAM.
@@ -98,6 +99,8 @@ class Settings:
         tls_certificate_file: file of the certificate of the process's listeners, which then accept only TLS; "" for
             listeners without TLS.
         tls_key_file: file of the private key for the certificate in `tls_certificate_file`.
+        tls_own_certificate: True if a game server makes a key and a certificate at its start. All its listeners then
+            accept only TLS, and game servers authenticate each other.
         web_dir: folder of the web client that `gameserver api` serves; "" to serve no web client.
     """
 
@@ -112,6 +115,7 @@ class Settings:
     host: str = "127.0.0.1"
     port: int = 0
     ops_port: int = 0
+    peer_port: int = 0
     play_url: str = ""
     state_secret: str | None = None
     cache_secret: str | None = None
@@ -144,6 +148,7 @@ class Settings:
     tls_ca_file: str = ""
     tls_certificate_file: str = ""
     tls_key_file: str = ""
+    tls_own_certificate: bool = False
     web_dir: str = ""
 
     @classmethod
@@ -178,6 +183,8 @@ class Settings:
     def _check_tls(self) -> None:
         if bool(self.tls_certificate_file) != bool(self.tls_key_file):
             raise SettingsError("GAMESERVER_TLS_CERTIFICATE_FILE and GAMESERVER_TLS_KEY_FILE must be set together")
+        if self.tls_own_certificate and self.tls_certificate_file:
+            raise SettingsError("set GAMESERVER_TLS_CERTIFICATE_FILE or GAMESERVER_TLS_OWN_CERTIFICATE, but not both")
         for name, scheme in _TLS_SCHEMES.items() if self.tls_required else ():
             address = getattr(self, name)
             if address and not address.startswith(f"{scheme}://"):
@@ -263,6 +270,7 @@ _FIELDS: dict[str, Any] = {
     "host": str,
     "port": int,
     "ops_port": int,
+    "peer_port": int,
     "play_url": str,
     "state_secret": str,
     "cache_secret": str,
@@ -295,5 +303,6 @@ _FIELDS: dict[str, Any] = {
     "tls_ca_file": str,
     "tls_certificate_file": str,
     "tls_key_file": str,
+    "tls_own_certificate": _boolean,
     "web_dir": str,
 }

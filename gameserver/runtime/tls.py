@@ -4,8 +4,13 @@ from __future__ import annotations
 
 import ssl
 from importlib import resources
+from typing import Any, Final
 
 from gameserver.runtime.settings import Settings, SettingsError
+
+BUFFER_BYTES: Final[dict[str, Any]] = {"ssl_incoming_bio_size": 16 * 1024, "ssl_outgoing_bio_size": 16 * 1024 + 64}
+"""Sizes of the two buffers of each connection with TLS, as arguments of `ws_create_server` and `ws_connect`. The sizes
+are about the smallest that aiofastnet allows. The default of aiofastnet is 256 KiB for each buffer."""
 
 
 def client_context(settings: Settings) -> ssl.SSLContext:

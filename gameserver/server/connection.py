@@ -286,6 +286,15 @@ class Connection(WSListener):
         """Return the file descriptor of the connection's socket, or -1 once the socket is closed."""
         return _descriptor(self._transport) if self._transport is not None else -1
 
+    @property
+    def peer_certificate(self) -> bytes | None:
+        """Return the certificate in DER with which the client has authenticated itself, or None."""
+        if self._transport is None:
+            return None
+        encryption = self._transport.underlying_transport.get_extra_info("ssl_object")
+        certificate: bytes | None = encryption.getpeercert(True) if encryption is not None else None
+        return certificate
+
     def push(self, buffer: bytearray) -> None:
         """Send the message that `encode_shared` has prepared in `buffer`, without copying it.
 

@@ -86,6 +86,7 @@ class Heartbeat:
         await self._leases.touch(list(host.rooms))
         await host.list_open_matches()
         servers = await self._directory.servers()
+        host.links.see([s for s in servers if s.id != host.identity.server_id])
         host.see_others([s for s in servers if s.id != host.identity.server_id and not s.draining])
         self.last_beat = time.monotonic()
         if drain_asked and host.rooms:

@@ -3,13 +3,13 @@
 from __future__ import annotations
 
 import asyncio
-import ssl
 import time
 from collections.abc import Iterable
 from typing import Any, Final
 
 import msgspec
 import structlog
+from picows import WSCloseCode
 from redis.exceptions import RedisError
 
 from gameserver.cluster.directory import ALIVE_SECONDS, Directory, ServerInfo
@@ -23,6 +23,7 @@ from gameserver.runtime.crypto import Sealer
 from gameserver.server.committer import Committer
 from gameserver.server.connection import Connection
 from gameserver.server.identity import ServerIdentity
+from gameserver.server.links import LinkRefused, Links
 from gameserver.server.listener import UnjoinedLimit
 from gameserver.server.metrics import Gauges, Metrics
 from gameserver.server.player_log import player_came, player_went
@@ -78,7 +79,7 @@ class MatchHost:
         snapshot_seconds: seconds between two snapshots of a match.
         lease_seconds: length of a lease in seconds.
         unjoined: bounds the connections that have not joined a match.
-        relay_tls: verifies other servers when a client is relayed; None without TLS between servers.
+        links: protects the links to other servers, on which clients are relayed.
         sealer: encrypts chat lines; None if this server has no encryption key.
 
     Attributes:
@@ -87,6 +88,7 @@ class MatchHost:
         draining: True once this server opens no more matches.
         rooms: match id -> room.
         committer: stores the rooms.
+        links: decides which servers may open a link to this server.
     """
 
     def __init__(
@@ -101,7 +103,7 @@ class MatchHost:
         snapshot_seconds: float,
         lease_seconds: float,
         unjoined: UnjoinedLimit,
-        relay_tls: ssl.SSLContext | None = None,
+        links: Links,
         sealer: Sealer | None = None,
     ) -> None:
         self.identity = identity
@@ -111,12 +113,12 @@ class MatchHost:
         self.rooms: dict[str, Room] = {}
         self.committer = Committer(store, self._all_rooms, self._fenced, self._forgotten, self.metrics)
         self.publisher = publisher
+        self.links = links
         publisher.on_done = self.published
         self._directory = directory
         self._leases = leases
         self._store = store
         self._verifier = verifier
-        self._relay_tls = relay_tls
         self._scheduler = TickScheduler(identity.tick_rate_hz, self.metrics)
         self._connections: set[Connection] = set()
         self._joined: set[Connection] = set()
@@ -176,13 +178,18 @@ class MatchHost:
             max_players=me.max_players,
             draining=self.draining,
             private_url=me.private_url,
+            certificate=self.links.published,
         )
 
     # The methods from here to `admit` are those of `connection.ConnectionOwner`, which admits clients.
 
     def opened(self, connection: Connection) -> None:
-        """Register a new connection."""
+        """Register a new connection. Close a link of a server that is not in the directory."""
         self._connections.add(connection)
+        mutual = connection.from_server and self.links.own is not None
+        if mutual and not self.links.admits(connection.peer_certificate):
+            log.warning("link_of_unknown_server_closed")
+            connection.close(WSCloseCode.POLICY_VIOLATION)
 
     def joined(self, connection: Connection) -> None:
         """Register that the client of a connection has a seat, or is relayed to another server."""
@@ -234,8 +241,8 @@ class MatchHost:
             connection.redirect("" if server is None or shared else server.url, "owner")
             return
         try:
-            await Relay.open(connection, hello, server.private_url, self._relay_tls)
-        except RelayError as error:
+            await Relay.open(connection, hello, server.private_url, self.links.context(server))
+        except (LinkRefused, RelayError) as error:
             log.info("relay_failed", match_id=hello.match_id, to=server.id, error=str(error))
             connection.redirect("", "owner")
         else:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import signal
 import socket
+import ssl
 import uuid
 from collections.abc import AsyncIterator, Callable, Iterable
 from contextlib import asynccontextmanager
@@ -30,14 +31,16 @@ from gameserver.runtime import ecs, logs
 from gameserver.runtime.auth import TokenVerifier
 from gameserver.runtime.aws import AwsClients
 from gameserver.runtime.crypto import Sealer
+from gameserver.runtime.own_certificate import OwnCertificate
 from gameserver.runtime.redis_connection import open_state
 from gameserver.runtime.settings import Settings, SettingsError
-from gameserver.runtime.tls import client_context, server_context, verifying_context
+from gameserver.runtime.tls import BUFFER_BYTES, client_context, server_context, verifying_context
 from gameserver.server import garbage
 from gameserver.server.connection import Connection
 from gameserver.server.heartbeat import Heartbeat
 from gameserver.server.host import MatchHost
 from gameserver.server.identity import ServerIdentity
+from gameserver.server.links import Links
 from gameserver.server.listener import LimitedListener, UnjoinedLimit
 from gameserver.server.loop import new_event_loop
 from gameserver.server.ops import OpsApp
@@ -114,14 +117,16 @@ class GameServer:
     def __init__(self, settings: Settings, redis: Redis, aws: AwsClients, listeners: _Sockets) -> None:
         self._listeners = listeners
         self._directory = Directory(redis)
-        self._tls = server_context(settings)
-        private_url = f"{'ws' if self._tls is None else 'wss'}://{_own_address(settings)}:{listeners.port}/play"
+        own = OwnCertificate() if settings.tls_own_certificate else None
+        self._tls = server_context(settings) if own is None else own.for_load_balancer()
+        self._links = Links(own, None if own is not None or self._tls is None else client_context(settings))
+        origin = f"{'ws' if self._tls is None else 'wss'}://{_own_address(settings)}"
         identity = ServerIdentity(
             server_id=settings.server_id or f"game-{uuid.uuid4().hex[:12]}",
             zone=settings.zone,
             region=settings.region,
-            url=settings.play_url or private_url,
-            private_url=private_url,
+            url=settings.play_url or f"{origin}:{listeners.port}/play",
+            private_url=f"{origin}:{listeners.port if listeners.peers is None else listeners.peer_port}/play",
             max_players=settings.max_players,
             tick_rate_hz=settings.tick_rate_hz,
         )
@@ -134,7 +139,7 @@ class GameServer:
             store=store,
             publisher=Publisher(store, aws, settings.events_topic_arn),
             verifier=TokenVerifier(settings.issuer, settings.client_id, settings.jwks_url, verifying_context(settings)),
-            relay_tls=None if self._tls is None else client_context(settings),
+            links=self._links,
             snapshot_seconds=settings.snapshot_interval_seconds,
             lease_seconds=settings.lease_seconds,
             sealer=Sealer(settings, aws) if settings.data_key_arn else None,
@@ -152,7 +157,7 @@ class GameServer:
         self.failed = False
         self.on_failure: Callable[[], None] = lambda: None
         self._tasks: list[asyncio.Task[None]] = []
-        self._play: asyncio.Server | None = None
+        self._listening: list[asyncio.Server] = []
         if not settings.events_topic_arn:
             log.warning("events_not_published", reason="GAMESERVER_EVENTS_TOPIC_ARN is not set")
 
@@ -187,8 +192,7 @@ class GameServer:
         the remaining matches over when their leases expire.
         """
         self.host.draining = True
-        if self._play is not None:
-            self._play.close()
+        self._close_listeners()
         try:
             async with asyncio.timeout(_HAND_OVER_SECONDS):
                 # The heartbeat announces the drain to the region, and reads the list of the servers to which matches
@@ -200,18 +204,12 @@ class GameServer:
             log.warning("hand_over_incomplete", error=type(error).__name__, matches=len(self.host.rooms))
 
     async def _start(self, ops: web.AppRunner) -> None:
-        self._play = await ws_create_server(
-            self._accept,
-            sock=self._listeners.play,
-            ssl=self._tls,
-            backlog=_BACKLOG,
-            max_frame_size=MAX_CLIENT_FRAME_BYTES,
-            read_buffer_init_size=_READ_BUFFER_BYTES,
-            enable_auto_pong=False,
-            # aiofastnet calls `accept` of the listening socket, where `LimitedListener` limits unjoined connections.
-            use_aiofastnet=True,
-            ssl_handshake_timeout=None if self._tls is None else _TLS_HANDSHAKE_SECONDS,
-        )
+        # A server with its own certificate accepts the other servers at the peer port only. At the play port, every
+        # player could send the header `RELAYED_HEADER`.
+        peers = self._listeners.peers
+        await self._listen(self._listeners.play, self._tls, lambda headers: peers is None and RELAYED_HEADER in headers)
+        if peers is not None:
+            await self._listen(peers, self._links.accepting, lambda _: True)
         await ops.setup()
         await web.SockSite(ops, self._listeners.ops, ssl_context=self._tls).start()
         self.ops_port = self._listeners.ops_port
@@ -230,6 +228,37 @@ class GameServer:
             task.add_done_callback(self._watch)
             self._tasks.append(task)
 
+    async def _listen(
+        self, sock: LimitedListener, tls: ssl.SSLContext | None, from_server: Callable[[Any], bool]
+    ) -> None:
+        """Accept WebSockets at `sock`.
+
+        Args:
+            sock: the listening socket.
+            tls: context of the listener; None for a listener without TLS.
+            from_server: function that returns, from the headers of a request, whether another server relays the client.
+        """
+        encryption: dict[str, Any] = (
+            {} if tls is None else {"ssl_handshake_timeout": _TLS_HANDSHAKE_SECONDS, **BUFFER_BYTES}
+        )
+        server = await ws_create_server(
+            lambda request: self._accept(request, from_server=from_server(request.headers)),
+            sock=sock,
+            ssl=tls,
+            backlog=_BACKLOG,
+            max_frame_size=MAX_CLIENT_FRAME_BYTES,
+            read_buffer_init_size=_READ_BUFFER_BYTES,
+            enable_auto_pong=False,
+            # aiofastnet calls `accept` of the listening socket, where `LimitedListener` limits unjoined connections.
+            use_aiofastnet=True,
+            **encryption,
+        )
+        self._listening.append(server)
+
+    def _close_listeners(self) -> None:
+        for server in self._listening:
+            server.close()
+
     async def _report(self) -> None:
         """Log the numbers of players and matches every `_REPORT_SECONDS`, until cancelled.
 
@@ -242,8 +271,7 @@ class GameServer:
     async def _stop(self) -> None:
         await end_tasks(self._tasks)
         self.host.close()
-        if self._play is not None:
-            self._play.close()
+        self._close_listeners()
         # Wait a turn of the event loop, in which the transports send their close frames.
         await asyncio.sleep(0)
         # The caller closes the Redis connections after `_stop`. Pending admissions of players would open the Redis
@@ -261,7 +289,7 @@ class GameServer:
             self.failed = True
             self.on_failure()
 
-    def _accept(self, request: WSUpgradeRequest) -> WSUpgradeResponseWithListener:
+    def _accept(self, request: WSUpgradeRequest, *, from_server: bool) -> WSUpgradeResponseWithListener:
         if request.path.partition(b"?")[0] not in _PATHS:
             return WSUpgradeResponseWithListener(WSUpgradeResponse.create_error_response(404, b"not found\n"), None)
         codec = choose_codec(request.headers.get("Sec-WebSocket-Protocol", ""))
@@ -269,12 +297,12 @@ class GameServer:
             response = WSUpgradeResponse.create_error_response(400, b"offer the subprotocol mj1.msgpack or mj1.json\n")
             return WSUpgradeResponseWithListener(response, None)
         response = WSUpgradeResponse.create_101_response({"Sec-WebSocket-Protocol": codec.name})
-        connection = Connection(self.host, codec, from_server=RELAYED_HEADER in request.headers)
+        connection = Connection(self.host, codec, from_server=from_server)
         return WSUpgradeResponseWithListener(response, connection)
 
 
 class _Sockets:
-    """Binds the play port and the operations port at the start, so that a port in use is reported before anything else.
+    """Binds the ports of the server at the start, so that a port in use is reported before anything else.
 
     Raises:
         SettingsError: a port is in use, or this process may not listen on it.
@@ -285,8 +313,13 @@ class _Sockets:
         self.play.limit = UnjoinedLimit.of(
             settings.max_players, settings.unjoined_percent, settings.unjoined_per_address
         )
+        self.peers: LimitedListener | None = None
+        if settings.tls_own_certificate:
+            self.peers = _bind(LimitedListener, settings.host, settings.peer_port, "GAMESERVER_PEER_PORT")
+            self.peers.limit = self.play.limit
         self.ops = _bind(socket.socket, settings.host, settings.ops_port, "GAMESERVER_OPS_PORT")
         self.port: int = self.play.getsockname()[1]
+        self.peer_port: int = 0 if self.peers is None else self.peers.getsockname()[1]
         self.ops_port: int = self.ops.getsockname()[1]
 
 

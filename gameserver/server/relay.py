@@ -7,18 +7,23 @@ clients.
 
 from __future__ import annotations
 
+import asyncio
 import ssl
 from typing import Final
 
 from picows import WSCloseCode, WSError, WSFrame, WSListener, WSMsgType, WSTransport, ws_connect
 
 from gameserver.protocol import MAX_SERVER_FRAME_BYTES, Hello
+from gameserver.runtime.tls import BUFFER_BYTES
 from gameserver.server.connection import Connection
 
 RELAYED_HEADER: Final = "X-Relayed"
 """Request header of a connection that another server relays. A connection with this header is never relayed again."""
 
 _CONNECT_SECONDS: Final = 1.0
+_STRANGER_SECONDS: Final = 0.6
+"""Time after which a refused link is opened again. The time is longer than the interval of heartbeats, because an owner
+refuses the links of a server that has started after the owner's last heartbeat."""
 
 
 class RelayError(Exception):
@@ -42,30 +47,39 @@ class Relay(WSListener):
             client: the connection of the client.
             hello: the first message of the client.
             private_url: WebSocket address at which other servers reach the owner.
-            ssl_context: verifies the owner's certificate; None to allow an address without TLS.
+            ssl_context: context for the link, as `Links.context` returns it; None for a link without TLS.
 
         Raises:
-            RelayError: the owner does not answer, or its address is without TLS although `ssl_context` is given.
+            RelayError: the owner does not answer, or refuses the link.
         """
-        if ssl_context is not None and not private_url.startswith("wss://"):
-            raise RelayError("the address of the match's owner is without TLS")
         relay = cls(client)
         try:
-            await ws_connect(
-                lambda: relay,
-                private_url,
-                ssl_context=ssl_context,
-                extra_headers={"Sec-WebSocket-Protocol": client.codec.name, RELAYED_HEADER: "1"},
-                websocket_handshake_timeout=_CONNECT_SECONDS,
-                max_frame_size=MAX_SERVER_FRAME_BYTES,
-            )
+            await relay._connect(private_url, ssl_context)
+            if relay._transport is None and ssl_context is not None:
+                await asyncio.sleep(_STRANGER_SECONDS)
+                await relay._connect(private_url, ssl_context)
         except (OSError, WSError, TimeoutError) as error:
             raise RelayError(str(error) or type(error).__name__) from error
+        # `ws_connect` returns without an error if the owner closes the connection before its answer. With TLS 1.3 an
+        # owner that refuses the certificate of this server does so, because the client ends the handshake first.
+        if relay._transport is None:
+            raise RelayError("the match's owner closed the connection")
         if not client.open:
             relay.close()
             return
         client.relayed(relay)
         relay.forward(client.codec.encode(hello))
+
+    async def _connect(self, private_url: str, ssl_context: ssl.SSLContext | None) -> None:
+        await ws_connect(
+            lambda: self,
+            private_url,
+            ssl_context=ssl_context,
+            extra_headers={"Sec-WebSocket-Protocol": self._client.codec.name, RELAYED_HEADER: "1"},
+            websocket_handshake_timeout=_CONNECT_SECONDS,
+            max_frame_size=MAX_SERVER_FRAME_BYTES,
+            **({} if ssl_context is None else BUFFER_BYTES),
+        )
 
     def forward(self, data: bytes) -> None:
         """Send the owner a message that the client sent."""

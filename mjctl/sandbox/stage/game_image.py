@@ -87,6 +87,7 @@ class GameImage:
     environment: Mapping[str, str] = {
         "GAMESERVER_HOST": _ALL_ADDRESSES,
         "GAMESERVER_OPS_PORT": "9090",
+        "GAMESERVER_PEER_PORT": "8081",
         "GAMESERVER_PORT": "8080",
         "PYTHONDONTWRITEBYTECODE": "1",
         "PYTHONUNBUFFERED": "1",

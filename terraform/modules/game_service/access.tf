@@ -123,8 +123,8 @@ resource "aws_vpc_security_group_ingress_rule" "peers" {
   description                  = "Other game servers"
   referenced_security_group_id = aws_security_group.task.id
   ip_protocol                  = "tcp"
-  from_port                    = var.task.port
-  to_port                      = var.task.port
+  from_port                    = var.task.peer_port
+  to_port                      = var.task.peer_port
 }
 
 resource "aws_vpc_security_group_egress_rule" "aws" {
@@ -137,7 +137,7 @@ resource "aws_vpc_security_group_egress_rule" "aws" {
 }
 
 resource "aws_vpc_security_group_egress_rule" "inside" {
-  for_each = { cache = 6379, peers = var.task.port }
+  for_each = { cache = 6379, peers = var.task.peer_port }
 
   security_group_id = aws_security_group.task.id
   description       = "Inside the VPC: ${each.key}"

@@ -1,7 +1,11 @@
 locals {
   # The name of the target group contains a hash of the values that force a new target group. The old and the new target
   # group can therefore exist together.
-  target_group_suffix = substr(sha1(jsonencode([var.network.cidr, var.task.port])), 0, 6)
+  target_group_suffix = substr(sha1(jsonencode([var.network.cidr, var.task.port, local.target_protocol])), 0, 6)
+  # The load balancer encrypts its connections to the game servers, and accepts every certificate. The VPC authenticates
+  # the packets of the load balancer and its targets:
+  # https://docs.aws.amazon.com/elasticloadbalancing/latest/application/load-balancer-target-groups.html#target-group-routing-configuration
+  target_protocol = "HTTPS"
 }
 
 resource "aws_lb" "game" {
@@ -30,7 +34,7 @@ resource "aws_lb_target_group" "game" {
   deregistration_delay          = var.task.drain_seconds + 10
   load_balancing_algorithm_type = "least_outstanding_requests"
   port                          = var.task.port
-  protocol                      = "HTTP"
+  protocol                      = local.target_protocol
   target_type                   = "ip"
   vpc_id                        = var.network.vpc_id
 
@@ -44,7 +48,7 @@ resource "aws_lb_target_group" "game" {
     matcher             = "200"
     path                = "/servingz"
     port                = tostring(var.task.ops_port)
-    protocol            = "HTTP"
+    protocol            = local.target_protocol
     timeout             = 3
     unhealthy_threshold = 2
   }

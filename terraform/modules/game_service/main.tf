@@ -1,9 +1,12 @@
 locals {
   container = "game"
   variables = merge(var.environment, {
-    GAMESERVER_HOST     = "0.0.0.0"
-    GAMESERVER_OPS_PORT = tostring(var.task.ops_port)
-    GAMESERVER_PORT     = tostring(var.task.port)
+    GAMESERVER_HOST      = "0.0.0.0"
+    GAMESERVER_OPS_PORT  = tostring(var.task.ops_port)
+    GAMESERVER_PEER_PORT = tostring(var.task.peer_port)
+    GAMESERVER_PORT      = tostring(var.task.port)
+    # Every listener of a game server then accepts only TLS, with a certificate that the server makes at its start.
+    GAMESERVER_TLS_OWN_CERTIFICATE = "true"
   })
 }
 
@@ -42,7 +45,7 @@ resource "aws_ecs_task_definition" "game" {
     user                   = "10001:10001"
     environment            = [for name in sort(keys(local.variables)) : { name = name, value = local.variables[name] }]
     healthCheck = {
-      command     = ["CMD", "python", "-c", "import urllib.request; urllib.request.urlopen('http://127.0.0.1:${var.task.ops_port}/healthz', timeout=2)"]
+      command     = ["CMD", "python", "-c", "import os, ssl, urllib.request as r; r.urlopen('http' + 's' * (os.environ.get('GAMESERVER_TLS_OWN_CERTIFICATE') == 'true') + '://127.0.0.1:${var.task.ops_port}/healthz', timeout=2, context=ssl._create_unverified_context())"]
       interval    = 10
       retries     = 3
       startPeriod = 30
@@ -65,6 +68,7 @@ resource "aws_ecs_task_definition" "game" {
     portMappings = [
       { containerPort = var.task.port, hostPort = var.task.port, protocol = "tcp" },
       { containerPort = var.task.ops_port, hostPort = var.task.ops_port, protocol = "tcp" },
+      { containerPort = var.task.peer_port, hostPort = var.task.peer_port, protocol = "tcp" },
     ]
   }])
 

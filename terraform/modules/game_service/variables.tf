@@ -117,12 +117,13 @@ variable "statements" {
 }
 
 variable "task" {
-  description = "Size and limits of a task. `drain_seconds`: the time in which a stopping server hands its matches over (at most 120 on Fargate). `ping_seconds`: the interval of the server's WebSocket pings."
+  description = "Size and limits of a task. `drain_seconds`: the time in which a stopping server hands its matches over (at most 120 on Fargate). `peer_port`: the port at which the game servers accept connections of each other. `ping_seconds`: the interval of the server's WebSocket pings."
   type = object({
     cpu           = optional(number, 1024)
     drain_seconds = optional(number, 110)
     memory        = optional(number, 2048)
     ops_port      = optional(number, 9090)
+    peer_port     = optional(number, 8081)
     ping_seconds  = optional(number, 20)
     port          = optional(number, 8080)
   })

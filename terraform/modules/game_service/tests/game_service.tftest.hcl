@@ -44,6 +44,29 @@ run "runs_an_unprivileged_container" {
   }
 }
 
+run "encrypts_every_connection_to_a_task" {
+  command = plan
+
+  assert {
+    condition     = aws_lb_target_group.game.protocol == "HTTPS" && aws_lb_target_group.game.health_check[0].protocol == "HTTPS"
+    error_message = "The load balancer must encrypt the connections of players and its health checks."
+  }
+
+  assert {
+    condition     = contains(jsondecode(aws_ecs_task_definition.game.container_definitions)[0].environment, { name = "GAMESERVER_TLS_OWN_CERTIFICATE", value = "true" })
+    error_message = "The game servers must accept only TLS."
+  }
+}
+
+run "lets_the_load_balancer_not_pretend_to_be_a_game_server" {
+  command = plan
+
+  assert {
+    condition     = aws_vpc_security_group_ingress_rule.peers.from_port == 8081 && aws_vpc_security_group_egress_rule.inside["peers"].from_port == 8081 && !contains([for rule in aws_vpc_security_group_ingress_rule.load_balancer : rule.from_port], 8081)
+    error_message = "Only game servers may reach the port at which game servers connect to each other."
+  }
+}
+
 run "scales_on_players_and_cpu" {
   command = plan
 
@@ -61,7 +84,7 @@ run "renames_the_target_group_with_its_port" {
   }
 
   assert {
-    condition     = aws_lb_target_group.game.name != "arena-prod-${substr(sha1(jsonencode(["10.20.0.0/16", 8080])), 0, 6)}" && length(aws_lb_target_group.game.name) <= 32
+    condition     = aws_lb_target_group.game.name != "arena-prod-${substr(sha1(jsonencode(["10.20.0.0/16", 8080, "HTTPS"])), 0, 6)}" && length(aws_lb_target_group.game.name) <= 32
     error_message = "A new port must change the name of the target group, within 32 characters."
   }
 }

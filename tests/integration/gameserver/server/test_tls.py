@@ -17,12 +17,13 @@ from cryptography import x509
 from redis.exceptions import ConnectionError as RedisConnectionError
 
 from gameserver.client import Bot, ConnectionLost, GameClient
+from gameserver.cluster.directory import ServerInfo
 from gameserver.functions.services import Services
 from gameserver.persistence.database import connection_options
 from gameserver.runtime.auth import KeysUnavailable
 from gameserver.runtime.settings import Settings
 from gameserver.runtime.tls import client_context
-from gameserver.server.relay import Relay, RelayError
+from gameserver.server.links import LinkRefused, Links
 from mjctl.local import certificates
 from mjctl.local.layout import Layout
 
@@ -91,9 +92,10 @@ async def test_a_relay_between_servers_is_encrypted(start: Any, new_match: Any, 
 
 
 async def test_a_relay_in_clear_is_not_opened(layout: Layout, tls: dict[str, str]) -> None:
-    context = client_context(Settings("p", "e", "us-east-1", **tls))  # type: ignore[arg-type]
-    with pytest.raises(RelayError, match="without TLS"):
-        await Relay.open(object(), object(), "ws://127.0.0.1:1/play", context)  # type: ignore[arg-type]
+    links = Links(authority=client_context(Settings("p", "e", "us-east-1", **tls)))  # type: ignore[arg-type]
+    owner = ServerInfo("owner", "z", "wss://play.test/", 0, 0, 1, draining=False, private_url="ws://127.0.0.1:1/play")
+    with pytest.raises(LinkRefused, match="without TLS"):
+        links.context(owner)
 
 
 async def test_a_server_with_tls_accepts_no_connection_in_clear(

@@ -54,6 +54,13 @@ def test_a_certificate_and_its_key_come_together(variable: str) -> None:
         Settings.from_env({**BASICS, variable: "/some/file.pem"})
 
 
+def test_a_certificate_is_read_from_a_file_or_made_at_the_start() -> None:
+    files = {"GAMESERVER_TLS_CERTIFICATE_FILE": "/a.pem", "GAMESERVER_TLS_KEY_FILE": "/a.key"}
+    with pytest.raises(SettingsError, match=r"GAMESERVER_TLS_CERTIFICATE_FILE or GAMESERVER_TLS_OWN_CERTIFICATE"):
+        Settings.from_env({**BASICS, **files, "GAMESERVER_TLS_OWN_CERTIFICATE": "true"})
+    assert Settings.from_env({**BASICS, "GAMESERVER_TLS_OWN_CERTIFICATE": "true"}).tls_own_certificate
+
+
 def test_without_tls_no_context_is_made() -> None:
     settings = Settings.from_env(BASICS)
     assert verifying_context(settings) is None

@@ -82,7 +82,7 @@ def test_the_dockerfile_matches_the_task_definition() -> None:
     assert f'containerPath = "{value("VOLUME")}"' in TASK
     assert json.loads(value("ENTRYPOINT")) == ["gameserver"]
     assert f"command                = {value('CMD')}" in TASK
-    assert value("EXPOSE").split() == [default("port"), default("ops_port")]
+    assert value("EXPOSE").split() == [default("port"), default("peer_port"), default("ops_port")]
     assert f'"{PLATFORM.partition("/")[0].upper()}"' in TASK
     assert PLATFORM == "linux/amd64"
     assert 'cpu_architecture        = "X86_64"' in TASK
@@ -107,6 +107,7 @@ def test_the_image_writes_no_bytecode_and_contains_no_secret() -> None:
     assert settings["PYTHONUNBUFFERED"] == "1"
     assert settings["GAMESERVER_PORT"] == default("port")
     assert settings["GAMESERVER_OPS_PORT"] == default("ops_port")
+    assert settings["GAMESERVER_PEER_PORT"] == default("peer_port")
     assert not [name for name in settings if re.search("SECRET|PASSWORD|TOKEN|KEY", name)]
 
 

@@ -6,6 +6,7 @@ import contextlib
 import http.client
 import json
 import socket
+import ssl
 import threading
 import time
 from collections.abc import Callable, Iterator
@@ -51,6 +52,10 @@ class Backend:
     @property
     def target(self) -> dict[str, Any]:
         return {"Id": self.address, "Port": self.port}
+
+    def encrypt(self, context: ssl.SSLContext) -> None:
+        """Accept only TLS from now on."""
+        self._server.socket = context.wrap_socket(self._server.socket, server_side=True)
 
     def stop(self) -> None:
         self._server.shutdown()

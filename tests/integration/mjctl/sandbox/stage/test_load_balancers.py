@@ -16,6 +16,7 @@ from typing import Any
 import pytest
 from botocore.exceptions import ClientError
 
+from gameserver.runtime.own_certificate import OwnCertificate
 from mjctl.files import read_json
 from mjctl.sandbox.emulators import Emulators
 from mjctl.sandbox.stage.layout import certificate_file, names_file
@@ -23,6 +24,7 @@ from tests.integration.mjctl.sandbox.stage.backends import (
     REGION,
     LoadBalancer,
     ask,
+    backends,
     balanced,
     upgraded,
     wait_for,
@@ -113,6 +115,21 @@ def test_websockets_pass_both_ways_and_end_with_either_side(running: tuple[Emula
                 assert receive(connection, 50_000) == data[start : start + 50_000]
         assert dict(backend.requests[0][1])["Connection"] == "Upgrade"
         assert dict(backend.requests[0][1])["X-Forwarded-For"] == "127.0.0.1"
+
+
+def test_a_group_with_https_reaches_targets_by_tls_with_any_certificate(running: tuple[Emulators, Path]) -> None:
+    with backends(2) as [encrypted, clear]:
+        encrypted.encrypt(OwnCertificate().for_load_balancer())
+        balancer = LoadBalancer(*running, "https-targets", Protocol="HTTPS", HealthCheckProtocol="HTTPS")
+        balancer.register(encrypted, clear)
+        balancer.wait_until_healthy(encrypted)
+        wait_for(lambda: balancer.states()[clear.address] == "unhealthy")
+        time.sleep(0.7)
+        assert {content(ask(balancer))["address"] for _ in range(3)} == {encrypted.address}
+        with upgraded(balancer) as connection:
+            connection.sendall(b"small")
+            assert receive(connection, 5) == b"small"
+    assert clear.requests == []
 
 
 @pytest.mark.parametrize("algorithm", ["round_robin", "least_outstanding_requests"])

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import re
 from pathlib import Path
 
 import pytest
@@ -15,13 +16,13 @@ pytestmark = pytest.mark.timeout(120)
 DIGEST = "6e" * 32
 OPS_PORT = 9090
 # The health check of terraform/modules/game_service, with a shorter interval.
+PROGRAM = re.search(
+    r'"python", "-c", "(.*)"\]',
+    (Path(__file__).parents[5] / "terraform" / "modules" / "game_service" / "main.tf").read_text(encoding="utf-8"),
+)
+assert PROGRAM is not None
 HEALTH_CHECK = {
-    "command": [
-        "CMD",
-        "python",
-        "-c",
-        f"import urllib.request; urllib.request.urlopen('http://127.0.0.1:{OPS_PORT}/healthz', timeout=2)",
-    ],
+    "command": ["CMD", "python", "-c", PROGRAM[1].replace("${var.task.ops_port}", str(OPS_PORT))],
     "interval": 1,
     "retries": 3,
     "startPeriod": 30,
@@ -44,6 +45,7 @@ def test_the_game_server_starts_becomes_healthy_and_drains(tmp_path: Path) -> No
         "PLAY_URL": "wss://example.com",
         "PROJECT": "arena",
         "REGION": REGION,
+        "TLS_OWN_CERTIFICATE": "true",
     }
     with running_cluster(tmp_path) as cluster:
         definition = cluster.register(
