@@ -58,6 +58,8 @@ class MatchSpec(Struct, frozen=True):
         server_id: id of the game server that the API chose for the match.
         internal: True for a match of probe or load-test accounts. An internal match counts in no statistics, and other
             players cannot join it.
+        moves: number of times that an owner has handed the match over to another server.
+        moved_at_ms: Unix time of the last hand-over in milliseconds, or 0 before the first hand-over.
     """
 
     match_id: str
@@ -68,6 +70,8 @@ class MatchSpec(Struct, frozen=True):
     created_at_ms: int
     server_id: str
     internal: bool = False
+    moves: int = 0
+    moved_at_ms: int = 0
 
     @property
     def open_list(self) -> str:

@@ -20,6 +20,7 @@ from typing import Any
 from tools.cloudwatch_metrics import fault as published_fault
 from tools.cloudwatch_metrics import query_fault
 from tools.plan_model import UNKNOWN, Plan, Resource
+from tools.rollout_time import rollout_seconds
 
 Plans = Sequence[Plan]
 
@@ -181,10 +182,10 @@ def the_fleet_scales_on_sessions(plans: Plans, report: Report) -> None:
 
 @rule
 def target_groups_check_health_and_drain(plans: Plans, report: Report) -> None:
-    """Require health checks, and a drain of at least 120 s, for target groups [REL-6, REL-11].
+    """Require health checks, and time to move matches before players are cut, for target groups [REL-6, REL-11].
 
-    120 s is the longest `stopTimeout` of a container on Fargate. The path `/readyz` is forbidden: the path fails while
-    the state store fails over, and ECS replaces the task of each unhealthy target.
+    The path `/readyz` is forbidden: the path fails while the state store fails over, and ECS replaces the task of each
+    unhealthy target.
     """
     for group in every(plans, "aws_lb_target_group"):
         path = str(group.get("health_check.0.path", ""))
@@ -193,8 +194,33 @@ def target_groups_check_health_and_drain(plans: Plans, report: Report) -> None:
         report.expect(group.get("health_check.0.enabled"), group, "health check is off")
         report.expect(at_most(group.get("health_check.0.interval"), 30), group, "health check is slower than 30 s")
         delay = group.get("deregistration_delay")
-        report.expect(isinstance(delay, str) and int(delay) >= 120, group, "drains for less than the stop timeout")
+        report.expect(isinstance(delay, str) and int(delay) >= 20, group, "cuts players before their matches move")
         report.expect(isinstance(group.get("name"), str) and len(group.get("name")) <= 32, group, "name is too long")
+
+
+@rule
+def a_rolling_deploy_ends_within_ten_minutes(plans: Plans, report: Report) -> None:
+    """Require settings with which ECS replaces 12 servers within 10 minutes, without a protection by mode [REL-8]."""
+    for plan in regional(plans):
+        for service in plan.resources("aws_ecs_service"):
+            percent = service.get("deployment_maximum_percent")
+            for group in plan.resources("aws_lb_target_group"):
+                known = {
+                    "deregistration": group.get("deregistration_delay"),
+                    "interval": group.get("health_check.0.interval"),
+                    "threshold": group.get("health_check.0.healthy_threshold"),
+                    "percent": percent,
+                }
+                if any(value is UNKNOWN or value is None for value in known.values()):
+                    report.expect(False, group, f"the duration of a deploy is not known: {known}")
+                    continue
+                seconds = rollout_seconds(
+                    12,
+                    maximum_percent=int(percent),
+                    healthy_seconds=int(known["interval"]) * int(known["threshold"]),
+                    deregistration_seconds=int(known["deregistration"]),
+                )
+                report.expect(seconds <= 600, group, f"a deploy of 12 servers takes up to {seconds:.0f} s")
 
 
 @rule

@@ -113,6 +113,7 @@ class ServerInfo(msgspec.Struct, frozen=True):
         private_url: WebSocket address for the other servers.
         certificate: certificate of the server in DER and base64, by which the servers authenticate each other; "" for
             a server that does not make its own certificate.
+        outdated: True if ECS will stop the server soon, because servers of a newer deployment replace it.
     """
 
     id: str
@@ -124,6 +125,7 @@ class ServerInfo(msgspec.Struct, frozen=True):
     draining: bool
     private_url: str = ""
     certificate: str = ""
+    outdated: bool = False
 
     @property
     def load(self) -> float:
@@ -197,7 +199,8 @@ class Directory:
         return name if cluster is None else f"{await cluster.tag_for(server_id)}-{name}"
 
     async def servers(self, heard_within_seconds: float = ALIVE_SECONDS) -> list[ServerInfo]:
-        """Return the live servers: those that take matches before those that drain, and the least loaded first.
+        """Return the live servers: first those that stay, then the outdated ones, and at last those that drain. Of
+        each kind, the least loaded server is first.
 
         Args:
             heard_within_seconds: age of a server's last heartbeat up to which the server counts as alive.
@@ -205,10 +208,12 @@ class Directory:
         ids = await _ALIVE.run(self._redis, [keys.SERVERS], round(heard_within_seconds * 1000))
         raw = await self._get_each([keys.server(server_id.decode()) for server_id in ids])
         servers = [msgspec.json.decode(info, type=ServerInfo) for info in raw if info is not None]
-        return sorted(servers, key=lambda server: (server.draining, server.load, server.id))
+        return sorted(servers, key=lambda server: (server.draining, server.outdated, server.load, server.id))
 
     async def pick_server(self, seats: int) -> ServerInfo | None:
         """Return the least loaded server with room for `seats` more players; None if the region is full.
+
+        An outdated server is picked only if no other server has room, because ECS will stop the server soon.
 
         Players for whom this process picked a server in the last second count as load of that server, because the
         server's heartbeat may not contain them yet.
@@ -224,7 +229,7 @@ class Directory:
         ]
         if not fitting:
             return None
-        best = min(fitting, key=lambda server: (expected[server.id] / server.max_players, server.id))
+        best = min(fitting, key=lambda server: (server.outdated, expected[server.id] / server.max_players, server.id))
         self._recent_picks.append((now, best.id, seats))
         return best
 

@@ -77,6 +77,11 @@ class AwsClients:
         return self._client("dynamodb")  # type: ignore[no-any-return]
 
     @property
+    def ecs(self) -> Any:
+        """Return the client of ECS."""
+        return self._client("ecs")
+
+    @property
     def kms(self) -> KMSClient:
         """Return the client of KMS."""
         return self._client("kms")  # type: ignore[no-any-return]

@@ -1,4 +1,4 @@
-"""Reads a game server's id and zone from ECS, and protects its task from being stopped while it has matches.
+"""Reads a game server's id and zone from ECS, and asks ECS to stop servers without matches first.
 
 The ECS agent passes its addresses in variables of the container. Outside of ECS the variables of the agent do not
 exist, and the functions of this module do nothing.
@@ -35,9 +35,15 @@ _RETRY_SECONDS: Final = 30.0
 """Time after which a failed call to the ECS agent is repeated. The agent accepts only a few calls in a second, and
 rarely accepts a call that it has just refused."""
 
+LONGEST_PROTECTION_MINUTES: Final = 3
+"""Longest period of protection. A deployment waits for protected tasks, and must not wait as long as the longest mode.
+https://docs.aws.amazon.com/AmazonECS/latest/developerguide/task-scale-in-protection.html"""
+
 _PAUSE_SECONDS: Final = 90.0
 """Pause between two periods of protection. A busy server always has matches, so without the pause ECS could never
 replace it."""
+
+_PREFIX: Final = "game-"
 
 
 def identified(settings: Settings, environment: Mapping[str, str] = os.environ) -> Settings:
@@ -54,14 +60,39 @@ def identified(settings: Settings, environment: Mapping[str, str] = os.environ) 
     if not address or (settings.server_id and settings.zone):
         return settings
     task = _metadata(f"{address}/task")
-    # The task's id is the last part of the task's ARN:
-    # arn:aws:ecs:us-east-1:123456789012:task/arena-prod/158d1c8083dd49d6b527399fd6414f5c
-    task_id = str(task.get("TaskARN", "")).rpartition("/")[2]
+    arn = str(task.get("TaskARN", ""))
     return replace(
         settings,
-        server_id=settings.server_id or (f"game-{task_id}" if task_id else ""),
+        server_id=settings.server_id or (server_id(arn) if arn else ""),
         zone=settings.zone or str(task.get("AvailabilityZone", "")),
     )
+
+
+def server_id(task_arn: str) -> str:
+    """Return the id of the game server that runs as the task `task_arn`."""
+    # The task's id is the last part of the task's ARN:
+    # arn:aws:ecs:us-east-1:123456789012:task/arena-prod/158d1c8083dd49d6b527399fd6414f5c
+    return f"{_PREFIX}{task_arn.rpartition('/')[2]}"
+
+
+def task_id(server_id: str) -> str:
+    """Return the id of the task that runs the game server `server_id`, or "" if the server has another name."""
+    return server_id.removeprefix(_PREFIX) if server_id.startswith(_PREFIX) else ""
+
+
+def cluster_arn(task_arn: str) -> str:
+    """Return the ARN of the cluster of the task `task_arn`."""
+    return task_arn.rpartition("/")[0].replace(":task/", ":cluster/", 1)
+
+
+def task_arn(environment: Mapping[str, str] = os.environ) -> str:
+    """Return the ARN of this process's task, or "" outside of ECS. The function blocks for a few milliseconds.
+
+    Args:
+        environment: the variables of this process.
+    """
+    address = environment.get(METADATA_VARIABLE)
+    return str(_metadata(f"{address}/task").get("TaskARN", "")) if address else ""
 
 
 def _metadata(address: str) -> dict[str, Any]:
@@ -78,11 +109,11 @@ def _metadata(address: str) -> dict[str, Any]:
 
 
 class TaskProtection:
-    """Prevents ECS from stopping this task to scale in while the task has matches.
+    """Makes ECS stop tasks without matches first when it scales in.
 
     When a task stops, its matches move to other servers without loss, but the players notice the move. A period of
-    protection is longer than the longest match. Between two periods the protection pauses, because a deployment waits
-    for protected tasks and would never end if a server always had matches.
+    protection is as long as the longest match, up to `LONGEST_PROTECTION_MINUTES`. Between two periods the protection
+    pauses, because a deployment waits for protected tasks and would never end if a server always had matches.
 
     Args:
         agent: the address in ECS_AGENT_URI.
@@ -105,7 +136,7 @@ class TaskProtection:
         clock: Callable[[], float] = time.monotonic,
     ) -> None:
         self._address = f"{agent}/task-protection/v1/state"
-        self.minutes = math.ceil(longest_match_seconds / 60) + 1
+        self.minutes = min(math.ceil(longest_match_seconds / 60) + 1, LONGEST_PROTECTION_MINUTES)
         self._busy = busy
         self._pause_seconds = pause_seconds
         self._clock = clock

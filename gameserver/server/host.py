@@ -46,6 +46,10 @@ _OWNER_HEARD_SECONDS: Final = 1.1
 """Age of the last heartbeat of a match's owner, about two intervals, up to which clients are redirected to the owner.
 An owner with an older heartbeat may be dead, and waiting until its lease expires is then quicker than a redirect."""
 
+_HANDED_OVER_SECONDS: Final = 5.0
+"""Time after a hand-over in which clients who find no owner are sent to the successor that the last owner chose."""
+
+_REDIRECTED_AT_ONCE: Final = 200
 _ALTERNATES: Final = 3
 _HAND_OVER_CHUNK: Final = 64
 
@@ -86,6 +90,7 @@ class MatchHost:
         metrics: the counters of this server.
         others: the live servers apart from this server, as the heartbeat last read them.
         draining: True once this server opens no more matches.
+        outdated: True while ECS has servers of a newer deployment, which replace this server.
         rooms: match id -> room.
         committer: stores the rooms.
         links: decides which servers may open a link to this server.
@@ -110,6 +115,7 @@ class MatchHost:
         self.metrics = Metrics()
         self.others: list[ServerInfo] = []
         self.draining = False
+        self.outdated = False
         self.rooms: dict[str, Room] = {}
         self.committer = Committer(store, self._all_rooms, self._fenced, self._forgotten, self.metrics)
         self.publisher = publisher
@@ -122,6 +128,7 @@ class MatchHost:
         self._scheduler = TickScheduler(identity.tick_rate_hz, self.metrics)
         self._connections: set[Connection] = set()
         self._joined: set[Connection] = set()
+        self._relayed: set[Connection] = set()
         self._unjoined = unjoined
         unjoined.metrics = self.metrics
         self._adopting: dict[str, asyncio.Task[Room]] = {}
@@ -179,6 +186,7 @@ class MatchHost:
             draining=self.draining,
             private_url=me.private_url,
             certificate=self.links.published,
+            outdated=self.outdated,
         )
 
     # The methods from here to `admit` are those of `connection.ConnectionOwner`, which admits clients.
@@ -200,6 +208,7 @@ class MatchHost:
         """Remove a connection that has closed."""
         self._connections.discard(connection)
         self._joined.discard(connection)
+        self._relayed.discard(connection)
         player_went(connection)
 
     def admit(self, connection: Connection, hello: Hello) -> None:
@@ -247,6 +256,8 @@ class MatchHost:
             connection.redirect("", "owner")
         else:
             self.metrics.relays += 1
+            if connection.open:
+                self._relayed.add(connection)
 
     def _seat(self, connection: Connection, hello: Hello, room: Room, player: Player | None) -> None:
         if hello.resume and self._resume(room, connection, hello.resume):
@@ -290,6 +301,7 @@ class MatchHost:
             if self.draining:
                 raise _Elsewhere(self.others[0] if self.others else None)
             try:
+                await self._leave_to_successor(match_id)
                 return await self.adopt(match_id)
             except LeaseHeld:
                 late = time.monotonic() > deadline
@@ -297,6 +309,18 @@ class MatchHost:
             if late:
                 raise UnplayableError(match_id)
             await asyncio.sleep(_OPEN_RETRY_SECONDS)
+
+    async def _leave_to_successor(self, match_id: str) -> None:
+        """Raise `_Elsewhere` if the last owner has just handed the match over to another server, which is alive."""
+        if match_id in self.rooms:
+            return
+        (spec,) = await self._directory.specs([match_id])
+        if spec is None or time.time() * 1000 - spec.moved_at_ms > _HANDED_OVER_SECONDS * 1000:
+            return
+        servers = await self._directory.servers(_OWNER_HEARD_SECONDS)
+        successor = next((s for s in servers if s.id == spec.server_id and not s.draining), None)
+        if successor is not None and successor.id != self.identity.server_id:
+            raise _Elsewhere(successor)
 
     async def _find_owner(self, match_id: str, heard_within_seconds: float) -> None:
         """Raise `_Elsewhere` if the owner of the match has sent a heartbeat in the last `heard_within_seconds`."""
@@ -386,13 +410,28 @@ class MatchHost:
             kept = [room for room in chunk if room.match_id in self.rooms]
             await asyncio.gather(*(self._release(room, self._successor(start + i)) for i, room in enumerate(kept)))
 
+    def redirect_relayed(self) -> None:
+        """Tell the relayed clients to connect again, because this server is about to stop.
+
+        A call redirects at most `_REDIRECTED_AT_ONCE` clients, so that they do not all return at the same moment.
+        """
+        for connection in list(self._relayed)[:_REDIRECTED_AT_ONCE]:
+            self._relayed.discard(connection)
+            connection.redirect("", "drain")
+
     def _successor(self, index: int) -> ServerInfo | None:
-        return self.others[index % len(self.others)] if self.others else None
+        staying = [server for server in self.others if not server.outdated] or self.others
+        return staying[index % len(staying)] if staying else None
 
     async def _release(self, room: Room, successor: ServerInfo | None) -> None:
         spec = b""
         if successor is not None:
-            spec = msgspec.json.encode(msgspec.structs.replace(room.match.spec, server_id=successor.id))
+            old = room.match.spec
+            spec = msgspec.json.encode(
+                msgspec.structs.replace(
+                    old, server_id=successor.id, moves=old.moves + 1, moved_at_ms=time.time_ns() // 1_000_000
+                )
+            )
         await self._leases.release(room.match_id, room.outbox.token, spec)
         room.close(successor.url if successor is not None else "", "drain")
         self._drop(room)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import os
 import signal
 import socket
 import ssl
@@ -19,7 +20,7 @@ from redis.asyncio import Redis
 from redis.exceptions import RedisError
 
 from gameserver import match
-from gameserver.cluster import draining
+from gameserver.cluster import departures, draining
 from gameserver.cluster.directory import Directory
 from gameserver.cluster.lease import Leases
 from gameserver.cluster.publisher import Publisher
@@ -37,6 +38,7 @@ from gameserver.runtime.settings import Settings, SettingsError
 from gameserver.runtime.tls import BUFFER_BYTES, client_context, server_context, verifying_context
 from gameserver.server import garbage
 from gameserver.server.connection import Connection
+from gameserver.server.fleet_watch import FleetWatch
 from gameserver.server.heartbeat import Heartbeat
 from gameserver.server.host import MatchHost
 from gameserver.server.identity import ServerIdentity
@@ -151,8 +153,15 @@ class GameServer:
             leases,
             settings.lease_seconds,
             drain_asked=lambda: draining.requested(redis, identity.server_id),
+            departures=lambda: departures.read(redis),
         )
-        self._protection = ecs.protection(settings.modes, lambda: bool(self.host.rooms) and not self.host.draining)
+        host = self.host
+        self._protection = ecs.protection(
+            settings.modes, lambda: bool(host.rooms) and not host.draining and not host.outdated
+        )
+        self._fleet_watch = (
+            FleetWatch(identity.server_id, redis, self._directory, aws) if ecs.METADATA_VARIABLE in os.environ else None
+        )
         self.ops_port = 0
         self.failed = False
         self.on_failure: Callable[[], None] = lambda: None
@@ -223,6 +232,8 @@ class GameServer:
         }
         if self._protection is not None:
             work["protection"] = self._protection.run()
+        if self._fleet_watch is not None:
+            work["fleet"] = self._fleet_watch.run()
         for name, coroutine in work.items():
             task = asyncio.create_task(coroutine, name=name)
             task.add_done_callback(self._watch)

@@ -147,7 +147,10 @@ BREAKAGES: list[Breakage] = [
     *rules("target_groups_check_health_and_drain", "aws_lb_target_group", "health_check.0.path", "", None, "/readyz"),
     *rules("target_groups_check_health_and_drain", "aws_lb_target_group", "health_check.0.enabled", False),
     *rules("target_groups_check_health_and_drain", "aws_lb_target_group", "health_check.0.interval", 60),
-    *rules("target_groups_check_health_and_drain", "aws_lb_target_group", "deregistration_delay", "30", None),
+    *rules("target_groups_check_health_and_drain", "aws_lb_target_group", "deregistration_delay", "10", None),
+    *rules("a_rolling_deploy_ends_within_ten_minutes", "aws_lb_target_group", "deregistration_delay", "300", None),
+    *rules("a_rolling_deploy_ends_within_ten_minutes", "aws_lb_target_group", "health_check.0.interval", 120),
+    *rules("a_rolling_deploy_ends_within_ten_minutes", "aws_ecs_service", "deployment_maximum_percent", 125),
     *rules("target_groups_check_health_and_drain", "aws_lb_target_group", "name", "a" * 33),
     *rules(
         "regions_are_maintained_on_different_days",

@@ -189,6 +189,14 @@ _PERMISSIONS = (
         'actions   = ["ecs:GetTaskProtection"]',
     ),
     _fault(
+        "server-may-not-see-its-task",
+        "a game server may not ask ECS whether its task stops",
+        "the calls of roles",
+        f"{_MODULES}/game_service/access.tf",
+        'actions = ["ecs:DescribeServices", "ecs:DescribeTasks"]',
+        'actions = ["ecs:DescribeServices"]',
+    ),
+    _fault(
         "topic-key",
         "SNS may not use the key of the queue and of the topic",
         "the stored result",

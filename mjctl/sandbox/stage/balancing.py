@@ -131,11 +131,10 @@ class Balancing:
         return decision
 
     def report(self, listening: list[PoolMember], failed: Mapping[str, str]) -> ProxyReport:
-        """Return the proxy's report for the stage: its listeners, connections and counts."""
+        """Return the proxy's report for the stage: its listeners and counts."""
         return ProxyReport(
             listening=listening,
             failed=failed,
-            connections=[(*key, number) for key, number in self.outstanding.items() if number > 0],
             balancers={name: dict(counts) for name, counts in self.balancers.items()},
             pools={group: dict(counts) for group, counts in self.pools.items()},
             firewalls={

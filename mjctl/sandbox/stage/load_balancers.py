@@ -27,7 +27,6 @@ from mjctl.sandbox.stage.context import StageContext
 from mjctl.sandbox.stage.domains import Domains
 from mjctl.sandbox.stage.reachability import INTERNET, SecurityGroups
 from mjctl.sandbox.stage.routes import ListenerRoute, ProxyReport, Routes, TargetPool
-from mjctl.sandbox.stage.target_table import TargetKey
 from mjctl.sandbox.stage.web_acls import WebAcls
 
 # AWS applies a change of a web ACL within seconds:
@@ -137,8 +136,6 @@ class LoadBalancers:
         with suppress(OSError), control.makefile("rb") as stream:
             for line in stream:
                 report = ProxyReport.from_line(line)
-                counts = {TargetKey(group, address, port): n for group, address, port, n in report.connections}
-                self._context.targets.set_connections(counts)
                 self._context.traffic.set(report)
                 for place, reason in report.failed.items():
                     if self._failed.get(place) != reason:

@@ -113,7 +113,6 @@ class ProxyReport:
     Attributes:
         listening: The addresses and ports on which the proxy listens.
         failed: The reason why the proxy cannot listen on an address, by `address:port`.
-        connections: For each target, its group, address, port, and the number of its requests and WebSockets.
         balancers: Counts of each load balancer since the start of the proxy, by the names of CloudWatch's metrics.
         pools: Counts of each target group.
         firewalls: Counts of each web ACL by rule.
@@ -121,7 +120,6 @@ class ProxyReport:
 
     listening: Sequence[PoolMember] = ()
     failed: Mapping[str, str] = field(default_factory=dict)
-    connections: Sequence[tuple[str, str, int, int]] = ()
     balancers: Mapping[str, Mapping[str, int]] = field(default_factory=dict)
     pools: Mapping[str, Mapping[str, int]] = field(default_factory=dict)
     firewalls: Mapping[str, Mapping[str, Mapping[str, int]]] = field(default_factory=dict)
@@ -135,5 +133,4 @@ class ProxyReport:
         """Return the report that `to_line` has written."""
         read = json.loads(line)
         read["listening"] = [tuple(place) for place in read["listening"]]
-        read["connections"] = [tuple(entry) for entry in read["connections"]]
         return cls(**read)

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import threading
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass, replace
 
 HEALTHY, UNHEALTHY, INITIAL, DRAINING, UNUSED = "healthy", "unhealthy", "initial", "draining", "unused"
@@ -57,7 +57,6 @@ class TargetTable:
         self.refresh: Callable[[], None] = lambda: None
         self._lock = threading.Lock()
         self._states: dict[TargetKey, HealthState] = {}
-        self._connections: Mapping[TargetKey, int] = {}
 
     def set(self, key: TargetKey, state: HealthState) -> None:
         """Set the state of a target."""
@@ -107,16 +106,6 @@ class TargetTable:
         with self._lock:
             groups = {key.group for key in self._states}
         yield from sorted(groups)
-
-    def set_connections(self, connections: Mapping[TargetKey, int]) -> None:
-        """Set the number of requests and WebSockets that each target serves."""
-        with self._lock:
-            self._connections = dict(connections)
-
-    def connections(self, key: TargetKey) -> int:
-        """Return the number of requests and WebSockets that a target serves."""
-        with self._lock:
-            return self._connections.get(key, 0)
 
 
 def draining_state(state: HealthState) -> HealthState:

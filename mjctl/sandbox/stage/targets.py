@@ -31,9 +31,6 @@ from mjctl.sandbox.stage.target_table import (
     draining_state,
 )
 
-# The draining of a target ends early if the target has no connections. The proxy reports the number of connections, and
-# a report is at most this old.
-_REPORT_SECONDS = 1.5
 _DEFAULT_DELAY_SECONDS = "300"
 
 _NOT_IN_USE = HealthState(
@@ -70,9 +67,8 @@ class Targets:
         self._table = context.targets
         self._lock = threading.RLock()
         self._watched: dict[TargetKey, _Watched] = {}
-        # For each draining target: the time at which the draining began, and the time at which the deregistration delay
-        # ends.
-        self._draining: dict[TargetKey, tuple[float, float]] = {}
+        # The time at which the deregistration delay of each draining target ends.
+        self._draining: dict[TargetKey, float] = {}
         self._loop = asyncio.new_event_loop()
         self._thread = threading.Thread(target=self._loop.run_forever, daemon=True, name="stage-targets")
 
@@ -169,19 +165,18 @@ class Targets:
     def _drains(self, key: TargetKey, state: HealthState, now: float, delay: float) -> bool:
         """Return whether a deregistered target still drains.
 
-        AWS deregisters a target without requests and connections before the delay has ended:
+        AWS shows a target as draining until the delay has ended, even if the target has no connections any more. ECS
+        reads the target's state, and therefore waits for the end of the delay too.
         https://docs.aws.amazon.com/elasticloadbalancing/latest/application/edit-target-group-attributes.html
         """
         if state.state in {UNUSED, UNAVAILABLE}:
             return False
         if key not in self._draining:
-            self._draining[key] = (now, now + delay)
+            self._draining[key] = now + delay
             if watched := self._watched.pop(key, None):
                 self._end(watched)
             self._table.set(key, draining_state(state))
-        began, ends = self._draining[key]
-        idle = now - began >= _REPORT_SECONDS and not self._table.connections(key)
-        return now < ends and not idle
+        return now < self._draining[key]
 
     def _watch(self, key: TargetKey, group: Record, balancers: list[Record]) -> None:
         settings = CheckSettings.of(group, key.port)

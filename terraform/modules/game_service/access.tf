@@ -46,6 +46,16 @@ data "aws_iam_policy_document" "task" {
     resources = ["arn:aws:ecs:${var.region}:${var.account_id}:task/${var.name}/*"]
   }
 
+  # A game server learns from ECS that its task stops, and which tasks belong to the newest deployment.
+  statement {
+    sid     = "SeeOwnService"
+    actions = ["ecs:DescribeServices", "ecs:DescribeTasks"]
+    resources = [
+      "arn:aws:ecs:${var.region}:${var.account_id}:service/${var.name}/${var.name}-game",
+      "arn:aws:ecs:${var.region}:${var.account_id}:task/${var.name}/*",
+    ]
+  }
+
   dynamic "statement" {
     for_each = var.statements
 

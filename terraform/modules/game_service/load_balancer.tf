@@ -30,8 +30,11 @@ resource "aws_lb" "game" {
 }
 
 resource "aws_lb_target_group" "game" {
-  name                          = "${var.name}-${local.target_group_suffix}"
-  deregistration_delay          = var.task.drain_seconds + 10
+  name = "${var.name}-${local.target_group_suffix}"
+  # ECS sends SIGTERM after the deregistration delay, even if the target has no connections any more. A server learns
+  # within about 3 s that its task stops, and moves its matches and players before the end of the delay:
+  # https://docs.aws.amazon.com/AmazonECS/latest/developerguide/load-balancer-connection-draining.html
+  deregistration_delay          = var.task.deregistration_seconds
   load_balancing_algorithm_type = "least_outstanding_requests"
   port                          = var.task.port
   protocol                      = local.target_protocol

@@ -117,20 +117,26 @@ variable "statements" {
 }
 
 variable "task" {
-  description = "Size and limits of a task. `drain_seconds`: the time in which a stopping server hands its matches over (at most 120 on Fargate). `peer_port`: the port at which the game servers accept connections of each other. `ping_seconds`: the interval of the server's WebSocket pings."
+  description = "Size and limits of a task. `deregistration_seconds`: the time for which the load balancer keeps the connections of a stopping task, in which the server moves its matches. `drain_seconds`: the time after SIGTERM in which a server moves the matches that it still has (at most 120 on Fargate). `peer_port`: the port at which the game servers accept connections of each other. `ping_seconds`: the interval of the server's WebSocket pings."
   type = object({
-    cpu           = optional(number, 1024)
-    drain_seconds = optional(number, 110)
-    memory        = optional(number, 2048)
-    ops_port      = optional(number, 9090)
-    peer_port     = optional(number, 8081)
-    ping_seconds  = optional(number, 20)
-    port          = optional(number, 8080)
+    cpu                    = optional(number, 1024)
+    deregistration_seconds = optional(number, 30)
+    drain_seconds          = optional(number, 30)
+    memory                 = optional(number, 2048)
+    ops_port               = optional(number, 9090)
+    peer_port              = optional(number, 8081)
+    ping_seconds           = optional(number, 20)
+    port                   = optional(number, 8080)
   })
   default = {}
 
   validation {
     condition     = var.task.drain_seconds >= 30 && var.task.drain_seconds <= 120
     error_message = "task.drain_seconds must be 30 to 120, because Fargate stops a task after 120 seconds at the latest."
+  }
+
+  validation {
+    condition     = var.task.deregistration_seconds >= 20 && var.task.deregistration_seconds <= 60
+    error_message = "task.deregistration_seconds must be 20 to 60: a server moves its players within a few seconds, and each stop of a task takes the whole time."
   }
 }

@@ -39,8 +39,8 @@ run "runs_an_unprivileged_container" {
   }
 
   assert {
-    condition     = jsondecode(aws_ecs_task_definition.game.container_definitions)[0].stopTimeout == 110 && tonumber(aws_lb_target_group.game.deregistration_delay) >= 110
-    error_message = "The load balancer must drain a stopping server for at least the time in which the server hands its matches over."
+    condition     = jsondecode(aws_ecs_task_definition.game.container_definitions)[0].stopTimeout == 30 && tonumber(aws_lb_target_group.game.deregistration_delay) == 30
+    error_message = "A stopping server must have time to move its matches before the load balancer cuts its players, and after SIGTERM."
   }
 }
 
@@ -87,6 +87,26 @@ run "renames_the_target_group_with_its_port" {
     condition     = aws_lb_target_group.game.name != "arena-prod-${substr(sha1(jsonencode(["10.20.0.0/16", 8080, "HTTPS"])), 0, 6)}" && length(aws_lb_target_group.game.name) <= 32
     error_message = "A new port must change the name of the target group, within 32 characters."
   }
+}
+
+run "rejects_a_deregistration_that_is_too_short_to_move_matches" {
+  command = plan
+
+  variables {
+    task = { deregistration_seconds = 5 }
+  }
+
+  expect_failures = [var.task]
+}
+
+run "rejects_a_deregistration_that_delays_every_deploy" {
+  command = plan
+
+  variables {
+    task = { deregistration_seconds = 300 }
+  }
+
+  expect_failures = [var.task]
 }
 
 run "rejects_an_image_by_tag" {

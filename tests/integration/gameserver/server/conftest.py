@@ -17,7 +17,6 @@ from __future__ import annotations
 
 import asyncio
 import dataclasses
-import http.server
 import itertools
 import json
 import os
@@ -26,16 +25,13 @@ import signal
 import socket
 import subprocess
 import sys
-import threading
 import time
 from collections.abc import AsyncIterator, Awaitable, Callable, Iterator
 from contextlib import AsyncExitStack
 from pathlib import Path
 from typing import Any
 
-import jwt
 import pytest
-from cryptography.hazmat.primitives.asymmetric import rsa
 from redis.asyncio import Redis
 
 from gameserver.client import GameClient
@@ -44,8 +40,8 @@ from gameserver.match import MatchSpec
 from gameserver.runtime.settings import Settings
 from gameserver.server.loop import new_event_loop
 from gameserver.server.process import GameServer
+from tests.issuer import CLIENT_ID, Issuer
 
-CLIENT_ID = "realtime-tests"
 # Numbers of the Redis databases for the tests of the game server. `make_settings` in tests/integration/conftest.py uses
 # other numbers, from 1 upwards.
 _DATABASES = itertools.count(1000)
@@ -55,47 +51,6 @@ _START_SECONDS = 60.0
 def pytest_asyncio_loop_factories() -> dict[str, Callable[[], asyncio.AbstractEventLoop]]:
     """Return the event loop of the game server, so that servers in this process use the loop of real processes."""
     return {"game": new_event_loop}
-
-
-class Issuer:
-    """Signs access tokens as Cognito does."""
-
-    def __init__(self) -> None:
-        self._key = rsa.generate_private_key(public_exponent=65537, key_size=2048)
-        public = jwt.algorithms.RSAAlgorithm.to_jwk(self._key.public_key(), as_dict=True)
-        body = json.dumps({"keys": [{**public, "kid": "k1", "alg": "RS256", "use": "sig"}]}).encode()
-
-        class Handler(http.server.BaseHTTPRequestHandler):
-            def do_GET(self) -> None:
-                self.send_response(200)
-                self.send_header("Content-Length", str(len(body)))
-                self.end_headers()
-                self.wfile.write(body)
-
-            def log_message(self, *_: Any) -> None:
-                return
-
-        self._server = http.server.ThreadingHTTPServer(("127.0.0.1", 0), Handler)
-        self._thread = threading.Thread(target=self._server.serve_forever, args=(0.01,), daemon=True)
-        self._thread.start()
-        self.url = f"http://127.0.0.1:{self._server.server_address[1]}"
-        self.jwks_url = f"{self.url}/jwks.json"
-
-    def token(self, player_id: str, **claims: Any) -> str:
-        body = {
-            "sub": player_id,
-            "iss": self.url,
-            "client_id": CLIENT_ID,
-            "token_use": "access",
-            "exp": int(time.time()) + 600,
-            **claims,
-        }
-        return jwt.encode(body, self._key, algorithm="RS256", headers={"kid": "k1"})
-
-    def close(self) -> None:
-        self._server.shutdown()
-        self._server.server_close()
-        self._thread.join()
 
 
 class ServerProcess:

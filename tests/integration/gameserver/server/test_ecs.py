@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import http.server
 import json
-import math
 import threading
 from collections.abc import Iterator
 from typing import Any
@@ -123,7 +122,7 @@ async def test_a_task_is_protected_while_it_has_matches(agent: Agent, session: A
     busy = True
     await protection.look(session)
     await protection.look(session)
-    assert agent.asked == [{"ProtectionEnabled": True, "ExpiresInMinutes": 4}]
+    assert agent.asked == [{"ProtectionEnabled": True, "ExpiresInMinutes": 3}]
     busy = False
     clock.now += 60
     await protection.look(session)
@@ -140,8 +139,8 @@ async def test_a_server_that_always_has_matches_can_be_replaced(agent: Agent, se
         await protection.look(session)
         protected += [clock.now - 1000.0] * (len(agent.asked) - before)
         clock.now += 5
-    # ECS ends the protection after 240 s, and the server asks again after a pause of 90 s.
-    assert protected == [0.0, 330.0]
+    # ECS ends the protection after 180 s, and the server asks again after a pause of 90 s.
+    assert protected == [0.0, 270.0, 540.0]
     assert all(wish["ProtectionEnabled"] for wish in agent.asked)
 
 
@@ -172,12 +171,21 @@ async def test_a_missing_agent_is_no_error(session: Any) -> None:
     await ecs.TaskProtection("http://127.0.0.1:9/api/x", 60, lambda: True).look(session)
 
 
-def test_a_protection_outlasts_the_longest_match() -> None:
-    modes = (Mode("a", 2, 8), Mode("b", 2, 200))
+@pytest.mark.parametrize(("longest", "minutes"), [(50, 2), (3600, ecs.LONGEST_PROTECTION_MINUTES)])
+def test_a_protection_outlasts_a_short_match_and_not_a_long_one(longest: float, minutes: int) -> None:
+    modes = (Mode("a", 2, 8), Mode("b", 2, longest))
     protection = ecs.protection(modes, lambda: True, {ecs.AGENT_VARIABLE: "http://127.0.0.1:9"})
     assert protection is not None
-    assert protection.minutes == math.ceil(200 / 60) + 1
+    assert protection.minutes == minutes
     assert ecs.protection(modes, lambda: True, {}) is None
+
+
+def test_the_names_of_a_task_follow_from_its_arn(agent: Agent) -> None:
+    assert ecs.task_arn(agent.variables) == TASK_ARN
+    assert ecs.task_arn({}) == ""
+    assert ecs.cluster_arn(TASK_ARN) == "arn:aws:ecs:us-east-1:111122223333:cluster/arena-prod"
+    assert ecs.task_id(ecs.server_id(TASK_ARN)) == TASK_ID
+    assert ecs.task_id("local-1") == ""
 
 
 async def test_a_game_server_runs_as_a_task(

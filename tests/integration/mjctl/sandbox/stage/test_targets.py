@@ -106,15 +106,17 @@ def test_targets_of_a_group_without_a_load_balancer_are_unused(running: tuple[Em
         wait_for(lambda: balancer.states() == {backend.address: "healthy"})
 
 
-def test_a_deregistered_target_without_connections_drains_for_a_moment_only(running: tuple[Emulators, Path]) -> None:
+def test_a_deregistered_target_without_connections_drains_for_the_whole_delay(running: tuple[Emulators, Path]) -> None:
     with backends(1) as [backend]:
         balancer = LoadBalancer(*running, "idle")
+        balancer.group_attributes(deregistration_delay__timeout_seconds=3)
         balancer.register(backend)
         wait_for(lambda: balancer.states() == {backend.address: "healthy"})
         balancer.deregister(backend)
         assert balancer.health()[backend.address]["Reason"] == "Target.DeregistrationInProgress"
-        checks = len(backend.checks)
-        wait_for(lambda: balancer.states() == {}, seconds=5)
+        checks, began = len(backend.checks), time.monotonic()
+        wait_for(lambda: balancer.states() == {}, seconds=8)
+        assert time.monotonic() - began == pytest.approx(3, abs=1)
         assert len(backend.checks) <= checks + 1
 
 
