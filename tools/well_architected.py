@@ -431,6 +431,34 @@ def only_migrations_are_the_master_user(plans: Plans, report: Report) -> None:
 
 
 @rule
+def the_api_is_reached_through_the_firewall(plans: Plans, report: Report) -> None:
+    """Require functions that know CloudFront's networks, and passes that only operators can make [SEC-5]."""
+    for plan in regional(plans):
+        answering = {}
+        for function in plan.resources("aws_lambda_function"):
+            if str(function.get("handler")).endswith((".api", ".auth")):
+                answering[function.key] = variables = function.get("environment.0.variables", {})
+                # A plan knows the variables of `auth`, and not those of `api`, which name the stores of the region.
+                known = isinstance(variables, dict) or function.key != "auth"
+                unlimited = isinstance(variables, dict) and not variables.get("GAMESERVER_EDGE_NETWORKS")
+                report.expect(known and not unlimited, function, "answers calls past CloudFront's firewall")
+        report.expect(set(answering) == {"api", "auth"}, plan, "a function of the API is missing")
+        report.expect(_makes_passes(plan, report), plan, "operators cannot make passes")
+
+
+def _makes_passes(plan: Plan, report: Report) -> bool:
+    """Return whether operators may make passes, and report each policy that allows another use of the key."""
+    allowed = False
+    for policy in plan.resources("aws_iam_policy"):
+        for statement in statements(policy) or []:
+            if "kms:Encrypt" in statement["actions"]:
+                limited = "kms:EncryptionContext:purpose" in json.dumps(statement["conditions"])
+                report.expect(limited, policy, "allows the encryption of more than passes")
+                allowed = allowed or policy.name == "operator"
+    return allowed
+
+
+@rule
 def the_global_database_has_two_regions(plans: Plans, report: Report) -> None:
     """Require an encrypted, protected global cluster with two regions [field practice]."""
     for cluster in every(plans, "aws_rds_global_cluster"):

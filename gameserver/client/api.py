@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import ssl
-from collections.abc import Callable, Mapping
+from collections.abc import Awaitable, Callable, Mapping
 from types import TracebackType
 from typing import Any, Literal, Self
 
@@ -76,17 +76,24 @@ class GameClient:
         api_url: base address of the HTTP API.
         timeout_seconds: time limit in seconds for one HTTP request, and for taking a seat in a match.
         ssl_context: checks the certificates of `https` and `wss` addresses, or None to trust the system's authorities.
+        headers: returns further headers for the next request to the API, or None for no further headers.
 
     Attributes:
         display_name: name that `join` shows to other players, from the last `sign_up` or `rename`.
     """
 
     def __init__(
-        self, api_url: str, *, timeout_seconds: float = 5.0, ssl_context: ssl.SSLContext | None = None
+        self,
+        api_url: str,
+        *,
+        timeout_seconds: float = 5.0,
+        ssl_context: ssl.SSLContext | None = None,
+        headers: Callable[[], Awaitable[Mapping[str, str]]] | None = None,
     ) -> None:
         self._api_url = api_url.rstrip("/")
         self._timeout = timeout_seconds
         self._ssl = ssl_context
+        self._headers = headers
         self._session: aiohttp.ClientSession | None = None
         self._connections: list[PlayerConnection] = []
         self._access_token = ""
@@ -288,6 +295,8 @@ class GameClient:
             timeout = aiohttp.ClientTimeout(total=self._timeout)
             self._session = aiohttp.ClientSession(timeout=timeout, headers={"User-Agent": USER_AGENT})
         headers = {"Authorization": f"Bearer {self._access_token}"} if self._access_token else {}
+        if self._headers is not None:
+            headers |= await self._headers()
         try:
             async with self._session.request(
                 method, self._api_url + path, json=body, headers=headers, ssl=self._ssl or True

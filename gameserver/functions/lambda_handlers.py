@@ -21,7 +21,7 @@ import msgspec
 import structlog
 
 from gameserver.functions import operations
-from gameserver.functions.http import MAX_USER_AGENT, HttpError, Request, bearer_token
+from gameserver.functions.http import MAX_USER_AGENT, HttpError, Request, Response, bearer_token
 from gameserver.functions.persistence import persist
 from gameserver.functions.routes import ROUTES, Route, answer
 from gameserver.functions.services import Services
@@ -31,6 +31,7 @@ from gameserver.persistence.migrate import PATIENCE_SECONDS, MigrationFailed, up
 from gameserver.runtime import logs
 from gameserver.runtime.auth import is_internal
 from gameserver.runtime.aws import AwsClients
+from gameserver.runtime.crypto import KeyUnavailable
 from gameserver.runtime.settings import Settings
 
 log = structlog.get_logger()
@@ -121,7 +122,7 @@ async def respond(event: Mapping[str, Any], services: Services) -> dict[str, Any
         try:
             if route is None:
                 raise HttpError(404, "not_found", "not found")
-            response = await answer(route, _request(route, event, services.settings), services)
+            response = await _answer(route, event, services)
             status, body, headers = response.status, response.body, {}
         except Exception as error:
             failure = error if isinstance(error, HttpError) else _INTERNAL
@@ -143,6 +144,15 @@ async def respond(event: Mapping[str, Any], services: Services) -> dict[str, Any
         "body": msgspec.json.encode(body).decode(),
         "isBase64Encoded": False,
     }
+
+
+async def _answer(route: Route, event: Mapping[str, Any], services: Services) -> Response:
+    try:
+        await services.direct_calls.admit(event["requestContext"]["http"]["sourceIp"], event.get("headers") or {})
+    except KeyUnavailable as error:
+        message = "a service that the request needs does not answer, try again shortly"
+        raise HttpError(503, "unavailable", message, retry_after_seconds=2) from error
+    return await answer(route, _request(route, event, services.settings), services)
 
 
 def _request(route: Route, event: Mapping[str, Any], settings: Settings) -> Request:

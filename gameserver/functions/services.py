@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING
 
 from gameserver.cache import DistributedCache
 from gameserver.functions.admission import Admission
+from gameserver.functions.direct_calls import DirectCalls
 from gameserver.functions.rate_limit import RateLimit
 from gameserver.persistence.call_counts import CallCounts, open_call_counts
 from gameserver.persistence.database import Database
@@ -55,6 +56,7 @@ class Services:
         mail_by_pair: limit of the codes that are sent for each pair of a network address and an account.
         second_factor_by_session: limit of the second factor's codes that are tried for each login.
         second_factor_by_account: limit of the calls that change the second factor of each account.
+        direct_calls: refuses requests that came neither through CloudFront nor with an operator's pass.
         matches_by_player: limit of `POST /v1/matches` requests of each player.
         match_requests: limit of `POST /v1/matches` requests that run or wait in this process at the same time.
     """
@@ -74,6 +76,7 @@ class Services:
         # Cognito's session for a second factor is valid for 3 minutes, so a login allows at most 8 codes.
         self.second_factor_by_session = limit("second_factor_by_session", per_second=1 / 60, burst=5)
         self.second_factor_by_account = limit("second_factor_by_account", per_second=0.1, burst=10)
+        self.direct_calls = DirectCalls(settings, self.aws)
         self.matches_by_player = limit("matches_by_player", per_second=1, burst=20)
         # At most 64 `POST /v1/matches` requests run or wait in a process, because 64 requests are about a quarter of a
         # second of work. A further `POST /v1/matches` request gets the error 503 at once.

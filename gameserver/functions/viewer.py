@@ -25,7 +25,7 @@ def viewer_address(peer: str, forwarded_for: str, edge_networks: Collection[Netw
         forwarded_for: the header X-Forwarded-For, or "" without the header.
         edge_networks: networks from which CloudFront calls origins. Without networks, no header is believed.
     """
-    if not _is_in(peer, edge_networks):
+    if not is_from_edge(peer, edge_networks):
         return peer
     addresses = [address.strip() for address in forwarded_for.split(",")]
     # API Gateway may append the peer's address.
@@ -34,9 +34,10 @@ def viewer_address(peer: str, forwarded_for: str, edge_networks: Collection[Netw
     return addresses[-1] if addresses and _parsed(addresses[-1]) is not None else peer
 
 
-def _is_in(address: str, networks: Collection[Network]) -> bool:
-    known = _parsed(address)
-    return known is not None and any(known in network for network in networks)
+def is_from_edge(peer: str, edge_networks: Collection[Network]) -> bool:
+    """Return whether the TCP peer of API Gateway is an address of CloudFront."""
+    known = _parsed(peer)
+    return known is not None and any(known in network for network in edge_networks)
 
 
 def _parsed(address: str) -> ipaddress.IPv4Address | ipaddress.IPv6Address | None:

@@ -78,11 +78,12 @@ class Settings:
         client_id: id of the user pool's app client.
         issuer: issuer of the access tokens.
         jwks_url: address of the user pool's public keys.
-        data_key_arn: ARN of the KMS key that wraps the data keys of sensitive fields.
+        data_key_arn: ARN of the KMS key that wraps the data keys of sensitive fields, and encrypts operators' passes.
         auto_confirm_sign_up: True to confirm new accounts without a code.
         cors_allow_origins: origins of web pages that may call the API.
         edge_networks: networks from which CloudFront calls the API. Only requests from these networks may name the
-            address of a player in the header X-Forwarded-For.
+            address of a player in the header X-Forwarded-For, and all other requests need an operator's pass. Without
+            networks, no request needs a pass.
         tick_rate_hz: ticks in a second of each match.
         max_players: number of players that a game server can serve.
         unjoined_percent: most connections that have not joined a match, in percent of `max_players`; at least 16

@@ -11,6 +11,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any, TypeVar
 
 from mjctl.clients.boto import RegionClients
+from mjctl.clients.operator_pass import OperatorPass
 from mjctl.models.check import CheckResult, CheckStatus, Severity
 from mjctl.models.contract import Contract
 from mjctl.models.errors import UsageError
@@ -157,6 +158,7 @@ class RegionContext:
         http: the HTTP session for the requests of the checks.
         thresholds: the values from which on a measurement warns or fails.
         private_dir: folder (mode 0700) with the accounts of the probe players (files of mode 0600).
+        operator_pass: the operator's pass for the region's API, which the requests of all checks share.
         stack: the exit stack, which closes the objects of the checks at the end of the run, e.g. the probe players'
             clients.
     """
@@ -174,6 +176,7 @@ class RegionContext:
         self.http = http
         self.thresholds = thresholds
         self.private_dir = private_dir
+        self.operator_pass = OperatorPass(contract, clients)
         self.stack = AsyncExitStack()
         self._shared: dict[str, asyncio.Future[Any]] = {}
         self._threads = ThreadPoolExecutor(max_workers=4, thread_name_prefix=f"health-{contract.region}")

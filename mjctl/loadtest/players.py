@@ -16,6 +16,7 @@ from mjctl.clients.internal_accounts import (
     new_password,
     remove_account,
 )
+from mjctl.clients.operator_pass import OperatorPass
 from mjctl.clients.tls import private_context
 from mjctl.loadtest.model import EndedMatch, LoadPlan, LoadTally
 from mjctl.models.contract import Contract
@@ -85,10 +86,16 @@ async def _sign_up_all(
     gate = asyncio.Semaphore(plan.sign_up_concurrency)
     failures: list[Exception] = []
     tls = private_context(contract)
+    operator_pass = OperatorPass(contract, clients)
 
     async def sign_up(number: int) -> GameClient | None:
         bot = await stack.enter_async_context(
-            GameClient(contract.endpoints.api, timeout_seconds=_CALL_TIMEOUT_SECONDS, ssl_context=tls)
+            GameClient(
+                contract.endpoints.api,
+                timeout_seconds=_CALL_TIMEOUT_SECONDS,
+                ssl_context=tls,
+                headers=operator_pass.headers,
+            )
         )
         name, email = _name(plan, number), _email(plan, number)
         password = new_password()

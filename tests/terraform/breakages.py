@@ -127,6 +127,7 @@ _ALARM = "aws_cloudwatch_metric_alarm"
 _EVERY_USER = (
     '{"Statement":[{"Sid":"A","Effect":"Allow","Action":"rds-db:connect","Resource":"arn:aws:rds-db:x:1:dbuser:*/*"}]}'
 )
+_ENCRYPTS_ALL = '{"Statement":[{"Sid":"A","Effect":"Allow","Action":"kms:Encrypt","Resource":"arn:x"}]}'
 _MASTER = '{"Statement":[{"Sid":"A","Effect":"Allow","Action":"secretsmanager:GetSecretValue","Resource":"arn:x"}]}'
 _FOREIGN_KEY = "arn:aws:kms:sa-east-1:123456789012:key/mrk-0"
 
@@ -283,6 +284,15 @@ BREAKAGES: list[Breakage] = [
     *rules("databases_fail_over_and_are_protected", "aws_rds_cluster", "iam_database_authentication_enabled", False),
     *rules("only_migrations_are_the_master_user", "aws_iam_policy", "policy", _EVERY_USER, _MASTER, name="function"),
     *without("only_migrations_are_the_master_user", "aws_iam_policy", name="function"),
+    *[
+        Breakage("the_api_is_reached_through_the_firewall", f"variables {wrong}", "aws_lambda_function", edit)
+        for wrong, edit in (
+            ("without networks", value("environment", [{"variables": {"GAMESERVER_REGION": "eu-west-1"}}])),
+            ("with an empty list", value("environment", [{"variables": {"GAMESERVER_EDGE_NETWORKS": ""}}])),
+        )
+    ],
+    *without("the_api_is_reached_through_the_firewall", "aws_lambda_function"),
+    *rules("the_api_is_reached_through_the_firewall", "aws_iam_policy", "policy", _ENCRYPTS_ALL, name="operator"),
     *rules("the_global_database_has_two_regions", "aws_rds_global_cluster", "storage_encrypted", False),
     *rules("the_global_database_has_two_regions", "aws_rds_global_cluster", "deletion_protection", False),
     *referring("queues_have_dead_letter_queues", "aws_sqs_queue", "redrive_policy", "var.name", name="queue"),

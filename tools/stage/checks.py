@@ -4,6 +4,7 @@ The parts are:
 
 - the web client behind CloudFront, and the shared name of the game servers
 - the leaderboard
+- the API's refusal of calls past CloudFront
 - the limits of log-ins
 - the operator's commands
 - the calls of roles that IAM refused
@@ -15,7 +16,7 @@ from __future__ import annotations
 import asyncio
 import secrets
 import time
-from collections.abc import Awaitable
+from collections.abc import Awaitable, Mapping
 from urllib.parse import urlsplit
 
 import aiohttp
@@ -24,12 +25,14 @@ from gameserver.client.play_socket import USER_AGENT
 from gameserver.persistence.call_counts import caller_key
 from gameserver.protocol import CODECS
 from mjctl.clients.boto import RegionClients
+from mjctl.clients.operator_pass import OperatorPass
 from mjctl.clients.tls import private_context
 from tools.stage.alarms import alarms_can_fire
 from tools.stage.commands import Commands
 from tools.stage.play import SERVER_ERROR, PlayedMatch
 from tools.stage.steps import Failure, finding_of
 
+_FORBIDDEN = 403
 _CALL_SECONDS = 20.0
 # The API's answer of the leaderboard can come from a cache.
 _LEADERBOARD_SECONDS = 40.0
@@ -66,6 +69,7 @@ class _Checks:
                 self._web_client(http),
                 self._shared_name(http),
                 self._leaderboard(http),
+                self._direct_calls(http),
                 self._limits(http),
                 asyncio.to_thread(self._operators_commands),
                 asyncio.to_thread(self._calls),
@@ -115,12 +119,29 @@ class _Checks:
         players = {player["player_id"] for player in self._match.reports[0].result["players"]}
         give_up_at = time.monotonic() + _LEADERBOARD_SECONDS
         while True:
-            status, text = await _get(http, step, f"{self._contract.endpoints.api}/v1/leaderboard?limit=100")
+            status, text = await self._by_region(http, step, "/v1/leaderboard?limit=100")
             if status == 200 and all(f'"{player}"' in text for player in players):
                 return f"{step}: contains both players of the match"
             if time.monotonic() > give_up_at:
                 raise Failure(step, f"answers {status}, and does not contain the players of the match: {text[:200]}")
             await asyncio.sleep(1)
+
+    async def _direct_calls(self, http: aiohttp.ClientSession) -> str:
+        """Call the API past CloudFront, without a pass and with an operator's pass."""
+        step = "calls past CloudFront"
+        status, text = await _get(http, step, f"{self._contract.endpoints.api}/v1/leaderboard")
+        if status != _FORBIDDEN:
+            raise Failure(step, f"a call without a pass is answered by {status}: {text[:100]}")
+        status, text = await self._by_region(http, step, "/v1/leaderboard")
+        if status != 200:
+            raise Failure(step, f"a call with a pass is answered by {status}: {text[:100]}")
+        return f"{step}: the API refuses a call without an operator's pass"
+
+    async def _by_region(self, http: aiohttp.ClientSession, step: str, path: str) -> tuple[int, str]:
+        """Send a request with an operator's pass to the API of the region. Returns: the status and the answer."""
+        with RegionClients(self._contract) as clients:
+            headers = await OperatorPass(self._contract, clients).headers()
+        return await _get(http, step, f"{self._contract.endpoints.api}{path}", headers)
 
     async def _limits(self, http: aiohttp.ClientSession) -> str:
         """Guess the password of an account through CloudFront, and read the count of the guesses in DynamoDB.
@@ -186,9 +207,11 @@ async def _all(*checks: Awaitable[str]) -> list[str]:
     return lines
 
 
-async def _get(http: aiohttp.ClientSession, step: str, url: str) -> tuple[int, str]:
+async def _get(
+    http: aiohttp.ClientSession, step: str, url: str, headers: Mapping[str, str] | None = None
+) -> tuple[int, str]:
     try:
-        async with http.get(url, allow_redirects=False) as response:
+        async with http.get(url, allow_redirects=False, headers=headers) as response:
             return response.status, await response.text()
     except (aiohttp.ClientError, TimeoutError, OSError) as error:
         raise Failure(step, f"{url} does not answer: {str(error) or type(error).__name__}", temporary=True) from error

@@ -172,8 +172,9 @@ async def check_api(context: RegionContext) -> Finding:
     # The HTTP API on AWS has no path /readyz. A request for the leaderboard needs no log-in, and uses the function
     # `api`, the cache, and the database if the cache has no leaderboard.
     url = f"{contract.endpoints.api}/v1/leaderboard?limit=1"
+    headers = await context.operator_pass.headers()
     started = time.perf_counter()
-    answer = await look(context, "the HTTP API", url)
+    answer = await look(context, "the HTTP API", url, headers)
     milliseconds = round((time.perf_counter() - started) * 1000, 1)
     if answer.status != 200:
         return failed(

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any
 
@@ -22,13 +23,14 @@ class Answer:
     body: Any
 
 
-async def look(context: RegionContext, part: str, url: str) -> Answer:
+async def look(context: RegionContext, part: str, url: str, headers: Mapping[str, str] | None = None) -> Answer:
     """Send a GET request and return the answer with any status.
 
     Args:
         context: the region's context.
         part: name of the checked part, for the text of an error.
         url: address of the request.
+        headers: further headers of the request.
 
     Raises:
         UnreachableError: no connection could be made, or the connection broke.
@@ -36,7 +38,7 @@ async def look(context: RegionContext, part: str, url: str) -> Answer:
     import aiohttp
 
     try:
-        async with context.http.get(url) as response:
+        async with context.http.get(url, headers=headers) as response:
             text = await response.text()
             try:
                 body: Any = await response.json(content_type=None)

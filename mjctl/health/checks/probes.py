@@ -181,6 +181,7 @@ async def _log_in(context: RegionContext, number: int) -> GameClient:
             context.contract.endpoints.api,
             timeout_seconds=_CALL_TIMEOUT_SECONDS,
             ssl_context=private_context(context.contract),
+            headers=context.operator_pass.headers,
         )
     )
     pool = context.contract.identity.user_pool_id

@@ -96,6 +96,25 @@ data "aws_iam_policy_document" "deploy" {
     }
   }
 
+  # `mjctl deploy` checks a region by its API, which needs an operator's pass.
+  statement {
+    sid       = "MakePasses"
+    actions   = ["kms:Encrypt"]
+    resources = ["arn:aws:kms:*:${var.account_id}:key/*"]
+
+    condition {
+      test     = "StringEquals"
+      variable = "kms:EncryptionContext:purpose"
+      values   = ["operator-pass"]
+    }
+
+    condition {
+      test     = "StringEquals"
+      variable = "kms:EncryptionContext:environment"
+      values   = [var.name]
+    }
+  }
+
   statement {
     sid     = "OwnRoles"
     actions = ["iam:AttachRolePolicy", "iam:CreatePolicy", "iam:CreatePolicyVersion", "iam:CreateRole", "iam:DeletePolicy", "iam:DeletePolicyVersion", "iam:DeleteRole", "iam:DetachRolePolicy", "iam:Get*", "iam:List*", "iam:TagPolicy", "iam:TagRole", "iam:UntagPolicy", "iam:UntagRole", "iam:UpdateAssumeRolePolicy", "iam:UpdateRole", "iam:UpdateRoleDescription"]

@@ -85,6 +85,13 @@ locals {
       actions   = ["cognito-idp:AdminAddUserToGroup", "cognito-idp:AdminCreateUser", "cognito-idp:AdminDeleteUser", "cognito-idp:AdminSetUserPassword"]
       resources = [var.user_pool_arn]
     }
+    # mjctl makes the passes with which it calls the API of this region past CloudFront. The condition permits no other use
+    # of the key.
+    MakePasses = {
+      actions   = ["kms:Encrypt"]
+      condition = var.pass.condition
+      resources = [var.pass.key_arn]
+    }
     # `mjctl health` and `mjctl loadtest` compare the stored results of their matches with what their players saw.
     ReadMatches = {
       actions   = ["dynamodb:BatchGetItem"]
@@ -131,6 +138,16 @@ data "aws_iam_policy_document" "operator" {
       sid       = statement.key
       actions   = statement.value.actions
       resources = statement.value.resources
+
+      dynamic "condition" {
+        for_each = can(statement.value.condition) ? [statement.value.condition] : []
+
+        content {
+          test     = condition.value.test
+          values   = condition.value.values
+          variable = condition.value.variable
+        }
+      }
     }
   }
 }

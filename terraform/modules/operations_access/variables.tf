@@ -67,6 +67,14 @@ variable "package" {
   })
 }
 
+variable "pass" {
+  description = "Key with which operators make passes for the API, and the condition of the permission to make passes: the encryption context of a pass."
+  type = object({
+    condition = object({ test = string, values = list(string), variable = string })
+    key_arn   = string
+  })
+}
+
 variable "region" {
   description = "Region of the provider."
   type        = string

@@ -18,9 +18,14 @@ locals {
   })
 
   # The functions take the address of a player from CloudFront's header only if CloudFront calls from one of its networks.
+  # The functions refuse calls from all other networks without an operator's pass (docs/decisions/0018).
   edge_settings = {
     GAMESERVER_EDGE_NETWORKS = join(",", sort([for entry in data.aws_ec2_managed_prefix_list.cloudfront.entries : entry.cidr]))
   }
+
+  # An operator's pass is a text that KMS has encrypted with this encryption context (gameserver/runtime/operator_pass.py):
+  # https://docs.aws.amazon.com/kms/latest/developerguide/conditions-kms.html#conditions-kms-encryption-context
+  pass_condition = { test = "StringEquals", values = ["operator-pass"], variable = "kms:EncryptionContext:purpose" }
 
   tables_use = {
     actions   = ["dynamodb:BatchGetItem", "dynamodb:ConditionCheckItem", "dynamodb:GetItem", "dynamodb:PutItem", "dynamodb:Query", "dynamodb:UpdateItem"]
@@ -67,14 +72,20 @@ module "functions" {
     auth = {
       environment = merge(
         { for name in ["CLIENT_ID", "ENVIRONMENT", "ISSUER", "JWKS_URL", "PROJECT", "REGION"] : "GAMESERVER_${name}" => local.settings["GAMESERVER_${name}"] },
-        { GAMESERVER_TABLES = local.storage_settings["GAMESERVER_TABLES"], GAMESERVER_USER_POOL_ID = var.foundation.identity.user_pool_id },
+        { for name in ["DATA_KEY_ARN", "TABLES"] : "GAMESERVER_${name}" => local.storage_settings["GAMESERVER_${name}"] },
+        { GAMESERVER_USER_POOL_ID = var.foundation.identity.user_pool_id },
         local.edge_settings,
       )
       handler              = "gameserver.functions.lambda_handlers.auth"
       memory_mb            = 256
       reserved_concurrency = var.functions.reserved_concurrency.auth
       statements = {
-        LogIn      = { actions = ["cognito-idp:AdminInitiateAuth", "cognito-idp:AdminRespondToAuthChallenge"], resources = [var.foundation.identity.user_pool_arn] }
+        LogIn = { actions = ["cognito-idp:AdminInitiateAuth", "cognito-idp:AdminRespondToAuthChallenge"], resources = [var.foundation.identity.user_pool_arn] }
+        Passes = {
+          actions   = ["kms:Decrypt"]
+          condition = local.pass_condition
+          resources = [module.keys.arns["data"]]
+        }
         PlayerName = { actions = ["dynamodb:UpdateItem"], resources = [local.tables["players"].arn] }
         RateLimits = { actions = ["dynamodb:UpdateItem"], resources = ["arn:aws:dynamodb:${var.region}:${local.account_id}:table/${local.name}-rate_limits"] }
       }
@@ -191,6 +202,7 @@ module "operations_access" {
   network     = local.private_subnets
   operators   = var.operators
   package     = var.functions.package
+  pass        = { condition = local.pass_condition, key_arn = module.keys.arns["data"] }
   region      = var.region
   state       = var.state
 

@@ -13,6 +13,7 @@ variables {
   kms_key_arn      = "arn:aws:kms:eu-west-1:123456789012:key/mrk-0123456789abcdef0123456789abcdef"
   name             = "arena-prod"
   package          = { path = "artefacts/functions.zip", sha256 = "47DEQpj8HBSa+/TImW+5JCeuQeRkm5NMpJWZG3hSuFU=" }
+  pass             = { condition = { test = "StringEquals", values = ["operator-pass"], variable = "kms:EncryptionContext:purpose" }, key_arn = "arn:aws:kms:eu-west-1:123456789012:key/mrk-abcdef0123456789abcdef0123456789" }
   region           = "eu-west-1"
   user_pool_arn    = "arn:aws:cognito-idp:us-east-1:123456789012:userpool/us-east-1_AbCdEfGhI"
 

@@ -19,6 +19,7 @@ import boto3
 import jwt
 import pytest
 
+from gameserver.runtime import operator_pass
 from gameserver.runtime.settings import Settings
 
 PASSWORD = "correct Horse 7 battery"
@@ -69,12 +70,14 @@ def http_event(
     encoded: bool = False,
     address: str = "192.0.2.1",
     edge: str = "",
+    headers: dict[str, str] | None = None,
 ) -> dict[str, Any]:
     """Return an event of API Gateway's HTTP API, payload format 2.0.
 
     Args:
         address: address of the player.
         edge: address of CloudFront; "" for a player who calls the API directly.
+        headers: further headers of the request.
     """
     method, template = route.split(" ")
     raw_path = template.format(**(path or {}))
@@ -90,6 +93,7 @@ def http_event(
             "x-forwarded-for": f"{address}, {edge}" if edge else address,
             "x-forwarded-port": "443",
             "x-forwarded-proto": "https",
+            **(headers or {}),
         },
         "requestContext": {
             "accountId": "123456789012",
@@ -196,6 +200,24 @@ def test_players_behind_one_address_of_cloudfront_have_separate_limits(start: An
         ]
         assert stranger[-1][0] == 429
         assert function.http("POST /v1/login", body, address="192.0.2.9", edge="203.0.113.9")[0] == 401
+
+
+def test_calls_past_cloudfront_need_an_operators_pass(start: Any, settings: Settings) -> None:
+    behind_edge = dataclasses.replace(settings, edge_networks=(ipaddress.ip_network("203.0.113.0/24"),))
+    kms = boto3.client("kms", endpoint_url=settings.aws_endpoint_url, region_name=settings.region)
+    encrypted = kms.encrypt(
+        KeyId=settings.data_key_arn,
+        Plaintext=operator_pass.plaintext(time.time() + 60),
+        EncryptionContext=operator_pass.context(settings.project, settings.environment, settings.region),
+    )
+    headers = {operator_pass.HEADER: operator_pass.encode(encrypted["CiphertextBlob"])}
+    body = {"email": "past@example.com", "password": "wrong Horse 7 battery"}
+    with start("auth", behind_edge, (*AUTH_VARIABLES, "DATA_KEY_ARN", "EDGE_NETWORKS")) as function:
+        for headers_without_pass in ({}, {operator_pass.HEADER: "AAAA"}):
+            status, answer, _ = function.http("POST /v1/login", body, headers=headers_without_pass)
+            assert (status, answer["error"]["code"]) == (403, "forbidden")
+        assert function.http("POST /v1/login", body, headers=headers)[0] == 401
+        assert function.http("POST /v1/login", body, edge="203.0.113.9")[0] == 401
 
 
 def test_auth_runs_with_its_own_variables_only(start: Any, settings: Settings) -> None:
