@@ -12,8 +12,10 @@ from pathlib import Path
 from typing import Any
 
 from mjctl.terraform.providers import cli_configuration, find_mirror
+from tools.stage.static_rules import TERRAFORM
 
-TERRAFORM_DIR = Path(__file__).parents[2] / "terraform"
+# `make stage-plant` checks the rules on a changed copy of terraform/.
+TERRAFORM_DIR = Path(os.environ.get(TERRAFORM) or Path(__file__).parents[2] / "terraform")
 ACCOUNT_ID = "123456789012"
 
 

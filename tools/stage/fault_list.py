@@ -34,7 +34,7 @@ class Fault:
     Attributes:
         name: short name that `make stage-faults` prints.
         breaks: the broken property, as a clause.
-        found_by: the step that must find the fault, or `check NAME` for a check of `mjctl health`.
+        found_by: the step that must find the fault, `check NAME` for a check of `mjctl health`, or `the rule NAME`.
         edits: the changes of the project.
         first_deploy: True if only a deploy from nothing shows the fault.
         unfound: the reason why no check can find the fault on the stage, or "". `make stage-faults` does not plant a
@@ -335,14 +335,25 @@ _UNFOUND = (
         "stopTimeout            = 2",
         unfound="only a deploy during matches with players shows the fault, which a single match does not",
     ),
+)
+
+# A single match does not show these faults. The rules of production find them in the plans.
+_RULES = (
     _fault(
         "idle-timeout",
         "the load balancer closes a connection that is idle for ten seconds",
-        "",
+        "the rule load_balancers_fit_websockets_and_are_protected",
         f"{_MODULES}/game_service/load_balancer.tf",
         "max(60, 3 * var.task.ping_seconds)",
         "10",
-        unfound="a game server sends a message at least twice a second, so no connection is idle",
+    ),
+    _fault(
+        "unprotected-database",
+        "a click can delete the database",
+        "the rule databases_fail_over_and_are_protected",
+        f"{_MODULES}/database/main.tf",
+        "deletion_protection             = var.deletion_protection",
+        "deletion_protection             = false",
     ),
 )
 
@@ -381,4 +392,4 @@ _PROTECTION = (
     ),
 )
 
-FAULTS = (*_PROTECTION, *_FIRST_DEPLOYS, *_UNFOUND, *_ROUTES, *_PERMISSIONS, *_NETWORK, *_GAME, *_EVENTS)
+FAULTS = (*_RULES, *_PROTECTION, *_FIRST_DEPLOYS, *_UNFOUND, *_ROUTES, *_PERMISSIONS, *_NETWORK, *_GAME, *_EVENTS)

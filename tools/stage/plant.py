@@ -6,7 +6,8 @@ PATCH is a patch for `git apply`, relative to the root of the repository. Withou
 from nothing, which takes about seven minutes. Several patches share a base, which is deployed once without a patch.
 Each patch is then deployed over a restored copy of the base, which takes about two minutes. `--base` keeps the base in
 a folder for later runs, and uses the base for a single patch too. A fault that only a first deploy shows, for example a
-migration that creates no table, needs the form without a base.
+migration that creates no table, needs the form without a base. If no check of the stage finds the fault, the program
+checks the rules of production (tools/well_architected.py) on the plans of the copy, which takes two minutes.
 
 The copies have their own state and processes, which the program removes at the end. The exit codes are:
 
@@ -28,7 +29,7 @@ from dataclasses import asdict
 from functools import partial
 from pathlib import Path
 
-from tools.stage.planting import Base, Finding, apply_patch, copy_project, found_from_nothing
+from tools.stage.planting import Base, Finding, apply_patch, copy_project, found_from_nothing, with_rules
 from tools.stage.steps import Failure
 
 Planter = Callable[[str, Callable[[Path], None]], Finding]
@@ -75,7 +76,8 @@ def add_options(parser: argparse.ArgumentParser) -> None:
 def from_nothing(regions: Sequence[str], name: str, change: Callable[[Path], None]) -> Finding:
     """Find a fault that `change` plants into a new copy of the project, and remove the copy."""
     with tempfile.TemporaryDirectory(prefix="mjctl-plant-", ignore_cleanup_errors=True) as folder:
-        return found_from_nothing(name, change, Path(folder), regions)
+        finding = found_from_nothing(name, change, Path(folder), regions)
+        return with_rules(finding, Path(folder) / "project")
 
 
 @contextmanager

@@ -6,6 +6,8 @@ A fault is planted in one of two forms:
   takes about two minutes.
 - `first deploy`: a new copy of the project is changed and deployed from nothing. The form takes about seven minutes. It
   finds faults that a deployed region does not show, for example a migration that creates no table.
+
+If no check of the stage finds a fault, the rules of production look at the plans of the copy.
 """
 
 from __future__ import annotations
@@ -30,6 +32,7 @@ from tools.checkout import ROOT, tracked_files
 from tools.stage.checks import check_parts
 from tools.stage.commands import Commands
 from tools.stage.play import played_match
+from tools.stage.static_rules import check_rules
 from tools.stage.steps import Failure, Steps, remaining
 
 Form = Literal["changed deploy", "first deploy"]
@@ -120,6 +123,22 @@ def found_from_nothing(
     return _finding(name, "first deploy", commands, steps, deploy, regions, keep=keep)
 
 
+def with_rules(finding: Finding, project: Path) -> Finding:
+    """Check the rules of production on the copy in `project`, unless the stage has found the fault.
+
+    Returns: The finding, by the stage or by a rule.
+    """
+    if finding.found_by is not None:
+        return finding
+    started = time.monotonic()
+    try:
+        check_rules(project)
+    except Failure as failure:
+        seconds = round(finding.seconds + time.monotonic() - started, 1)
+        return replace(finding, found_by=failure.step, message=failure.finding, seconds=seconds)
+    return finding
+
+
 class Base:
     """Keeps a deployed copy of the project in a folder, into which faults are planted one after another.
 
@@ -178,7 +197,8 @@ class Base:
 
         try:
             change(commands.project)
-            return _finding(name, "changed deploy", commands, steps, deploy, self._regions, keep=False)
+            finding = _finding(name, "changed deploy", commands, steps, deploy, self._regions, keep=False)
+            return with_rules(finding, commands.project)
         finally:
             self.remove_copy()
 
