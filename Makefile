@@ -189,6 +189,10 @@ bench-game: $(VENV)/.tests-installed ## measure the CPU of a game server for eac
 bench-revisions: $(VENV)/.tests-installed ## compare the game servers of two revisions: make bench-revisions REVISION=v0.1.0
 	$(BIN)/python bench/game_revisions.py $(REVISION)
 
+.PHONY: bench-state-cluster
+bench-state-cluster: $(VENV)/.tests-installed ## measure the CPU that the cluster mode of the state store costs
+	$(BIN)/python bench/state_cluster.py
+
 .PHONY: bench-health
 bench-health: $(VENV)/.tests-installed ## measure the health checks
 	$(BIN)/python bench/health.py

@@ -49,7 +49,16 @@ def compile_tree(tree: Path, folder: Path) -> None:
 class Contender:
     """Runs the game server of one revision and the server's services."""
 
-    def __init__(self, folder: Path, binary: Path, players: int, cores: tuple[int, int], stack: ExitStack) -> None:
+    def __init__(
+        self,
+        folder: Path,
+        binary: Path,
+        players: int,
+        cores: tuple[int, int],
+        stack: ExitStack,
+        *,
+        state_cluster: bool = False,
+    ) -> None:
         """Start the services of the server.
 
         Args:
@@ -58,11 +67,12 @@ class Contender:
             players: number of players.
             cores: the CPU core of the game servers, and the CPU core of all other processes.
             stack: the exit stack that ends the services.
+            state_cluster: True to run the server's Redis in cluster mode with one shard.
         """
         self._folder, self._binary, self._cores = folder, binary, cores
         self._plan = Plan(players, 10.0, 0.04, ROOM_SIZE)
         (folder / "services").mkdir()
-        self._services = stack.enter_context(Services(folder / "services", cores[1]))
+        self._services = stack.enter_context(Services(folder / "services", cores[1], state_cluster=state_cluster))
         make_tokens(self._services, folder / "tokens")
 
     def start(self, stack: ExitStack) -> Search:

@@ -364,7 +364,9 @@ def the_cache_fails_over_and_is_encrypted(plans: Plans, report: Report) -> None:
     for cache in every(plans, "aws_elasticache_replication_group"):
         report.expect(cache.get("multi_az_enabled"), cache, "one zone only")
         report.expect(cache.get("automatic_failover_enabled"), cache, "no failover")
-        report.expect(at_least(cache.get("num_cache_clusters"), 2), cache, "no replica")
+        in_cluster_mode = cache.get("cluster_mode") == "enabled"
+        nodes, fewest = ("replicas_per_node_group", 1) if in_cluster_mode else ("num_cache_clusters", 2)
+        report.expect(at_least(cache.get(nodes), fewest), cache, "no replica")
         report.expect(cache.get("at_rest_encryption_enabled") in ("true", True), cache, "not encrypted at rest")
         report.expect(customer_key(cache, "kms_key_id"), cache, "not a customer key")
         report.expect(cache.get("transit_encryption_enabled"), cache, "not encrypted in transit")
@@ -381,6 +383,24 @@ def the_cache_fails_over_and_is_encrypted(plans: Plans, report: Report) -> None:
         log_in = user.get("authentication_mode.0.type") == "iam"
         off = str(user.get("access_string", "")).startswith("off ")
         report.expect(log_in or off, user, "logs in without IAM")
+
+
+@rule
+def the_state_store_runs_in_cluster_mode(plans: Plans, report: Report) -> None:
+    """Require a state store in each region that can get more shards and never evicts a key [REL-7, GAMEREL02]."""
+    for plan in regional(plans):
+        groups = plan.resources("aws_elasticache_replication_group")
+        stores = [group for group in groups if group.get("cluster_mode") == "enabled"]
+        report.expect(len(stores) == 1, plan, f"{len(stores)} replication groups in cluster mode")
+        for store in stores:
+            report.expect(at_least(store.get("num_node_groups"), 1), store, "no shard")
+            parameters = [
+                {parameter["name"]: parameter["value"] for parameter in group.blocks("parameter")}
+                for group in plan.resources("aws_elasticache_parameter_group")
+                if group.get("name") == store.get("parameter_group_name")
+            ]
+            wanted = {"cluster-enabled": "yes", "maxmemory-policy": "noeviction"}
+            report.expect(parameters == [wanted], store, "not in cluster mode, or evicts keys of matches")
 
 
 @rule

@@ -15,7 +15,7 @@ import urllib.request
 from collections.abc import Mapping
 from importlib.metadata import version
 from pathlib import Path
-from uuid import uuid4
+from typing import Any
 
 from redis.asyncio import Redis
 
@@ -24,6 +24,7 @@ from game.generator import Generator
 from game.services import CLIENT_ID, REGION, Services
 from gameserver.cluster.directory import Directory
 from gameserver.match import MatchSpec
+from gameserver.runtime.state_cluster import StateCluster
 
 PEER = Path(__file__).parent / "peer"
 TICK_RATE_HZ = 20
@@ -82,6 +83,7 @@ class OurServer:
             "GAMESERVER_REGION": REGION,
             "GAMESERVER_ZONE": f"{REGION}a",
             "GAMESERVER_SERVER_ID": name,
+            "GAMESERVER_STATE_CLUSTER": str(services.state_cluster).lower(),
             "GAMESERVER_STATE_URL": services.redis_url,
             # Revisions before the state store keep the matches in the cache.
             "GAMESERVER_CACHE_URL": services.redis_url,
@@ -130,19 +132,20 @@ class OurServer:
 
         The benchmark does not measure the creation of matches, because in production another process runs the API.
         """
-        ids = [uuid4().hex for _ in range(rooms)]
 
-        async def create() -> None:
-            redis = Redis.from_url(self._services.redis_url)
+        async def create() -> list[str]:
+            client: Any = StateCluster if self._services.state_cluster else Redis
+            redis = client.from_url(self._services.redis_url)
             directory = Directory(redis)
             now_ms = round(time.time() * 1000)
+            ids = [await directory.new_match_id("bench") for _ in range(rooms)]
             for match_id in ids:
                 spec = MatchSpec(match_id, "arena", self._room_size, _MATCH_SECONDS, "arena", now_ms, "bench")
                 await directory.create_match(spec)
             await redis.aclose()
+            return ids
 
-        asyncio.run(create())
-        generator.rooms(ids, self._rooms)
+        generator.rooms(asyncio.run(create()), self._rooms)
 
     def evidence(self) -> dict[str, float]:
         """Return some counters of the server, which show that the server's features were on."""

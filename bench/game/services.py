@@ -87,8 +87,10 @@ class Services:
     Args:
         folder: folder for the services' files.
         core: number of the CPU core on which all services run.
+        state_cluster: True to run Redis in cluster mode with one shard, as the state store on AWS.
 
     Attributes:
+        state_cluster: True if Redis runs in cluster mode.
         issuer: the issuer that signs the players' access tokens.
         redis_url: address of Redis.
         aws_endpoint: address of the emulated AWS.
@@ -96,8 +98,9 @@ class Services:
         topic_arn: ARN of the events topic.
     """
 
-    def __init__(self, folder: Path, core: int) -> None:
+    def __init__(self, folder: Path, core: int, *, state_cluster: bool = False) -> None:
         self._core = core
+        self.state_cluster = state_cluster
         self._layout = Layout(folder / "services")
         self._layout.create()
         self._stack = ExitStack()
@@ -109,6 +112,8 @@ class Services:
             stack.push(self._stack.__exit__)
             port = self._start("redis")
             self.redis_url = f"redis://:{redis_password(self._layout)}@127.0.0.1:{port}"
+            if self.state_cluster:
+                self._assign_slots()
             # Give the emulated AWS a low priority, so that it does not slow down the load generator, which runs on the
             # same core.
             self.aws_endpoint = f"http://127.0.0.1:{self._start('aws', nice=10)}"
@@ -139,6 +144,14 @@ class Services:
         )
         sqs.purge_queue(QueueUrl=self._queue_url)
 
+    def _assign_slots(self) -> None:
+        from redis import Redis
+
+        with Redis.from_url(self.redis_url, decode_responses=True) as redis:
+            redis.execute_command("CLUSTER", "ADDSLOTSRANGE", "0", "16383")
+            while "cluster_state:ok" not in str(redis.execute_command("CLUSTER", "INFO")):
+                time.sleep(0.05)
+
     def redis_version(self) -> str:
         """Return the name and the version of the Redis server."""
         from redis import Redis
@@ -154,6 +167,13 @@ class Services:
         if kind == "aws":
             # Run the emulated AWS without saving its state, because a save takes longer as the queue grows.
             command = (sys.executable, "-m", "hypercorn", "--bind", f"127.0.0.1:{port}", "ministack.app:app")
+        if kind == "redis" and self.state_cluster:
+            options = {
+                "cluster-enabled": "yes",
+                "cluster-announce-ip": "127.0.0.1",
+                "cluster-port": str(machine.free_port()),
+            }
+            command = (*command, *(part for name, value in options.items() for part in (f"--{name}", value)))
         log = self._layout.log(kind)
         environment = {**program.environment, "PERSIST_STATE": "0"}
         process = machine.start(command, core=self._core, log=log, environment=environment, nice=nice)

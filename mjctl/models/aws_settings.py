@@ -97,6 +97,18 @@ class RedisSize(_AwsSection):
     )
 
 
+class StateSize(RedisSize):
+    """Describes the size of a region's state store, which runs in cluster mode."""
+
+    shards: int | None = Field(
+        default=None,
+        ge=1,
+        le=90,
+        description="The number of shards, which share the matches of the region, by default 1. Each shard has a "
+        "primary node and its replicas. Running matches continue while AWS adds or removes shards (docs/aws.md).",
+    )
+
+
 class Capacity(_AwsSection):
     """Describes the limits of an Aurora Serverless instance, in Aurora capacity units.
 
@@ -235,8 +247,8 @@ class AwsSettings(_AwsSection):
     cache: RedisSize = Field(
         default=RedisSize(), description="The size of each region's cache, which may evict its values."
     )
-    state: RedisSize = Field(
-        default=RedisSize(), description="The size of each region's state store, which keeps the running matches."
+    state: StateSize = Field(
+        default=StateSize(), description="The size of each region's state store, which keeps the running matches."
     )
     database: DatabaseSize = Field(default=DatabaseSize(), description="The size of each region's database.")
     firewall: FirewallSettings = Field(

@@ -63,6 +63,7 @@ def _serve_ministack(
     if corrected:
         from mjctl.sandbox import (
             ministack_account_rules,
+            ministack_cluster_mode,
             ministack_cognito,
             ministack_corrections,
             ministack_deletions,
@@ -72,6 +73,7 @@ def _serve_ministack(
         corrections = [
             *ministack_corrections.CORRECTIONS,
             *ministack_account_rules.CORRECTIONS,
+            *ministack_cluster_mode.CORRECTIONS,
             *ministack_deletions.CORRECTIONS,
             *ministack_cognito.CORRECTIONS,
             *ministack_strictness.CORRECTIONS,

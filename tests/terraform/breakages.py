@@ -24,6 +24,7 @@ class Breakage:
         type: type of the resource to change.
         edit: function that changes the first resource of the type `type`, or returns None to remove this resource.
         name: name of the resource in its module; None for a resource with any name.
+        module: name of the module that contains the resource; None for a resource in any module.
     """
 
     rule: str
@@ -31,9 +32,11 @@ class Breakage:
     type: str
     edit: Edit
     name: str | None = None
+    module: str | None = None
 
     def __str__(self) -> str:
-        return f"{self.rule}: {self.type}{f'.{self.name}' if self.name else ''} {self.label}"
+        place = "".join(f".{part}" for part in (self.module, self.name) if part)
+        return f"{self.rule}: {self.type}{place} {self.label}"
 
     def apply(self, plans: Sequence[Plan]) -> list[Plan]:
         """Return the plans, with the change in one plan.
@@ -43,7 +46,7 @@ class Breakage:
         """
         for number, plan in enumerate(plans):
             for index, change in enumerate(plan.document["resource_changes"]):
-                if change["mode"] == "managed" and change["type"] == self.type and self.name in (None, change["name"]):
+                if self._concerns(change):
                     changes = list(plan.document["resource_changes"])
                     changes[index] = broken = copy.deepcopy(change)
                     edited = self.edit(replace(plan, document={**plan.document, "resource_changes": changes}), broken)
@@ -52,6 +55,10 @@ class Breakage:
                         edited = replace(plan, document={**plan.document, "resource_changes": changes})
                     return [*plans[:number], edited, *plans[number + 1 :]]
         raise LookupError(f"no {self.type} in the plans")
+
+    def _concerns(self, change: Change) -> bool:
+        is_type = change["mode"] == "managed" and change["type"] == self.type and self.name in (None, change["name"])
+        return is_type and (self.module is None or f"module.{self.module}." in change["address"])
 
 
 def _parent(values: Any, path: str) -> tuple[Any, Any]:
@@ -105,10 +112,12 @@ def removed(_plan: Plan, _change: Change) -> None:
     """Remove the resource."""
 
 
-def rules(rule: str, type: str, path: str, *wrong: Any, name: str | None = None) -> list[Breakage]:
+def rules(
+    rule: str, type: str, path: str, *wrong: Any, name: str | None = None, module: str | None = None
+) -> list[Breakage]:
     """List a breakage for each wrong value of an attribute, and a breakage with the unknown attribute."""
-    breakages = [Breakage(rule, f"{path} = {bad!r}", type, value(path, bad), name) for bad in wrong]
-    return [*breakages, Breakage(rule, f"{path} unknown", type, unknown(path), name)]
+    breakages = [Breakage(rule, f"{path} = {bad!r}", type, value(path, bad), name, module) for bad in wrong]
+    return [*breakages, Breakage(rule, f"{path} unknown", type, unknown(path), name, module)]
 
 
 def without(rule: str, type: str, name: str | None = None) -> list[Breakage]:
@@ -234,6 +243,13 @@ BREAKAGES: list[Breakage] = [
     *rules(
         "the_cache_fails_over_and_is_encrypted",
         "aws_elasticache_replication_group",
+        "replicas_per_node_group",
+        0,
+        module="state",
+    ),
+    *rules(
+        "the_cache_fails_over_and_is_encrypted",
+        "aws_elasticache_replication_group",
         "at_rest_encryption_enabled",
         "false",
     ),
@@ -266,6 +282,37 @@ BREAKAGES: list[Breakage] = [
     ),
     *rules(
         "the_cache_fails_over_and_is_encrypted", "aws_elasticache_user", "access_string", "on ~* +@all", name="default"
+    ),
+    *rules(
+        "the_state_store_runs_in_cluster_mode",
+        "aws_elasticache_replication_group",
+        "cluster_mode",
+        "compatible",
+        "disabled",
+        module="state",
+    ),
+    *rules(
+        "the_state_store_runs_in_cluster_mode",
+        "aws_elasticache_replication_group",
+        "num_node_groups",
+        0,
+        module="state",
+    ),
+    *rules(
+        "the_state_store_runs_in_cluster_mode",
+        "aws_elasticache_replication_group",
+        "parameter_group_name",
+        "default.redis7.cluster.on",
+        module="state",
+    ),
+    *rules(
+        "the_state_store_runs_in_cluster_mode",
+        "aws_elasticache_parameter_group",
+        "parameter",
+        [],
+        [{"name": "cluster-enabled", "value": "yes"}, {"name": "maxmemory-policy", "value": "volatile-lru"}],
+        [{"name": "maxmemory-policy", "value": "noeviction"}],
+        module="state",
     ),
     *without("databases_fail_over_and_are_protected", "aws_rds_cluster_instance"),
     *rules("databases_fail_over_and_are_protected", "aws_rds_cluster_instance", "publicly_accessible", True, None),

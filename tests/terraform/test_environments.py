@@ -101,7 +101,9 @@ def test_settings_of_the_file_reach_the_resources(planned: Planned) -> None:
     assert len(stores) == 2
     for name, size in (("cache", account.cache), ("state", account.state)):
         assert stores[name]["node_type"] == size.node_type
-        assert stores[name]["num_cache_clusters"] == 1 + (size.replicas or 0)
+    assert stores["cache"]["num_cache_clusters"] == 1 + (account.cache.replicas or 2)
+    assert stores["state"]["replicas_per_node_group"] == (account.state.replicas or 2)
+    assert stores["state"]["num_node_groups"] == (account.state.shards or 1)
     assert {instance["instance_class"] for instance in planned.all("region", "aws_rds_cluster_instance")} == {
         account.database.instance_class
     }

@@ -21,6 +21,7 @@ import time
 from collections.abc import Callable, Iterator
 from concurrent.futures import Future, ThreadPoolExecutor
 from contextlib import contextmanager, suppress
+from pathlib import Path
 
 import psutil
 
@@ -57,13 +58,10 @@ def stopped_task(operator: Operator) -> None:
 
 
 def state_store(operator: Operator) -> None:
-    """Kill the primary node of the state store."""
+    """Kill the primary node of the state store's only shard."""
     group = operator.outputs(PRIMARY)["managed"]["state_group"]
-    described = operator.client("elasticache", PRIMARY).describe_replication_groups(ReplicationGroupId=group)
-    nodes = described["ReplicationGroups"][0]["NodeGroups"][0]["NodeGroupMembers"]
-    primary = next(node["CacheClusterId"] for node in nodes if node["CurrentRole"] == "primary")
     with _players(operator):
-        _one(operator, f"/cache-{PRIMARY}-{primary}/").kill()
+        _primary(operator, group).kill()
         _wait_until_healthy(operator)
 
 
@@ -172,15 +170,20 @@ def _servers(operator: Operator) -> list[psutil.Process]:
     return [server for server in servers if server.environ().get("AWS_REGION") == PRIMARY]
 
 
-def _one(operator: Operator, part: str) -> psutil.Process:
-    """Return the process whose command line contains `part`.
+def _primary(operator: Operator, group: str) -> psutil.Process:
+    """Return the only primary node of a replication group in cluster mode. AWS does not tell the roles of such nodes.
 
     Raises:
-        Failure: not exactly one process has such a command line.
+        Failure: not exactly one node is a primary.
     """
-    processes = [process for process, line in _processes(operator) if part in line]
-    expect(len(processes) == 1, f"{len(processes)} processes have {part} in their command line")
-    return processes[0]
+    nodes = [
+        (process, Path(line.rpartition(" ")[2]).with_name("nodes.conf"))
+        for process, line in _processes(operator)
+        if f"/cache-{PRIMARY}-{group}-" in line
+    ]
+    primaries = [process for process, state in nodes if "myself,master" in state.read_text(encoding="utf-8")]
+    expect(len(primaries) == 1, f"{len(primaries)} of {len(nodes)} nodes of {group} are primaries")
+    return primaries[0]
 
 
 def _writer(operator: Operator) -> psutil.Process:

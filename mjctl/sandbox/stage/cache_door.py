@@ -47,9 +47,10 @@ class CacheDoor:
         Args:
             file: The door's settings, a private file with JSON. `log_in` is the Unix socket of
                 mjctl.sandbox.stage.cache_login. `password` is the password that the nodes accept for users who log in
-                by IAM. `nodes` maps the address of each node to the node's Unix socket. `certificate` and `key` are
-                null for a group without TLS. The other fields are `account`, `region`, `group` and `port`. The door
-                reads the file again after each change of the file.
+                by IAM. `nodes` maps the address of each node to the node's Unix socket. `folders` are the folders in
+                which the nodes' processes run. `certificate` and `key` are null for a group without TLS. The other
+                fields are `account`, `region`, `group` and `port`. The door reads the file again after each change of
+                the file.
             connection_seconds: The seconds after which the door closes a connection whose user logged in by IAM.
         """
         self._file = file
@@ -107,17 +108,21 @@ class CacheDoor:
 
     async def _handle(self, connection: socket.socket, peer: tuple[str, int]) -> None:
         own = connection.getsockname()
-        # A connection from a node is a replica's connection to its primary. The nodes log in with the password of the
-        # administrator, and need no TLS on this machine.
+        # A connection from a node is a replica's connection to its primary, or moves keys to another shard. The nodes
+        # log in with the password of the administrator, and need no TLS on this machine.
         is_node = peer[0] in self._settings["nodes"]
         with ExitStack() as stack:
             stack.enter_context(connection)
             # On AWS, only computers in the VPC reach a node. On the stage, every user of this machine could connect.
             if not await asyncio.to_thread(is_own_user, peer, own):
                 return
-            if not is_node and await self._is_unreachable(peer, own):
-                await _ignore(connection)
-                return
+            if not is_node:
+                pid = await asyncio.to_thread(pid_of_peer, peer, own)
+                # A node that moves keys does not connect from its own address.
+                is_node = pid is not None and _folder_of(pid) in self._settings["folders"]
+                if pid is not None and not is_node and await self._is_unreachable(pid):
+                    await _ignore(connection)
+                    return
             try:
                 reader, writer = await _open(connection, None if is_node else self._context)
             except (OSError, TimeoutError):
@@ -184,17 +189,24 @@ class CacheDoor:
             await behind.drain()
             return
 
-    async def _is_unreachable(self, peer: tuple[str, int], own: tuple[str, int]) -> bool:
-        """Return whether the security groups forbid the connection between the addresses `peer` and `own`."""
-        pid = await asyncio.to_thread(pid_of_peer, peer, own)
+    async def _is_unreachable(self, pid: int) -> bool:
+        """Return whether the security groups forbid the process `pid` to connect."""
         try:
-            return pid is not None and (await self._ask(pid=pid))["refused"]
+            return (await self._ask(pid=pid))["refused"]
         except (OSError, ValueError, TimeoutError):
             return True
 
     async def _ask(self, **more: str | int) -> dict[str, bool]:
         question = {name: self._settings[name] for name in ("account", "region", "group")}
         return await ask(self._settings["log_in"], {**question, **more})
+
+
+def _folder_of(pid: int) -> str | None:
+    """Return the working folder of a process, or None if the process has ended."""
+    try:
+        return str(Path(f"/proc/{pid}/cwd").readlink())
+    except OSError:
+        return None
 
 
 async def _ignore(connection: socket.socket) -> None:

@@ -92,8 +92,10 @@ class CacheGroup:
         self._open_door(record)
         healthy = self._configure(record)
         if healthy and record["ClusterEnabled"]:
-            healthy = cache_shards.join(record, self._nodes, cache_records.port_of(record))
-        self._report(record, healthy=healthy)
+            healthy = self._correct_cluster(record)
+        # A caller of the API may have changed the record during this correction.
+        wanted = {str(member["CacheClusterId"]) for member in cache_records.members(record)}
+        self._report(record, healthy=healthy and wanted == set(self._nodes))
 
     def fail_primary(self, shard: Record) -> None:
         """Kill the primary of a shard, so that `correct` replaces the primary by a replica."""
@@ -111,6 +113,21 @@ class CacheGroup:
             self._context.addresses.forget(node.container_name)
         self._context.addresses.forget(self._door.name)
         shutil.rmtree(self._door.folder, ignore_errors=True)
+
+    def _correct_cluster(self, record: Record) -> bool:
+        """Join the nodes, and remove shards without slots. Returns: True if the cluster is as the record describes."""
+        if not cache_shards.join(record, self._nodes, cache_records.port_of(record)):
+            return False
+        emptied = cache_shards.emptied_shards(record)
+        if not emptied:
+            return True
+        try:
+            cache_shards.forget(record, self._nodes)
+        except ValkeyError as error:
+            logger.info("%s: %s", self.scope.name, error)
+        else:
+            cache_records.remove_shards(self.scope, record, emptied)
+        return False
 
     def _correct_shard(self, record: Record, shard: Record) -> None:
         primary = cache_records.primary_of(shard)
@@ -171,6 +188,7 @@ class CacheGroup:
             "log_in": str(self._log_in),
             "password": self._password,
             "nodes": {node.address: str(node.socket) for node in self._nodes.values()},
+            "folders": [str(node.folder.resolve()) for node in self._nodes.values()],
             "certificate": files[0] and str(files[0]),
             "key": files[1] and str(files[1]),
         }

@@ -9,13 +9,13 @@ from __future__ import annotations
 
 import logging
 import re
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from functools import partial
 from typing import Any
 from urllib.parse import parse_qs
 
 from mjctl.sandbox.correction import wrap
-from mjctl.sandbox.stage import cache_group, cache_network, cache_records, valkey
+from mjctl.sandbox.stage import cache_group, cache_network, cache_records, cache_shards, valkey
 from mjctl.sandbox.stage.cache_group import CacheGroup
 from mjctl.sandbox.stage.cache_login import LogInServer
 from mjctl.sandbox.stage.cache_measures import CacheMeasures
@@ -47,12 +47,16 @@ class CacheNodes:
         """Correct ministack's ElastiCache, and let the stage publish the DNS names of the endpoints."""
         from ministack.services import elasticache
 
+        from mjctl.sandbox import ministack_cluster_mode
+
         # Switch off ministack's own containers, because ministack runs a single container for all nodes of a shard.
         wrap(elasticache, "_get_docker", lambda _: lambda: None)
         wrap(elasticache, "_ensure_live_containers", lambda _: lambda: None)
         wrap(elasticache, "_create_replication_group", _create_group)
         wrap(elasticache, "_increase_replica_count", _change_count("IncreaseReplicaCount"))
         wrap(elasticache, "_decrease_replica_count", _change_count("DecreaseReplicaCount"))
+        wrap(ministack_cluster_mode, "add_shards", _add_shards)
+        wrap(ministack_cluster_mode, "remove_shards", lambda _: _remove_shards)
         wrap(elasticache, "_create_user", _create_user)
         wrap(elasticache, "_modify_user", _modify_user)
         wrap(elasticache, "handle_request", self._with_test_failover)
@@ -197,6 +201,20 @@ def _change_count(action: str) -> Callable[[Handler], Handler]:
         return handle
 
     return make
+
+
+def _add_shards(original: Handler) -> Handler:
+    def add(record: Record, count: int) -> None:
+        original(record, count)
+        record["Status"] = "modifying"
+
+    return add
+
+
+def _remove_shards(record: Record, identifiers: Sequence[str]) -> None:
+    """Let a background thread move the slots of the shards, and then remove the shards."""
+    cache_shards.mark_leaving(record, list(identifiers))
+    record["Status"] = "modifying"
 
 
 def _create_user(original: Handler) -> Handler:

@@ -177,6 +177,16 @@ def rules_without_users(record: Record) -> tuple[str, ...]:
     return ("on", *passwords, "~*", "&*", "+@all", *(f"-{command}" for command in _RESTRICTED))
 
 
+def remove_shards(scope: Scope, record: Record, identifiers: Sequence[str]) -> None:
+    """Remove the records of shards whose slots other shards have taken over."""
+    from ministack.core.responses import request_scope
+
+    from mjctl.sandbox import ministack_cluster_mode
+
+    with request_scope(scope.account, scope.region):
+        ministack_cluster_mode.remove_shards_now(record, identifiers)
+
+
 def record_failover(scope: Scope, failed: str, promoted: str) -> None:
     """Add a failover to the events that DescribeEvents of ElastiCache returns.
 

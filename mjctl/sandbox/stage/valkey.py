@@ -136,6 +136,11 @@ class ValkeyNode:
         return self._container.name
 
     @property
+    def log_in(self) -> tuple[str, str]:
+        """Return the name and the password with which other nodes log in to this node."""
+        return ADMINISTRATOR, self._password
+
+    @property
     def running(self) -> bool:
         """Return whether the process runs."""
         return self._container.running

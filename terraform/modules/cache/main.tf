@@ -24,6 +24,17 @@ resource "aws_elasticache_parameter_group" "main" {
     name  = "maxmemory-policy"
     value = local.is_state ? "noeviction" : "volatile-lru"
   }
+
+  # Nodes run in cluster mode if the parameter group says so.
+  # https://docs.aws.amazon.com/AmazonElastiCache/latest/dg/modify-cluster-mode.html
+  dynamic "parameter" {
+    for_each = local.is_state ? ["yes"] : []
+
+    content {
+      name  = "cluster-enabled"
+      value = parameter.value
+    }
+  }
 }
 
 resource "aws_cloudwatch_log_group" "main" {
@@ -45,15 +56,18 @@ resource "aws_elasticache_replication_group" "main" {
   at_rest_encryption_enabled = true
   auto_minor_version_upgrade = true
   automatic_failover_enabled = true
+  cluster_mode               = local.is_state ? "enabled" : null
   engine                     = "redis"
   engine_version             = var.engine_version
   kms_key_id                 = var.kms_key_arn
   maintenance_window         = var.maintenance_window
   multi_az_enabled           = true
   node_type                  = var.node_type
-  num_cache_clusters         = 1 + var.replicas
+  num_cache_clusters         = local.is_state ? null : 1 + var.replicas
+  num_node_groups            = local.is_state ? var.shards : null
   parameter_group_name       = aws_elasticache_parameter_group.main.name
   port                       = 6379
+  replicas_per_node_group    = local.is_state ? var.replicas : null
   security_group_ids         = [aws_security_group.main.id]
   snapshot_retention_limit   = var.snapshot_retention_days
   snapshot_window            = "03:00-04:00"

@@ -5,13 +5,16 @@ output "arn" {
 }
 
 output "endpoint" {
-  description = "Host name of the primary node. After a failover the name resolves to the new primary."
-  value       = aws_elasticache_replication_group.main.primary_endpoint_address
+  description = "Host name to connect to. In cluster mode the name resolves to the nodes, which name the primary of each slot. Without cluster mode the name resolves to the primary node."
+  value       = local.is_state ? aws_elasticache_replication_group.main.configuration_endpoint_address : aws_elasticache_replication_group.main.primary_endpoint_address
 }
 
 output "member_ids" {
-  description = "Ids of the nodes by their number from 1, for alarms."
-  value       = { for index in range(1 + var.replicas) : tostring(index + 1) => format("%s-%03d", local.id, index + 1) }
+  description = "Ids of the nodes, for alarms: by their number from 1, or in cluster mode by `<shard>-<number>`."
+  # https://docs.aws.amazon.com/AmazonElastiCache/latest/dg/CacheMetrics.html
+  value = local.is_state ? merge([for shard in range(var.shards) : {
+    for index in range(1 + var.replicas) : "${shard + 1}-${index + 1}" => format("%s-%04d-%03d", local.id, shard + 1, index + 1)
+  }]...) : { for index in range(1 + var.replicas) : tostring(index + 1) => format("%s-%03d", local.id, index + 1) }
 }
 
 output "replication_group_id" {

@@ -77,13 +77,29 @@ variable "region" {
 }
 
 variable "replicas" {
-  description = "Number of replicas in addition to the primary, each in another zone."
+  description = "Number of replicas in addition to the primary of each shard, each in another zone."
   type        = number
   default     = 2
 
   validation {
     condition     = var.replicas >= 1 && var.replicas <= 5
     error_message = "replicas must be 1 to 5, because without a replica the loss of a node ends the running matches."
+  }
+}
+
+variable "shards" {
+  description = "Number of shards of the state store, which share the matches. A cache has no shards."
+  type        = number
+  default     = 1
+
+  validation {
+    condition     = var.shards >= 1 && var.shards <= 90 && var.shards == floor(var.shards)
+    error_message = "shards must be a whole number from 1 to 90."
+  }
+
+  validation {
+    condition     = var.shards == 1 || var.purpose == "state"
+    error_message = "shards must be 1 for a cache: only the state store runs in cluster mode."
   }
 }
 

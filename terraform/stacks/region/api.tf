@@ -187,14 +187,15 @@ module "operations_access" {
     StateLogIn = { actions = ["elasticache:Connect"], resources = [module.state.arn, module.state.user_arns["ops"]] }
   }
   environment = {
-    GAMESERVER_CACHE_SECRET = "iam:${module.cache.replication_group_id}"
-    GAMESERVER_CACHE_URL    = "rediss://${module.cache.user_names["ops"]}@${module.cache.endpoint}:6379"
-    GAMESERVER_ENVIRONMENT  = var.foundation.environment
-    GAMESERVER_PROJECT      = var.foundation.project
-    GAMESERVER_REGION       = var.region
-    GAMESERVER_STATE_SECRET = "iam:${module.state.replication_group_id}"
-    GAMESERVER_STATE_URL    = "rediss://${module.state.user_names["ops"]}@${module.state.endpoint}:6379"
-    GAMESERVER_TLS_REQUIRED = "true"
+    GAMESERVER_CACHE_SECRET  = "iam:${module.cache.replication_group_id}"
+    GAMESERVER_CACHE_URL     = "rediss://${module.cache.user_names["ops"]}@${module.cache.endpoint}:6379"
+    GAMESERVER_ENVIRONMENT   = var.foundation.environment
+    GAMESERVER_PROJECT       = var.foundation.project
+    GAMESERVER_REGION        = var.region
+    GAMESERVER_STATE_CLUSTER = "true"
+    GAMESERVER_STATE_SECRET  = "iam:${module.state.replication_group_id}"
+    GAMESERVER_STATE_URL     = "rediss://${module.state.user_names["ops"]}@${module.state.endpoint}:6379"
+    GAMESERVER_TLS_REQUIRED  = "true"
   }
   handler     = "gameserver.functions.lambda_handlers.ops"
   kms_key_arn = module.keys.arns["storage"]

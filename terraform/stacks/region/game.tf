@@ -13,8 +13,9 @@ locals {
     GAMESERVER_TLS_REQUIRED     = "true"
   }
   state_settings = {
-    GAMESERVER_STATE_SECRET = "iam:${module.state.replication_group_id}"
-    GAMESERVER_STATE_URL    = "rediss://${module.state.user_names["game"]}@${module.state.endpoint}:6379"
+    GAMESERVER_STATE_CLUSTER = "true"
+    GAMESERVER_STATE_SECRET  = "iam:${module.state.replication_group_id}"
+    GAMESERVER_STATE_URL     = "rediss://${module.state.user_names["game"]}@${module.state.endpoint}:6379"
   }
 
   key_use = {

@@ -114,6 +114,7 @@ module "state" {
   purpose                 = "state"
   region                  = var.region
   replicas                = var.state_store.replicas
+  shards                  = var.state_store.shards
   snapshot_retention_days = var.state_store.snapshot_retention_days
   subnet_ids              = module.network.data_subnet_ids
   vpc_id                  = module.network.vpc_id

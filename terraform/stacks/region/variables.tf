@@ -179,10 +179,11 @@ variable "state" {
 }
 
 variable "state_store" {
-  description = "Redis of the running matches: the node type, the number of replicas in addition to the primary, and the days for which snapshots are kept."
+  description = "Redis of the running matches, in cluster mode. `replicas`: number of replicas in addition to the primary of each shard. `shards`: number of shards, which share the matches. `snapshot_retention_days`: days for which snapshots are kept."
   type = object({
     node_type               = optional(string, "cache.r7g.large")
     replicas                = optional(number, 2)
+    shards                  = optional(number, 1)
     snapshot_retention_days = optional(number, 7)
   })
   default = {}

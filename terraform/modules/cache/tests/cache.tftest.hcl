@@ -32,7 +32,7 @@ run "fails_over_and_has_no_passwords" {
   }
 
   assert {
-    condition     = output.member_ids == { 1 = "arena-prod-eu-west-1-001", 2 = "arena-prod-eu-west-1-002", 3 = "arena-prod-eu-west-1-003" }
+    condition     = output.member_ids == tomap({ 1 = "arena-prod-eu-west-1-001", 2 = "arena-prod-eu-west-1-002", 3 = "arena-prod-eu-west-1-003" })
     error_message = "The output `member_ids` must name the nodes as ElastiCache does, so that alarms find the nodes."
   }
 }
@@ -59,14 +59,47 @@ run "the_state_store_never_evicts" {
   }
 
   assert {
-    condition     = one(aws_elasticache_parameter_group.main.parameter).value == "noeviction"
-    error_message = "The state store must not evict the keys of running matches."
+    condition     = { for parameter in aws_elasticache_parameter_group.main.parameter : parameter.name => parameter.value } == { maxmemory-policy = "noeviction", cluster-enabled = "yes" }
+    error_message = "The state store must run in cluster mode and must not evict the keys of running matches."
+  }
+
+  assert {
+    condition     = aws_elasticache_replication_group.main.cluster_mode == "enabled" && aws_elasticache_replication_group.main.num_node_groups == 1 && aws_elasticache_replication_group.main.replicas_per_node_group == 2
+    error_message = "The state store must run in cluster mode with one shard by default, which has a primary and two replicas."
   }
 
   assert {
     condition     = output.replication_group_id == "arena-prod-state-eu-west-1" && output.user_names == { game = "arena-prod-state-game" }
     error_message = "The state store must not share names with the cache of the same region."
   }
+}
+
+run "the_nodes_of_each_shard_have_alarms" {
+  command = plan
+
+  variables {
+    purpose  = "state"
+    replicas = 1
+    shards   = 2
+  }
+
+  assert {
+    condition = output.member_ids == tomap({
+      "1-1" = "arena-prod-state-eu-west-1-0001-001", "1-2" = "arena-prod-state-eu-west-1-0001-002",
+      "2-1" = "arena-prod-state-eu-west-1-0002-001", "2-2" = "arena-prod-state-eu-west-1-0002-002",
+    })
+    error_message = "The output `member_ids` must name the nodes of each shard as ElastiCache does."
+  }
+}
+
+run "rejects_shards_of_a_cache" {
+  command = plan
+
+  variables {
+    shards = 2
+  }
+
+  expect_failures = [var.shards]
 }
 
 run "rejects_an_unknown_purpose" {

@@ -40,7 +40,7 @@ class Node:
 
     def write(self, nodes: dict[str, str]) -> None:
         settings = {"account": "1", "region": "r", "group": "g", "port": PORT, "password": "secret", "nodes": nodes}
-        more = {"log_in": str(self.folder / "login.sock"), "certificate": None, "key": None}
+        more = {"log_in": str(self.folder / "login.sock"), "certificate": None, "key": None, "folders": []}
         (self.folder / "door.json").write_text(json.dumps({**settings, **more}), encoding="utf-8")
 
     async def _serve(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
