@@ -178,8 +178,10 @@ class Directory:
         if cluster is None:
             shards: list[dict[str, Any]] = [await self._redis.info()]
         else:
+            # With names of nodes instead of PRIMARIES, redis-py would not repeat a command after a lost connection.
             answers = await cluster.execute_command("INFO", target_nodes=StateCluster.PRIMARIES)
-            shards = list(answers.values())
+            # redis-py returns the answer of a single node, or a dictionary with the answers of several nodes.
+            shards = [answers] if "used_memory" in answers else list(answers.values())
         fullest = max(shards, key=lambda info: int(info["used_memory"]))
         policies = {str(info.get("maxmemory_policy", "noeviction")) for info in shards}
         return StateFigures(

@@ -142,7 +142,7 @@ async def _check_group(context: RegionContext, name: str, loss: str) -> Finding:
     lag = max((value for name, value in figures.items() if name.startswith("lag/")), default=0.0)
     evidence |= {"memory_percent": memory, "replication_lag_seconds": lag}
     summary = f"{len(members)} node{'s' if len(members) != 1 else ''} in {', '.join(zones) or 'unknown zones'}"
-    problems = _unsafe(group, members, zones, loss)
+    problems = _unsafe(group, loss)
     if problems:
         return warned(
             f"{summary}: {'; '.join(problems)}",
@@ -167,12 +167,17 @@ async def _check_group(context: RegionContext, name: str, loss: str) -> Finding:
     return Finding(status, f"{summary}, memory {memory:.0f} %, replication lag {lag:.1f} s", hint, evidence)
 
 
-def _unsafe(group: dict[str, Any], members: list[str], zones: list[str], loss: str) -> list[str]:
+def _unsafe(group: dict[str, Any], loss: str) -> list[str]:
+    shards = group.get("NodeGroups", ())
     problems = []
-    if len(members) < 2:
-        problems.append(f"no replica, so {loss}")
-    elif len(zones) == 1:
-        problems.append("all nodes are in the same zone")
+    for shard in shards:
+        nodes = shard.get("NodeGroupMembers", ())
+        zones = {node["PreferredAvailabilityZone"] for node in nodes if node.get("PreferredAvailabilityZone")}
+        place = f" of shard {shard['NodeGroupId']}" if len(shards) > 1 else ""
+        if len(nodes) < 2:
+            problems.append(f"no replica{place}, so {loss}")
+        elif len(zones) == 1:
+            problems.append(f"all nodes{place} are in the same zone")
     if group.get("AutomaticFailover") not in ("enabled", "enabling"):
         problems.append("no automatic failover")
     return problems

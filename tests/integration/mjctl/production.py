@@ -146,7 +146,7 @@ def build(emulators: Emulators, region: str = REGION) -> Production:
                 "functions": {"api": function},
                 "load_balancer": balancer,
                 "primary_region": REGION,
-                "state_group": create_cache(client("elasticache"), f"{name}-state"),
+                "state_group": create_cache(client("elasticache"), f"{name}-state", shards=1),
                 "target_group": target_group,
                 "web_acl": web_acl,
                 "web_domain": DOMAIN,
@@ -359,16 +359,20 @@ def _key(kms: Any) -> str:
     return str(key["Arn"])
 
 
-def create_cache(elasticache: Any, name: str) -> str:
-    """Create a replication group that has no metrics yet."""
+def create_cache(elasticache: Any, name: str, *, shards: int = 0, replicas: int = 2) -> str:
+    """Create a replication group that has no metrics yet, with `shards` shards in cluster mode.
+
+    Returns: its name.
+    """
+    cluster = {"ClusterMode": "enabled", "NumNodeGroups": shards, "ReplicasPerNodeGroup": replicas}
     elasticache.create_replication_group(
         ReplicationGroupId=name,
         ReplicationGroupDescription="cache",
         Engine="redis",
         CacheNodeType="cache.t4g.small",
-        NumCacheClusters=3,
         AutomaticFailoverEnabled=True,
         MultiAZEnabled=True,
+        **(cluster if shards else {"NumCacheClusters": 1 + replicas}),
     )
     return name
 

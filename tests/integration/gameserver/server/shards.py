@@ -1,4 +1,4 @@
-"""A real state store in cluster mode: two shards, each with a primary node and a replica."""
+"""A real state store in cluster mode: one shard or several, each with a primary node and a replica."""
 
 from __future__ import annotations
 
@@ -72,16 +72,16 @@ class StateShards:
         replicas: the replica of each shard.
     """
 
-    def __init__(self, folder: Path) -> None:
-        nodes = [Node(folder / str(number)) for number in range(4)]
-        self.primaries, self.replicas = nodes[:2], nodes[2:]
+    def __init__(self, folder: Path, count: int) -> None:
+        nodes = [Node(folder / str(number)) for number in range(2 * count)]
+        self.primaries, self.replicas = nodes[:count], nodes[count:]
         self._nodes = nodes
         _wait_until(lambda: all(node.call("PING") for node in nodes))
         for node in nodes[1:]:
             nodes[0].call("CLUSTER", "MEET", "127.0.0.1", str(node.port), str(node.bus))
-        half = _SLOTS // 2
-        self.primaries[0].call("CLUSTER", "ADDSLOTSRANGE", "0", str(half - 1))
-        self.primaries[1].call("CLUSTER", "ADDSLOTSRANGE", str(half), str(_SLOTS - 1))
+        bounds = [_SLOTS * index // count for index in range(count + 1)]
+        for primary, first, end in zip(self.primaries, bounds[:-1], bounds[1:], strict=True):
+            primary.call("CLUSTER", "ADDSLOTSRANGE", str(first), str(end - 1))
         _wait_until(lambda: all("cluster_state:ok" in str(node.call("CLUSTER", "INFO")) for node in nodes))
         for primary, replica in zip(self.primaries, self.replicas, strict=True):
             _wait_until(lambda primary=primary, replica=replica: _follow(replica, primary))
@@ -98,8 +98,8 @@ class StateShards:
     async def fail_over(self, shard: int) -> None:
         """Kill the primary of a shard, and make its replica the primary.
 
-        The nodes cannot elect a primary alone, because one of two primaries is no majority. ElastiCache promotes the
-        replica from outside too.
+        The nodes cannot elect a primary alone, because the remaining primaries are no majority. ElastiCache promotes
+        the replica from outside too.
         """
         replica = self.replicas[shard]
         await asyncio.to_thread(self.primaries[shard].kill)
@@ -122,8 +122,9 @@ class StateShards:
 
 
 @contextmanager
-def state_shards(folder: Path) -> Iterator[StateShards]:
-    shards = StateShards(folder)
+def state_shards(folder: Path, count: int = 2) -> Iterator[StateShards]:
+    """Run a state store with `count` shards during the block."""
+    shards = StateShards(folder, count)
     try:
         yield shards
     finally:

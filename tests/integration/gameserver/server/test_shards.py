@@ -1,4 +1,4 @@
-"""Tests of game servers on a state store in cluster mode with two shards, each with a replica."""
+"""Tests of game servers on a state store in cluster mode. Most tests use two shards, each with a replica."""
 
 from __future__ import annotations
 
@@ -24,10 +24,11 @@ from tests.integration.gameserver.server.shards import StateShards, state_shards
 
 
 @pytest.fixture
-def shards(tmp_path: Path) -> Iterator[StateShards]:
+def shards(tmp_path: Path, request: pytest.FixtureRequest) -> Iterator[StateShards]:
+    """Run a state store with the number of shards that the test's parameter gives."""
     folder = tmp_path / "shards"
     folder.mkdir()
-    with state_shards(folder) as started:
+    with state_shards(folder, getattr(request, "param", 2)) as started:
         yield started
 
 
@@ -168,3 +169,21 @@ async def test_a_match_continues_while_its_slot_moves_to_the_other_shard(
     complete(await asyncio.gather(*playing))
     assert not server.failed
     assert keys.spec(moved) in target.call("KEYS", "*")
+
+
+@pytest.mark.parametrize("shards", [1], indirect=True)
+async def test_a_match_on_the_only_shard_survives_the_loss_of_its_primary(
+    start: Any, directory: Directory, player: Any, shards: StateShards
+) -> None:
+    server = await start()
+    server_id = server.host.identity.server_id
+    match_id = await directory.new_match_id(server_id)
+    spec = MatchSpec(match_id, "test", 4, 8.0, "arena", time.time_ns() // 1_000_000, server_id)
+    await directory.create_match(spec)
+    assert (await directory.figures()).shards == 1
+    assert (await directory.figures()).policy == "noeviction"
+    playing = await play(player, [spec], f"ws://127.0.0.1:{server.host.identity.url.rsplit(':', 1)[1]}")
+    await shards.fail_over(0)
+    complete(await asyncio.gather(*playing))
+    assert not server.failed
+    assert (await directory.figures()).shards == 1

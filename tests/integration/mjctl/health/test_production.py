@@ -120,7 +120,8 @@ async def test_the_status_of_a_store_follows_from_its_metrics(
     region: Production, tmp_path: Path, repairs: ExitStack, bounds: dict[str, float], status: str, store: str
 ) -> None:
     # CloudWatch cannot delete metrics, so the test writes metrics of a replication group that no other test checks.
-    elasticache, group = region.client("elasticache"), production.create_cache(region.client("elasticache"), "measured")
+    elasticache = region.client("elasticache")
+    group = production.create_cache(elasticache, "measured", shards=2 if store == "state" else 0)
     repairs.callback(elasticache.delete_replication_group, ReplicationGroupId=group)
     groups = elasticache.describe_replication_groups(ReplicationGroupId=group)["ReplicationGroups"]
     member = groups[0]["MemberClusters"][1]
@@ -134,6 +135,19 @@ async def test_the_status_of_a_store_follows_from_its_metrics(
     result = (await look(contract, tmp_path, store, **bounds))[store]
     assert result.status == status, result
     assert "memory 40 %, replication lag 0.2 s" in result.summary
+
+
+async def test_every_shard_of_the_state_store_needs_a_replica(
+    region: Production, tmp_path: Path, repairs: ExitStack
+) -> None:
+    elasticache = region.client("elasticache")
+    group = production.create_cache(elasticache, "alone", shards=2, replicas=0)
+    repairs.callback(elasticache.delete_replication_group, ReplicationGroupId=group)
+    managed = region.contract.managed.model_copy(update={"state_group": group})
+    result = (await look(region.contract.model_copy(update={"managed": managed}), tmp_path, "state"))["state"]
+    assert result.status == "warn"
+    assert "no replica of shard 0001" in result.summary
+    assert "no replica of shard 0002" in result.summary
 
 
 def _ring(region: Production, repairs: ExitStack) -> None:
