@@ -6,7 +6,7 @@ import asyncio
 import socket
 import subprocess
 import time
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from pathlib import Path
 
@@ -77,8 +77,7 @@ class StateShards:
         self.primaries, self.replicas = nodes[:count], nodes[count:]
         self._nodes = nodes
         _wait_until(lambda: all(node.call("PING") for node in nodes))
-        for node in nodes[1:]:
-            nodes[0].call("CLUSTER", "MEET", "127.0.0.1", str(node.port), str(node.bus))
+        _wait_until(lambda: _meet(nodes[0], nodes[1:]))
         bounds = [_SLOTS * index // count for index in range(count + 1)]
         for primary, first, end in zip(self.primaries, bounds[:-1], bounds[1:], strict=True):
             primary.call("CLUSTER", "ADDSLOTSRANGE", str(first), str(end - 1))
@@ -89,7 +88,8 @@ class StateShards:
 
     @property
     def url(self) -> str:
-        return f"redis://127.0.0.1:{self._nodes[0].port}"
+        """Return the address of a replica, which outlives a primary as the configuration endpoint does."""
+        return f"redis://127.0.0.1:{self.replicas[-1].port}"
 
     @property
     def urls(self) -> list[str]:
@@ -135,6 +135,15 @@ def _replication(node: Node) -> str:
     with Redis(port=node.port, decode_responses=True, socket_timeout=5) as client:
         info = client.info("replication")
     return " ".join(f"{name}:{value}" for name, value in info.items())
+
+
+def _meet(first: Node, others: Sequence[Node]) -> bool:
+    """Introduce nodes again whose introduction took too long on a busy machine."""
+    known = str(first.call("CLUSTER", "NODES"))
+    strangers = [node for node in others if node.id not in known]
+    for node in strangers:
+        first.call("CLUSTER", "MEET", "127.0.0.1", str(node.port), str(node.bus))
+    return not strangers
 
 
 def _follow(replica: Node, primary: Node) -> bool:
