@@ -25,8 +25,8 @@ class StateCluster(RedisCluster):
     async def initialize(self, *args: Any, **kwargs: Any) -> Any:
         """Connect to a node, and read the slots of all shards.
 
-        redis-py asks only the nodes that it has found before, so a client that has never heard of a replica could not
-        find the replica after the loss of the primary. This client may ask the address of the state store too.
+        redis-py asks only the nodes that it has found before. A client that knows the primary only could then never
+        find the replica that replaces the primary. This client may ask the address of the state store too.
         """
         for node in self.startup_nodes:
             self.nodes_manager.startup_nodes.setdefault(node.name, node)

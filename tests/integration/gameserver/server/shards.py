@@ -138,7 +138,7 @@ def _replication(node: Node) -> str:
 
 
 def _meet(first: Node, others: Sequence[Node]) -> bool:
-    """Introduce nodes again whose introduction took too long on a busy machine."""
+    """Let the first node meet the other nodes, again if a meeting took too long. Returns: True if all have met."""
     known = str(first.call("CLUSTER", "NODES"))
     strangers = [node for node in others if node.id not in known]
     for node in strangers:
