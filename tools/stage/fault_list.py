@@ -348,6 +348,22 @@ _RULES = (
         "10",
     ),
     _fault(
+        "clear-targets",
+        "the load balancer connects to the game servers without TLS",
+        "the rule connections_to_game_servers_are_encrypted",
+        f"{_MODULES}/game_service/load_balancer.tf",
+        'target_protocol = "HTTPS"',
+        'target_protocol = "HTTP"',
+    ),
+    _fault(
+        "open-peer-port",
+        "the load balancer reaches the port at which game servers authenticate each other",
+        "the rule connections_to_game_servers_are_encrypted",
+        f"{_MODULES}/game_service/access.tf",
+        "for_each = { ops = var.task.ops_port, play = var.task.port }",
+        "for_each = { ops = var.task.ops_port, peers = var.task.peer_port, play = var.task.port }",
+    ),
+    _fault(
         "unprotected-database",
         "a click can delete the database",
         "the rule databases_fail_over_and_are_protected",
