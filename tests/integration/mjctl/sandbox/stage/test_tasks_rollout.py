@@ -30,7 +30,7 @@ from mjctl.sandbox.stage.layout import names_file
 from tests.issuer import CLIENT_ID, Issuer
 from tests.tiny_game import CLUSTER, PORT, REGION, TinyCluster, eventually, image, running_cluster
 
-pytestmark = pytest.mark.timeout(600)
+pytestmark = pytest.mark.timeout(300)
 
 log = logging.getLogger(__name__)
 
@@ -112,19 +112,20 @@ class Fleet:
                     return servers
                 await asyncio.sleep(0.1)
 
-    async def start_match(self, server_id: str, number: int) -> list[PlayerConnection]:
-        """Create a match on a server, and let two players join through the load balancer."""
+    async def start_match(self, server_id: str) -> str:
+        """Create a match on a server. Returns its id."""
         spec = MatchSpec(
             await self.directory.new_match_id(server_id), "test", 2, 900.0, "arena", time.time_ns() // 1_000_000,
             server_id,
         )  # fmt: skip
         await self.directory.create_match(spec)
-        connections = []
-        for name in ("ada", "bob"):
-            client = GameClient("", timeout_seconds=20)
-            client.use_token(self.issuer.token(f"{name}-{number}"))
-            connections.append(await client.join((spec.match_id, self.url), name=name))
-        return connections
+        return spec.match_id
+
+    async def join(self, match_id: str, player_id: str) -> PlayerConnection:
+        """Let a player join a match through the load balancer."""
+        client = GameClient("", timeout_seconds=20)
+        client.use_token(self.issuer.token(player_id))
+        return await client.join((match_id, self.url), name=player_id)
 
 
 @pytest.fixture
@@ -216,10 +217,14 @@ def test_a_rolling_deploy_moves_every_match_once_before_the_load_balancer_cuts_i
 async def deploy_under_players(fleet: Fleet) -> None:
     cluster, old_servers = fleet.cluster, await fleet.serving()
     old_tasks = cluster.tasks("rolling")
-    pairs = [await fleet.start_match(old_servers[number % SERVERS], number) for number in range(MATCHES)]
-    connections = [connection for pair in pairs for connection in pair]
-    bots = [asyncio.ensure_future(Bot(connection).play()) for connection in connections]
+    matches = [await fleet.start_match(old_servers[number % SERVERS]) for number in range(MATCHES)]
+    connections: list[PlayerConnection] = []
+    bots: list[asyncio.Task[Any]] = []
     try:
+        for match_id in matches:
+            for name in ("ada", "bob"):
+                connections.append(await fleet.join(match_id, f"{name}-{match_id[:8]}"))
+                bots.append(asyncio.create_task(Bot(connections[-1]).play()))
         # A server with matches protects its task within 5 s, for a minute at least. The deploy must not wait for the
         # end of the protection.
         await asyncio.sleep(6)
@@ -229,8 +234,8 @@ async def deploy_under_players(fleet: Fleet) -> None:
         await asyncio.to_thread(eventually, lambda: fleet.are_stopped(old_tasks), 60)
         seconds = time.monotonic() - began
         lost = sum(bot.done() for bot in bots)
-        specs = await fleet.directory.specs([pair[0].match_id for pair in pairs])
-        owners = {await fleet.directory.owner(pair[0].match_id) for pair in pairs}
+        specs = await fleet.directory.specs(matches)
+        owners = {await fleet.directory.owner(match_id) for match_id in matches}
     finally:
         for connection in connections:
             await connection.close()
