@@ -333,8 +333,17 @@ def every_entry_has_a_firewall(plans: Plans, report: Report) -> None:
             report.expect(region == right_region, acl, f"is created in {region} and must be in {right_region}")
             rules = acl.blocks("rule")
             report.expect(any(r["statement"][0].get("rate_based_statement") for r in rules), acl, "no rate limit")
+            excepted = [s for r in rules for s in _excepted(r)]
+            tokens = [s for s in excepted if "x-load-test" in json.dumps(s)]
+            report.expect(excepted == tokens, acl, "the rate limit excepts more than load tests")
             managed = [r for r in rules if r["statement"][0].get("managed_rule_group_statement")]
             report.expect(len(managed) >= 2, acl, "no managed rules")
+
+
+def _excepted(waf_rule: dict[str, Any]) -> list[Any]:
+    """Return the statements by which the rate limit of a web ACL does not count each request."""
+    limits = waf_rule["statement"][0].get("rate_based_statement") or []
+    return [scope for limit in limits for scope in limit.get("scope_down_statement") or []]
 
 
 @rule

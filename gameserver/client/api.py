@@ -77,6 +77,7 @@ class GameClient:
         timeout_seconds: time limit in seconds for one HTTP request, and for taking a seat in a match.
         ssl_context: checks the certificates of `https` and `wss` addresses, or None to trust the system's authorities.
         headers: returns further headers for the next request to the API, or None for no further headers.
+        play_headers: further headers of each handshake with a game server.
 
     Attributes:
         display_name: name that `join` shows to other players, from the last `sign_up` or `rename`.
@@ -89,11 +90,13 @@ class GameClient:
         timeout_seconds: float = 5.0,
         ssl_context: ssl.SSLContext | None = None,
         headers: Callable[[], Awaitable[Mapping[str, str]]] | None = None,
+        play_headers: Mapping[str, str] | None = None,
     ) -> None:
         self._api_url = api_url.rstrip("/")
         self._timeout = timeout_seconds
         self._ssl = ssl_context
         self._headers = headers
+        self._play_headers = dict(play_headers or {})
         self._session: aiohttp.ClientSession | None = None
         self._connections: list[PlayerConnection] = []
         self._access_token = ""
@@ -271,6 +274,7 @@ class GameClient:
             codec=codec,
             timeout_seconds=self._timeout,
             ssl_context=self._ssl,
+            headers=self._play_headers,
         )
         self._connections.append(connection)
         return connection

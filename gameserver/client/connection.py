@@ -10,8 +10,9 @@ import random
 import ssl
 import time
 from collections import deque
-from collections.abc import AsyncIterator, Awaitable, Callable
+from collections.abc import AsyncIterator, Awaitable, Callable, Mapping
 from dataclasses import dataclass, field
+from types import MappingProxyType
 from typing import Any, Final
 
 from picows import WSError, ws_connect
@@ -89,6 +90,7 @@ class _Access:
     codec: Codec
     timeout_seconds: float
     ssl_context: ssl.SSLContext | None
+    headers: Mapping[str, str]
 
 
 @dataclass
@@ -136,6 +138,7 @@ async def connect(
     codec: Codec,
     timeout_seconds: float,
     ssl_context: ssl.SSLContext | None = None,
+    headers: Mapping[str, str] = MappingProxyType({}),
 ) -> PlayerConnection:
     """Take a seat in a match, and keep it until the match has ended. `GameClient.join` calls this function.
 
@@ -148,12 +151,13 @@ async def connect(
         codec: encoding of the messages.
         timeout_seconds: time limit in seconds for the first `Welcome`. A later reconnect has a limit of 20 s.
         ssl_context: checks the certificates of `wss` addresses, or None to trust the system's authorities.
+        headers: further headers of each handshake.
 
     Raises:
         JoinRefused: a game server refused the player, and a retry cannot succeed.
         ConnectionLost: no game server gave the player a seat within `timeout_seconds`.
     """
-    access = _Access(match_id, token, locate, name, codec, timeout_seconds, ssl_context)
+    access = _Access(match_id, token, locate, name, codec, timeout_seconds, ssl_context, headers)
     connection = PlayerConnection(access)
     await connection._enter([url], time.monotonic() + timeout_seconds)
     connection._watch()
@@ -402,7 +406,11 @@ class PlayerConnection:
                     lambda: listener,
                     url,
                     ssl_context=access.ssl_context,
-                    extra_headers={"Sec-WebSocket-Protocol": access.codec.name, "User-Agent": USER_AGENT},
+                    extra_headers={
+                        "Sec-WebSocket-Protocol": access.codec.name,
+                        "User-Agent": USER_AGENT,
+                        **access.headers,
+                    },
                     max_frame_size=MAX_SERVER_FRAME_BYTES,
                     websocket_handshake_timeout=min(1.0, access.timeout_seconds),
                     read_buffer_init_size=4096,

@@ -4,11 +4,12 @@ from __future__ import annotations
 
 import asyncio
 import time
-from collections.abc import AsyncIterator, Awaitable, Callable, Sequence
+from collections.abc import AsyncIterator, Awaitable, Callable, Mapping, Sequence
 from contextlib import AsyncExitStack, asynccontextmanager
 from typing import TYPE_CHECKING, TypeVar
 
 from mjctl.clients.boto import RegionClients, unreachable
+from mjctl.clients.firewall_tokens import past_rate_limit
 from mjctl.clients.internal_accounts import (
     are_created_by_operator,
     create_account,
@@ -66,7 +67,8 @@ async def playing(
         clients = stack.enter_context(RegionClients(contract))
         if are_created_by_operator(contract):
             stack.push_async_callback(_remove_all, contract, clients, plan, tally)
-        bots = await _until(stop, _sign_up_all(contract, clients, plan, tally, stack))
+        play_headers = await stack.enter_async_context(past_rate_limit(contract, clients, plan.duration_seconds))
+        bots = await _until(stop, _sign_up_all(contract, clients, plan, tally, stack, play_headers))
         if not bots:
             yield []
             return
@@ -79,7 +81,12 @@ async def playing(
 
 
 async def _sign_up_all(
-    contract: Contract, clients: RegionClients, plan: LoadPlan, tally: LoadTally, stack: AsyncExitStack
+    contract: Contract,
+    clients: RegionClients,
+    plan: LoadPlan,
+    tally: LoadTally,
+    stack: AsyncExitStack,
+    play_headers: Mapping[str, str],
 ) -> list[GameClient]:
     from gameserver.client import GameClient
 
@@ -95,6 +102,7 @@ async def _sign_up_all(
                 timeout_seconds=_CALL_TIMEOUT_SECONDS,
                 ssl_context=tls,
                 headers=operator_pass.headers,
+                play_headers=play_headers,
             )
         )
         name, email = _name(plan, number), _email(plan, number)

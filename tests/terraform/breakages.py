@@ -136,6 +136,10 @@ _ALARM = "aws_cloudwatch_metric_alarm"
 _EVERY_USER = (
     '{"Statement":[{"Sid":"A","Effect":"Allow","Action":"rds-db:connect","Resource":"arn:aws:rds-db:x:1:dbuser:*/*"}]}'
 )
+_LIMITS_SOME = [
+    {"statement": [{"rate_based_statement": [{"scope_down_statement": [{"geo_match_statement": [{}]}]}]}]},
+    *[{"statement": [{"managed_rule_group_statement": [{"name": name}]}]} for name in ("a", "b")],
+]
 _ENCRYPTS_ALL = '{"Statement":[{"Sid":"A","Effect":"Allow","Action":"kms:Encrypt","Resource":"arn:x"}]}'
 _MASTER = '{"Statement":[{"Sid":"A","Effect":"Allow","Action":"secretsmanager:GetSecretValue","Resource":"arn:x"}]}'
 _FOREIGN_KEY = "arn:aws:kms:sa-east-1:123456789012:key/mrk-0"
@@ -218,6 +222,9 @@ BREAKAGES: list[Breakage] = [
     *without("every_entry_has_a_firewall", "aws_wafv2_web_acl_logging_configuration"),
     *rules("every_entry_has_a_firewall", "aws_wafv2_web_acl", "scope", "CLOUDFRONT_"),
     *rules("every_entry_has_a_firewall", "aws_wafv2_web_acl", "rule", []),
+    Breakage(
+        "every_entry_has_a_firewall", "a limit for some requests", "aws_wafv2_web_acl", value("rule", _LIMITS_SOME)
+    ),
     *referring("every_entry_has_a_firewall", "aws_cloudfront_distribution", "web_acl_id", "var.name"),
     *rules("tables_are_backed_up_and_encrypted", "aws_dynamodb_table", "point_in_time_recovery.0.enabled", False),
     *rules("tables_are_backed_up_and_encrypted", "aws_dynamodb_table", "server_side_encryption.0.enabled", False),

@@ -3,11 +3,13 @@
 from __future__ import annotations
 
 import asyncio
+import time
 from collections.abc import Iterator
 from datetime import UTC, datetime
 from typing import Any
 
 from mjctl.clients.dns import region_dns
+from mjctl.clients.firewall_tokens import expired, tokens
 from mjctl.health.model import AWS_CHECK_SECONDS, Check, Finding, RegionContext, failed, passed, warned
 from mjctl.models.check import Severity
 from mjctl.models.contract import Contract, Managed
@@ -80,7 +82,7 @@ async def check_certificate(context: RegionContext) -> Finding:
 
 
 async def check_firewall(context: RegionContext) -> Finding:
-    """Check that the web ACL of the region's stack protects the load balancer, and that the web ACL has rules."""
+    """Check that the region's web ACL protects the load balancer, has rules, and lets no ended load test pass."""
     managed = _managed(context)
     answer = await context.clients.call("wafv2", "get_web_acl_for_resource", ResourceArn=managed.load_balancer)
     acl: dict[str, Any] = answer.get("WebACL") or {}
@@ -94,6 +96,15 @@ async def check_firewall(context: RegionContext) -> Finding:
         return failed(f"the load balancer has the wrong web ACL: {acl.get('Name')}", hint=hint, **evidence)
     if not acl.get("Rules"):
         return failed(f"the web ACL {acl.get('Name')} has no rules", hint=hint, **evidence)
+    forgotten = expired(await tokens(context.clients, acl), time.time())
+    if forgotten:
+        return warned(
+            f"expired tokens of killed load tests still pass the rate limit: {len(forgotten)}",
+            hint=f"the next run of `mjctl loadtest --env {context.contract.environment} "
+            f"--region {context.contract.region}` removes the tokens",
+            expired_tokens=len(forgotten),
+            **evidence,
+        )
     return passed(f"{acl.get('Name')} protects the load balancer with {len(acl['Rules'])} rules", **evidence)
 
 

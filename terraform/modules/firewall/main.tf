@@ -9,6 +9,24 @@ locals {
   metric = replace(title("${var.name}-${lower(var.scope)}"), "-", "")
 }
 
+# mjctl writes the token of a load test into the pattern set, and removes the token at the end
+# (mjctl/clients/firewall_tokens.py). The first pattern matches no request, because no header begins with a line feed.
+resource "aws_wafv2_regex_pattern_set" "load_tests" {
+  count = var.load_tests ? 1 : 0
+
+  name        = "${var.name}-load-tests"
+  description = "Tokens of load tests, written by mjctl"
+  scope       = var.scope
+
+  regular_expression {
+    regex_string = "^\\n"
+  }
+
+  lifecycle {
+    ignore_changes = [regular_expression]
+  }
+}
+
 resource "aws_wafv2_web_acl" "main" {
   name        = "${var.name}-${lower(var.scope)}"
   description = "Rate limit and managed rules"
@@ -30,6 +48,32 @@ resource "aws_wafv2_web_acl" "main" {
       rate_based_statement {
         aggregate_key_type = "IP"
         limit              = var.rate_limit
+
+        # The rate limit does not count the requests of a load test, whose players have one address.
+        dynamic "scope_down_statement" {
+          for_each = aws_wafv2_regex_pattern_set.load_tests
+
+          content {
+            not_statement {
+              statement {
+                regex_pattern_set_reference_statement {
+                  arn = scope_down_statement.value.arn
+
+                  field_to_match {
+                    single_header {
+                      name = "x-load-test"
+                    }
+                  }
+
+                  text_transformation {
+                    priority = 0
+                    type     = "NONE"
+                  }
+                }
+              }
+            }
+          }
+        }
       }
     }
 
@@ -122,6 +166,12 @@ resource "aws_wafv2_web_acl_logging_configuration" "main" {
   redacted_fields {
     single_header {
       name = "authorization"
+    }
+  }
+
+  redacted_fields {
+    single_header {
+      name = "x-load-test"
     }
   }
 }

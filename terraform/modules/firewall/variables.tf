@@ -14,6 +14,17 @@ variable "kms_key_arn" {
   type        = string
 }
 
+variable "load_tests" {
+  description = "Whether load tests of `mjctl loadtest` may pass the rate limit, by a token that mjctl writes into a pattern set."
+  type        = bool
+  default     = false
+
+  validation {
+    condition     = !var.load_tests || var.scope == "REGIONAL"
+    error_message = "load_tests needs scope REGIONAL, because mjctl lets load tests pass only the firewall of a load balancer."
+  }
+}
+
 variable "log_retention_days" {
   description = "Number of days for which logs of blocked requests are kept."
   type        = number

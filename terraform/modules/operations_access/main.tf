@@ -42,6 +42,11 @@ locals {
       actions   = ["route53:UpdateHealthCheck"]
       resources = ["arn:aws:route53:::healthcheck/*"]
     }
+    # `mjctl loadtest` writes a token into the pattern set whose tokens pass the rate limit, and `mjctl health` reads the set.
+    LoadTestTokens = {
+      actions   = ["wafv2:GetRegexPatternSet", "wafv2:UpdateRegexPatternSet"]
+      resources = ["arn:aws:wafv2:${local.own}:regional/regexpatternset/${var.name}-load-tests/*"]
+    }
     LookAtApi = {
       actions   = ["apigateway:GET"]
       resources = ["arn:aws:apigateway:${var.region}::/apis/*"]

@@ -114,6 +114,7 @@ module "firewall" {
 
   associations       = { game = module.game_service.load_balancer.arn }
   kms_key_arn        = module.keys.arns["storage"]
+  load_tests         = true
   log_retention_days = var.log_retention_days
   name               = local.name
   native_clients     = var.firewall.native_clients

@@ -9,6 +9,7 @@ from contextlib import contextmanager
 from dataclasses import dataclass
 from typing import Any
 
+from mjctl.clients.firewall_tokens import HEADER, MATCHES_NOTHING
 from mjctl.models.contract import Contract
 from mjctl.sandbox.emulators import Emulators
 from tests.factories import contract
@@ -201,6 +202,16 @@ def _load_balancer(elbv2: Any, network: Mapping[str, Any]) -> tuple[str, str]:
 
 def _web_acl(wafv2: Any, balancer: str) -> str:
     seen = {"SampledRequestsEnabled": True, "CloudWatchMetricsEnabled": True, "MetricName": "m"}
+    patterns = wafv2.create_regex_pattern_set(
+        Name=f"{NAME}-load-tests", Scope="REGIONAL", RegularExpressionList=[{"RegexString": MATCHES_NOTHING}]
+    )["Summary"]["ARN"]
+    token = {
+        "ARN": patterns,
+        "FieldToMatch": {"SingleHeader": {"Name": HEADER}},
+        "TextTransformations": [{"Priority": 0, "Type": "NONE"}],
+    }
+    scope = {"NotStatement": {"Statement": {"RegexPatternSetReferenceStatement": token}}}
+    limit = {"Limit": 2000, "AggregateKeyType": "IP", "ScopeDownStatement": scope}
     acl: str = wafv2.create_web_acl(
         Name=NAME,
         Scope="REGIONAL",
@@ -211,13 +222,25 @@ def _web_acl(wafv2: Any, balancer: str) -> str:
                 "Name": "rate-limit",
                 "Priority": 0,
                 "Action": {"Block": {}},
-                "Statement": {"RateBasedStatement": {"Limit": 2000, "AggregateKeyType": "IP"}},
+                "Statement": {"RateBasedStatement": limit},
                 "VisibilityConfig": seen,
             }
         ],
     )["Summary"]["ARN"]
     wafv2.associate_web_acl(WebACLArn=acl, ResourceArn=balancer)
     return acl
+
+
+def write_tokens(wafv2: Any, *patterns: str) -> None:
+    """Replace the patterns of the tokens that pass the rate limit; no patterns stand for no load test."""
+    listed = wafv2.list_regex_pattern_sets(Scope="REGIONAL")["RegexPatternSets"]
+    pattern_set = next(item for item in listed if item["Name"] == f"{NAME}-load-tests")
+    named = {"Name": pattern_set["Name"], "Id": pattern_set["Id"], "Scope": "REGIONAL"}
+    wafv2.update_regex_pattern_set(
+        **named,
+        LockToken=wafv2.get_regex_pattern_set(**named)["LockToken"],
+        RegularExpressionList=[{"RegexString": pattern} for pattern in patterns or (MATCHES_NOTHING,)],
+    )
 
 
 def _service(ecs: Any, target_group: str, subnets: list[str]) -> str:

@@ -49,6 +49,41 @@ run "only_counts_requests_without_a_user_agent_for_native_clients" {
   }
 }
 
+run "counts_every_request_by_default" {
+  command = plan
+
+  assert {
+    condition     = length(aws_wafv2_regex_pattern_set.load_tests) == 0
+    error_message = "By default, no request may pass the rate limit."
+  }
+}
+
+run "does_not_count_requests_with_the_token_of_a_load_test" {
+  command = plan
+
+  variables {
+    load_tests = true
+  }
+
+  assert {
+    condition     = [for expression in aws_wafv2_regex_pattern_set.load_tests[0].regular_expression : expression.regex_string] == ["^\\n"]
+    error_message = "Without a load test, the pattern set must match no header."
+  }
+}
+
+run "rejects_load_tests_of_a_distribution" {
+  command = plan
+
+  variables {
+    associations = {}
+    load_tests   = true
+    region       = "us-east-1"
+    scope        = "CLOUDFRONT"
+  }
+
+  expect_failures = [var.load_tests]
+}
+
 run "protects_the_given_resources_with_shield" {
   command = plan
 

@@ -8,6 +8,7 @@ outdated replica of a table or of a secret.
 from __future__ import annotations
 
 import json
+import time
 from collections.abc import Callable, Iterator
 from contextlib import ExitStack
 from datetime import UTC, datetime, timedelta
@@ -201,6 +202,13 @@ def _in_the_open(region: Production, repairs: ExitStack) -> None:
     repairs.callback(wafv2.associate_web_acl, WebACLArn=managed.web_acl, ResourceArn=managed.load_balancer)
 
 
+def _token_of_a_killed_load_test(region: Production, repairs: ExitStack) -> None:
+    wafv2 = region.client("wafv2")
+    still_valid = f"^{int(time.time()) + 600}-{'1' * 32}$"
+    production.write_tokens(wafv2, f"^{int(time.time()) - 1}-{'0' * 32}$", still_valid)
+    repairs.callback(production.write_tokens, wafv2, still_valid)
+
+
 def _not_recoverable(region: Production, repairs: ExitStack) -> None:
     def set_recovery(*, enabled: bool) -> None:
         region.client("dynamodb").update_continuous_backups(
@@ -341,6 +349,12 @@ async def test_the_dns_check_reports_whether_dns_includes_the_region(
         (_no_alarm, "alarms", "fail", "no operator would learn of a fault"),
         (_unheard, "alarm-topic", "warn", "the alarms reach no operator"),
         (_in_the_open, "firewall", "fail", "no firewall protects the load balancer"),
+        (
+            _token_of_a_killed_load_test,
+            "firewall",
+            "warn",
+            "tokens of killed load tests still pass the rate limit: 1",
+        ),
         (_not_recoverable, "table/matches", "fail", "no point-in-time recovery"),
         (_never_rotated, "key/data", "warn", "never rotated"),
         (
