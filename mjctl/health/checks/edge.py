@@ -15,6 +15,8 @@ from mjctl.models.check import Severity
 from mjctl.models.contract import Contract, Managed
 from mjctl.models.errors import ConfigError, NotFoundError
 
+_PREFIX_LIST = "com.amazonaws.global.cloudfront.origin-facing"
+
 
 def checks(contract: Contract) -> Iterator[Check]:
     """Yield the checks of gateway, certificate, firewall, DNS and CloudFront, for a region on AWS."""
@@ -23,6 +25,7 @@ def checks(contract: Contract) -> Iterator[Check]:
     yield Check("gateway", check_gateway, AWS_CHECK_SECONDS, severity=Severity.CRITICAL)
     yield Check("certificate", check_certificate, AWS_CHECK_SECONDS, severity=Severity.CRITICAL)
     yield Check("firewall", check_firewall, AWS_CHECK_SECONDS)
+    yield Check("edge-networks", check_edge_networks, AWS_CHECK_SECONDS)
     yield Check("dns", check_dns, AWS_CHECK_SECONDS, severity=Severity.CRITICAL)
     if contract.region == contract.managed.primary_region:
         # All regions share one CloudFront distribution, so only the primary region has a check of it.
@@ -106,6 +109,47 @@ async def check_firewall(context: RegionContext) -> Finding:
             **evidence,
         )
     return passed(f"{acl.get('Name')} protects the load balancer with {len(acl['Rules'])} rules", **evidence)
+
+
+async def check_edge_networks(context: RegionContext) -> Finding:
+    """Check that the functions of the API know all networks of CloudFront.
+
+    The functions refuse players behind a network that AWS has added to its prefix list since the last deploy.
+    https://docs.aws.amazon.com/AmazonCloudFront/latest/DeveloperGuide/LocationsOfEdgeServers.html
+    """
+    named = {"Name": "prefix-list-name", "Values": [_PREFIX_LIST]}
+    listed = await context.clients.call_all("ec2", "describe_managed_prefix_lists", Filters=[named])
+    pages = await asyncio.gather(
+        *(
+            context.clients.call_all("ec2", "get_managed_prefix_list_entries", PrefixListId=item["PrefixListId"])
+            for item in listed["PrefixLists"]
+        )
+    )
+    networks = {str(entry["Cidr"]) for page in pages for entry in page["Entries"]}
+    functions = _managed(context).functions
+    answering = [functions[purpose] for purpose in ("api", "auth") if purpose in functions]
+    known = await asyncio.gather(*(_edge_networks(context, name) for name in answering))
+    evidence: dict[str, object] = {"networks": len(networks), "functions": answering}
+    hint = (
+        f"`mjctl deploy --env {context.contract.environment} --region {context.contract.region}` gives the functions "
+        "the networks of CloudFront"
+    )
+    open_functions = [name for name, own in zip(answering, known, strict=True) if not own]
+    if open_functions:
+        return warned(f"{', '.join(open_functions)} answers calls past CloudFront's firewall", hint=hint, **evidence)
+    missing = sorted({network for own in known for network in networks - own})
+    if missing:
+        return failed(
+            f"the API refuses players behind these networks of CloudFront: {', '.join(missing)}", hint=hint, **evidence
+        )
+    return passed(f"the functions know {len(networks)} networks of CloudFront", **evidence)
+
+
+async def _edge_networks(context: RegionContext, function: str) -> set[str]:
+    """Return the networks of CloudFront in the settings of a function."""
+    configuration = await context.clients.call("lambda", "get_function_configuration", FunctionName=function)
+    variables: dict[str, str] = configuration.get("Environment", {}).get("Variables", {})
+    return set(filter(None, variables.get("GAMESERVER_EDGE_NETWORKS", "").split(",")))
 
 
 async def check_cdn(context: RegionContext) -> Finding:

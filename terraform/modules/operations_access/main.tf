@@ -116,7 +116,7 @@ locals {
       actions = [
         "acm:DescribeCertificate", "application-autoscaling:DescribeScalableTargets", "cloudfront:ListDistributions",
         "cloudwatch:DescribeAlarms", "cloudwatch:GetMetricData", "cloudwatch:GetMetricStatistics",
-        "cognito-idp:DescribeUserPool", "ecs:ListTasks", "elasticache:DescribeReplicationGroups",
+        "cognito-idp:DescribeUserPool", "ec2:DescribeManagedPrefixLists", "ec2:GetManagedPrefixListEntries", "ecs:ListTasks", "elasticache:DescribeReplicationGroups",
         "elasticloadbalancing:DescribeTargetHealth", "lambda:ListEventSourceMappings", "rds:DescribeDBClusters",
         "rds:DescribeDBInstances", "rds:DescribeGlobalClusters", "route53:ListHealthChecks", "ses:GetAccount",
         "ses:GetEmailIdentity", "wafv2:GetWebACL", "wafv2:GetWebACLForResource",

@@ -70,6 +70,7 @@ def build(emulators: Emulators, region: str = REGION) -> Production:
     put_alarm(client("cloudwatch"), "no-healthy-server")
     set_alarm(emulators, region, "OK")
     function = create_function(client("lambda"), f"{NAME}-api")
+    set_edge_networks(client("lambda"), function, edge_networks(client("ec2")))
     secret = _secret(client("secretsmanager"), is_primary)
     pool = client("cognito-idp").create_user_pool(PoolName=NAME)["UserPool"]["Id"]
     client("backup").create_backup_vault(BackupVaultName=name)
@@ -310,6 +311,21 @@ def create_function(client: Any, name: str) -> str:
     client.get_waiter("function_active_v2").wait(FunctionName=name, WaiterConfig={"Delay": 1, "MaxAttempts": 60})
     client.get_waiter("function_updated_v2").wait(FunctionName=name, WaiterConfig={"Delay": 1, "MaxAttempts": 60})
     return name
+
+
+def edge_networks(ec2: Any) -> list[str]:
+    """Return the networks in the emulated AWS's prefix list of CloudFront."""
+    named = {"Name": "prefix-list-name", "Values": ["com.amazonaws.global.cloudfront.origin-facing"]}
+    (prefix_list,) = ec2.describe_managed_prefix_lists(Filters=[named])["PrefixLists"]
+    entries = ec2.get_managed_prefix_list_entries(PrefixListId=prefix_list["PrefixListId"])["Entries"]
+    return [str(entry["Cidr"]) for entry in entries]
+
+
+def set_edge_networks(client: Any, function: str, networks: list[str]) -> None:
+    """Give a function the setting with the networks of CloudFront."""
+    variables = {"GAMESERVER_EDGE_NETWORKS": ",".join(networks)}
+    client.update_function_configuration(FunctionName=function, Environment={"Variables": variables})
+    client.get_waiter("function_updated_v2").wait(FunctionName=function, WaiterConfig={"Delay": 1, "MaxAttempts": 60})
 
 
 def _distribution(cloudfront: Any, web_acl: str) -> None:

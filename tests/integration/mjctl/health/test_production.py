@@ -66,7 +66,7 @@ async def test_the_checks_of_a_healthy_region_have_these_statuses(region: Produc
         **dict.fromkeys(("service", "scaling", "targets", "database", "database-secret", "table/matches"), "pass"),
         **dict.fromkeys(("queue/persistence", "dead-letters/persistence", "topic/events", "identity"), "pass"),
         **dict.fromkeys(("function/api", "dead-letters/function-api", "alarms", "alarm-topic", "key/data"), "pass"),
-        **dict.fromkeys(("gateway", "certificate", "firewall", "cdn", "dns"), "pass"),
+        **dict.fromkeys(("gateway", "certificate", "firewall", "edge-networks", "cdn", "dns"), "pass"),
     }
     assert all(item.hint for item in results.values() if item.status in ("warn", "fail"))
     assert f"also in {OTHER_REGION}" in results["table/matches"].summary
@@ -207,6 +207,20 @@ def _token_of_a_killed_load_test(region: Production, repairs: ExitStack) -> None
     still_valid = f"^{int(time.time()) + 600}-{'1' * 32}$"
     production.write_tokens(wafv2, f"^{int(time.time()) - 1}-{'0' * 32}$", still_valid)
     repairs.callback(production.write_tokens, wafv2, still_valid)
+
+
+def _new_network_of_cloudfront(region: Production, repairs: ExitStack) -> None:
+    client, function = region.client("lambda"), region.contract.managed.functions["api"]
+    known = production.edge_networks(region.client("ec2"))
+    production.set_edge_networks(client, function, ["192.0.2.0/24"])
+    repairs.callback(production.set_edge_networks, client, function, known)
+
+
+def _open_function(region: Production, repairs: ExitStack) -> None:
+    client, function = region.client("lambda"), region.contract.managed.functions["api"]
+    known = production.edge_networks(region.client("ec2"))
+    production.set_edge_networks(client, function, [])
+    repairs.callback(production.set_edge_networks, client, function, known)
 
 
 def _not_recoverable(region: Production, repairs: ExitStack) -> None:
@@ -355,6 +369,8 @@ async def test_the_dns_check_reports_whether_dns_includes_the_region(
             "warn",
             "tokens of killed load tests still pass the rate limit: 1",
         ),
+        (_new_network_of_cloudfront, "edge-networks", "fail", "the API refuses players behind these networks"),
+        (_open_function, "edge-networks", "warn", "answers calls past CloudFront's firewall"),
         (_not_recoverable, "table/matches", "fail", "no point-in-time recovery"),
         (_never_rotated, "key/data", "warn", "never rotated"),
         (
