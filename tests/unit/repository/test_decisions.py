@@ -25,8 +25,6 @@ def test_a_record_has_a_row_with_its_date_and_status(record: Path) -> None:
     )
 
 
-def test_every_record_has_a_number_and_a_row() -> None:
-    """Test that no number occurs twice. A gap is possible while branches with reserved numbers are open."""
-    numbers = [file.name[:4] for file in RECORDS]
-    assert len(set(numbers)) == len(numbers)
+def test_the_numbers_have_no_gap() -> None:
+    assert [file.name[:4] for file in RECORDS] == [f"{number:04}" for number in range(1, len(RECORDS) + 1)]
     assert len(re.findall(r"^\| \[\d{4}\]", INDEX, re.MULTILINE)) == len(RECORDS)
