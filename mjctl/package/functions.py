@@ -42,7 +42,7 @@ _LEFT_OUT_SUFFIXES = (".c", ".h", ".pxd", ".pyc", ".pyi", ".pyx", "/INSTALLER", 
 _SERVER_ONLY = ("aiofastnet", "picows", "python_socks", "uvloop")
 # botocore contains descriptions of 400 AWS services in 15 MB. The archive contains only the descriptions of services
 # that gameserver/runtime/aws.py calls or that provide credentials.
-AWS_SERVICES = frozenset({"cognito-idp", "dynamodb", "kms", "secretsmanager", "sns", "sqs", "sts"})
+AWS_SERVICES = frozenset({"cognito-idp", "dynamodb", "ecs", "kms", "secretsmanager", "sns", "sqs", "sts"})
 _BOTOCORE_DATA = "botocore/data/"
 
 

@@ -596,7 +596,7 @@ def test_a_group_in_cluster_mode_keeps_its_keys_over_failovers_and_changes_of_sh
         described(cache.emulators, "shards")
 
         elasticache.modify_replication_group_shard_configuration(NodeGroupCount=2, **change)
-        group = described(cache.emulators, "shards", seconds=40)
+        group = described(cache.emulators, "shards", seconds=120)
         assert group["MemberClusters"] == [
             f"shards-{shard}-{node}" for shard in ("0001", "0002") for node in ("001", "002")
         ]
@@ -609,7 +609,7 @@ def test_a_group_in_cluster_mode_keeps_its_keys_over_failovers_and_changes_of_sh
         elasticache.modify_replication_group_shard_configuration(
             NodeGroupCount=1, NodeGroupsToRemove=["0001"], **change
         )
-        group = described(cache.emulators, "shards", seconds=40)
+        group = described(cache.emulators, "shards", seconds=120)
         assert group["MemberClusters"] == ["shards-0002-001", "shards-0002-002"]
         writer.wait_for_more()
     client = wait_for(lambda: open_cluster(cache, shards, "shards"))
