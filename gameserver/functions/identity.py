@@ -91,3 +91,64 @@ def context_data(request: Request, path: str) -> dict[str, Any]:
     """
     agent = [{"headerName": "User-Agent", "headerValue": request.user_agent}] if request.user_agent else []
     return {"IpAddress": request.source, "ServerName": "api", "ServerPath": path, "HttpHeaders": agent}
+
+
+async def check_password(services: Services, user: str, password: str, request: Request, path: str) -> dict[str, Any]:
+    """Begin a login, and return Cognito's answer: tokens, or a challenge for a second factor.
+
+    Args:
+        services: services of the process.
+        user: e-mail address or id of the account.
+        password: password of the account.
+        request: request of the player.
+        path: path of the request's route.
+
+    Raises:
+        CognitoError: the code is in `REFUSED` if the password does not fit.
+    """
+    settings = services.settings
+    context: Any = context_data(request, path)
+    answer: Any = await call(
+        services,
+        lambda: services.aws.cognito.admin_initiate_auth(
+            UserPoolId=settings.user_pool_id,
+            ClientId=settings.client_id,
+            AuthFlow="ADMIN_USER_PASSWORD_AUTH",
+            AuthParameters={"USERNAME": user, "PASSWORD": password},
+            ContextData=context,
+        ),
+    )
+    return dict(answer)
+
+
+async def check_code(
+    services: Services, user_id: str, code: str, session: str, request: Request, path: str
+) -> dict[str, Any]:
+    """Answer the challenge for a second factor, and return Cognito's answer with the tokens.
+
+    Args:
+        services: services of the process.
+        user_id: the name that the user pool gave the account, from the challenge. Cognito takes no e-mail address here:
+            https://docs.aws.amazon.com/cognito-user-identity-pools/latest/APIReference/API_AdminRespondToAuthChallenge.html
+        code: code that the authenticator app shows.
+        session: Cognito's session of the login.
+        request: request of the player.
+        path: path of the request's route.
+
+    Raises:
+        CognitoError: the code or the session does not fit.
+    """
+    settings = services.settings
+    context: Any = context_data(request, path)
+    answer: Any = await call(
+        services,
+        lambda: services.aws.cognito.admin_respond_to_auth_challenge(
+            UserPoolId=settings.user_pool_id,
+            ClientId=settings.client_id,
+            ChallengeName="SOFTWARE_TOKEN_MFA",
+            ChallengeResponses={"USERNAME": user_id, "SOFTWARE_TOKEN_MFA_CODE": code.strip()},
+            Session=session,
+            ContextData=context,
+        ),
+    )
+    return dict(answer)

@@ -8,14 +8,14 @@ https://docs.aws.amazon.com/cognito/latest/developerguide/user-pool-settings-mfa
 
 from __future__ import annotations
 
-from typing import Annotated, Any
+from typing import Annotated
 from urllib.parse import quote, urlencode
 
 import msgspec
 from msgspec import Meta
 
 from gameserver.functions.http import HttpError, Request, Response
-from gameserver.functions.identity import REFUSED, CognitoError, call, context_data, unavailable
+from gameserver.functions.identity import REFUSED, CognitoError, call, check_code, check_password, unavailable
 from gameserver.functions.services import Services
 
 # Cognito reports a code that does not fit by EnableSoftwareTokenMFAException:
@@ -154,19 +154,8 @@ async def _log_in_again(request: Request, services: Services, body: Remove) -> N
         HttpError: 400 if the password or the code does not fit.
         CognitoError: Cognito throttles the login or does not answer.
     """
-    settings = services.settings
-    context: Any = context_data(request, _REMOVE)
     try:
-        answer = await call(
-            services,
-            lambda: services.aws.cognito.admin_initiate_auth(
-                UserPoolId=settings.user_pool_id,
-                ClientId=settings.client_id,
-                AuthFlow="ADMIN_USER_PASSWORD_AUTH",
-                AuthParameters={"USERNAME": request.player_id, "PASSWORD": body.password},
-                ContextData=context,
-            ),
-        )
+        answer = await check_password(services, request.player_id, body.password, request, _REMOVE)
     except CognitoError as error:
         if error.code in REFUSED:
             raise HttpError(400, "wrong_password", "the password is wrong") from error
@@ -175,20 +164,8 @@ async def _log_in_again(request: Request, services: Services, body: Remove) -> N
         # The second factor is off already.
         return
     try:
-        await call(
-            services,
-            lambda: services.aws.cognito.admin_respond_to_auth_challenge(
-                UserPoolId=settings.user_pool_id,
-                ClientId=settings.client_id,
-                ChallengeName="SOFTWARE_TOKEN_MFA",
-                ChallengeResponses={
-                    "USERNAME": answer["ChallengeParameters"]["USER_ID_FOR_SRP"],
-                    "SOFTWARE_TOKEN_MFA_CODE": body.code.strip(),
-                },
-                Session=answer["Session"],
-                ContextData=context,
-            ),
-        )
+        user_id = answer["ChallengeParameters"]["USER_ID_FOR_SRP"]
+        await check_code(services, user_id, body.code, answer["Session"], request, _REMOVE)
     except CognitoError as error:
         if error.code in _WRONG_CODE | REFUSED:
             raise _wrong_code() from error

@@ -12,7 +12,7 @@ import structlog
 from msgspec import Meta
 
 from gameserver.functions.http import HttpError, Request, Response, clean_email
-from gameserver.functions.identity import REFUSED, CognitoError, call, context_data, unavailable
+from gameserver.functions.identity import REFUSED, CognitoError, call, check_code, check_password, unavailable
 from gameserver.functions.services import Services
 
 log = structlog.get_logger()
@@ -88,26 +88,14 @@ async def log_in(request: Request, services: Services) -> Response:
     email = clean_email(body.email)
     await services.login_by_source.take(request.network)
     await services.login_by_pair.take(request.network, email)
-    settings = services.settings
     try:
-        answer = await call(
-            services,
-            lambda: services.aws.cognito.admin_initiate_auth(
-                UserPoolId=settings.user_pool_id,
-                ClientId=settings.client_id,
-                AuthFlow="ADMIN_USER_PASSWORD_AUTH",
-                AuthParameters={"USERNAME": email, "PASSWORD": body.password},
-                ContextData=context_data(request, "/v1/login"),  # type: ignore[arg-type]
-            ),
-        )
+        answer = await check_password(services, email, body.password, request, "/v1/login")
     except CognitoError as error:
         if error.code in REFUSED:
             message = "the e-mail address or the password is wrong, or the account is not confirmed yet"
             raise HttpError(401, "invalid_credentials", message) from error
         raise unavailable(error) from error
     if answer.get("ChallengeName") == "SOFTWARE_TOKEN_MFA":
-        # AdminRespondToAuthChallenge needs the name that the user pool gave the account instead of the e-mail address:
-        # https://docs.aws.amazon.com/cognito-user-identity-pools/latest/APIReference/API_AdminRespondToAuthChallenge.html
         user_id = answer["ChallengeParameters"]["USER_ID_FOR_SRP"]
         return Response(200, {"challenge": "second_factor", "user_id": user_id, "session": answer["Session"]})
     return Response(200, _tokens(answer))
@@ -124,19 +112,9 @@ async def answer_second_factor(request: Request, services: Services) -> Response
     await services.login_by_source.take(request.network)
     # A session belongs to a player who has entered the password, so a stranger cannot use up the tries of the player.
     await services.second_factor_by_session.take(body.session)
-    settings = services.settings
     try:
-        answer = await call(
-            services,
-            lambda: services.aws.cognito.admin_respond_to_auth_challenge(
-                UserPoolId=settings.user_pool_id,
-                ClientId=settings.client_id,
-                ChallengeName="SOFTWARE_TOKEN_MFA",
-                ChallengeResponses={"USERNAME": body.user_id, "SOFTWARE_TOKEN_MFA_CODE": body.code.strip()},
-                Session=body.session,
-                ContextData=context_data(request, "/v1/login/second-factor"),  # type: ignore[arg-type]
-            ),
-        )
+        path = "/v1/login/second-factor"
+        answer = await check_code(services, body.user_id, body.code, body.session, request, path)
     except CognitoError as error:
         if error.code in _WRONG_CODE:
             raise HttpError(
