@@ -23,6 +23,7 @@ import os
 import secrets
 import signal
 import socket
+import ssl
 import subprocess
 import sys
 import time
@@ -195,8 +196,8 @@ def new_match(directory: Directory) -> NewMatch:
 async def player(issuer: Issuer) -> AsyncIterator[NewPlayer]:
     clients: list[GameClient] = []
 
-    def make(player_id: str) -> GameClient:
-        client = GameClient("", timeout_seconds=5)
+    def make(player_id: str, ssl_context: ssl.SSLContext | None = None) -> GameClient:
+        client = GameClient("", timeout_seconds=5, ssl_context=ssl_context)
         client.use_token(issuer.token(player_id))
         clients.append(client)
         return client

@@ -5,7 +5,7 @@ from __future__ import annotations
 import asyncio
 import datetime
 import ssl
-from collections.abc import AsyncIterator, Callable
+from collections.abc import Callable
 from typing import Any
 
 import pytest
@@ -42,22 +42,12 @@ async def begin(start: Any, eventually: Any) -> Callable[..., Any]:
 
 
 @pytest.fixture
-async def through(issuer: Any) -> AsyncIterator[Callable[[str], GameClient]]:
+def through(player: Any) -> Callable[[str], GameClient]:
     """Return a factory of players whose client, like a load balancer, verifies no certificate."""
-    clients: list[GameClient] = []
     trusting = ssl.SSLContext(ssl.PROTOCOL_TLS_CLIENT)
     trusting.check_hostname = False
     trusting.verify_mode = ssl.CERT_NONE
-
-    def make(player_id: str) -> GameClient:
-        client = GameClient("", timeout_seconds=5, ssl_context=trusting)
-        client.use_token(issuer.token(player_id))
-        clients.append(client)
-        return client
-
-    yield make
-    for client in clients:
-        await client.close()
+    return lambda player_id: player(player_id, trusting)
 
 
 def play_port(server: Any) -> str:
