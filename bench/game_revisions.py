@@ -110,19 +110,42 @@ def measure(contenders: dict[str, Contender], rounds: int, windows: int) -> dict
     return results
 
 
-def main() -> None:
-    """Run the benchmark, and print its results."""
-    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("revision", help="the other revision, as git names it")
+def options_for(description: str | None) -> argparse.ArgumentParser:
+    """Return a parser with the options of every comparison of two servers."""
+    parser = argparse.ArgumentParser(description=description, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--players", type=int, default=500, help="number of players of each server")
     parser.add_argument("--rounds", type=int, default=6, help="how often both servers start")
     parser.add_argument("--windows", type=int, default=3, help="windows of 10 s in each round")
-    options = parser.parse_args()
+    return parser
+
+
+def reserve_cores() -> tuple[int, int]:
+    """Let this process use one core. Returns the core of the game servers, and the core of all other processes."""
     cores = sorted(os.sched_getaffinity(0))
     if len(cores) < 2:
         sys.exit("this benchmark needs two cores: one for the servers and one for everything else")
     os.sched_setaffinity(0, {cores[0]})
     machine.raise_file_limit()
+    return cores[-1], cores[0]
+
+
+def compared(results: dict[str, list[dict[str, Any]]], base: str, other: str) -> dict[str, Any]:
+    """Return the median CPU time of each server, and the ratios of the server `other` to the server `base`."""
+    costs = {name: [w["server_cpu"] * 1000 / w["clients"] for w in windows] for name, windows in results.items()}
+    ratios = [round(cost / before, 3) for before, cost in zip(costs[base], costs[other], strict=True)]
+    return {
+        "cpu_ms_per_client_second": {name: round(statistics.median(values), 4) for name, values in costs.items()},
+        f"ratio_{other}_to_{base}": round(statistics.median(ratios), 3),
+        "ratios": ratios,
+    }
+
+
+def main() -> None:
+    """Run the benchmark, and print its results."""
+    parser = options_for(__doc__)
+    parser.add_argument("revision", help="the other revision, as git names it")
+    options = parser.parse_args()
+    cores = reserve_cores()
     with ExitStack() as stack:
         folder = Path(stack.enter_context(tempfile.TemporaryDirectory(prefix="bench-revisions-")))
         other = folder / "checkout"
@@ -133,16 +156,11 @@ def main() -> None:
         compile_tree(PROJECT, folder / "this")
         binary = build(folder)
         contenders = {
-            name: Contender(folder / name, binary, options.players, (cores[-1], cores[0]), stack)
-            for name in ("other", "this")
+            name: Contender(folder / name, binary, options.players, cores, stack) for name in ("other", "this")
         }
         results = measure(contenders, options.rounds, options.windows)
-    costs = {name: [w["server_cpu"] * 1000 / w["clients"] for w in windows] for name, windows in results.items()}
-    ratios = [round(this / before, 3) for before, this in zip(costs["other"], costs["this"], strict=True)]
     report = {
-        "cpu_ms_per_client_second": {name: round(statistics.median(values), 4) for name, values in costs.items()},
-        "ratio_this_to_other": round(statistics.median(ratios), 3),
-        "ratios": ratios,
+        **compared(results, "other", "this"),
         "revision": options.revision,
         "players": options.players,
         "machine": machine.describe(),

@@ -142,7 +142,7 @@ async def check_edge_networks(context: RegionContext) -> Finding:
         return failed(
             f"the API refuses players behind these networks of CloudFront: {', '.join(missing)}", hint=hint, **evidence
         )
-    return passed(f"the functions know {len(networks)} networks of CloudFront", **evidence)
+    return passed(f"the functions know all networks of CloudFront: {len(networks)}", **evidence)
 
 
 async def _edge_networks(context: RegionContext, function: str) -> set[str]:
