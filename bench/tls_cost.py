@@ -39,6 +39,7 @@ from gameserver.rules.arena import Move
 from gameserver.server.loop import new_event_loop
 
 _ROOM = 10
+_OWNED_SECONDS = 30.0
 _AT_ONCE = 20
 _TLS = {"GAMESERVER_TLS_OWN_CERTIFICATE": "true"}
 
@@ -118,13 +119,14 @@ def measure(way: Way, services: Services, folder: Path, options: argparse.Namesp
     owner = OurServer(services, folder, _ROOM, options.server_core, variables=variables)
     servers = {"owner": owner}
     try:
+        matches = [uuid4().hex for _ in range(options.players // _ROOM)]
+        # The second server starts later, because the first server must own all matches.
+        asyncio.run(_create(services, matches))
         if way.relayed:
             front = OurServer(services, folder, _ROOM, options.server_core, name="front", variables=variables)
             servers["front"] = front
             # Each server has seen the certificate of the other server after two heartbeats.
             time.sleep(1.5)
-        matches = [uuid4().hex for _ in range(options.players // _ROOM)]
-        asyncio.run(_create(services, matches))
         entrance = servers.get("front", owner)
         order = {
             "url": f"{'wss' if way.tls else 'ws'}://127.0.0.1:{entrance.port}/play",
@@ -163,10 +165,17 @@ def measure(way: Way, services: Services, folder: Path, options: argparse.Namesp
 
 
 async def _create(services: Services, matches: list[str]) -> None:
+    """Create the matches, and wait until the running server owns them."""
     redis = Redis.from_url(services.redis_url)
+    directory = Directory(redis)
     for match_id in matches:
         spec = MatchSpec(match_id, "arena", _ROOM, 3600.0, "arena", round(time.time() * 1000), "bench")
-        await Directory(redis).create_match(spec)
+        await directory.create_match(spec)
+    give_up_at = time.monotonic() + _OWNED_SECONDS
+    while not all([await directory.owner(match_id) for match_id in matches]):
+        if time.monotonic() > give_up_at:
+            raise TimeoutError("the server does not adopt the matches")
+        await asyncio.sleep(0.2)
     await redis.aclose()
 
 
