@@ -10,213 +10,37 @@ import socket
 import ssl
 import subprocess
 import sys
-import threading
 import time
 import zipfile
-from collections.abc import Callable, Iterator, Mapping
-from contextlib import suppress
-from pathlib import Path
-from typing import Any
+from collections.abc import Callable, Iterator
 
 import pytest
 from botocore.exceptions import ClientError
-from botocore.model import ServiceId
-from botocore.session import Session
-from botocore.signers import RequestSigner
-from redis import Redis, RedisCluster
+from redis import Redis
 from redis.backoff import NoBackoff
-from redis.exceptions import AuthenticationError, NoPermissionError, RedisClusterException, RedisError
+from redis.exceptions import AuthenticationError, NoPermissionError, RedisError
 from redis.retry import Retry
 
-from mjctl.sandbox.emulators import Emulators
 from mjctl.sandbox.stage.names import published
+from tests.integration.mjctl.sandbox.stage.cache_client import (
+    GROUP,
+    REGION,
+    Cache,
+    create_group,
+    described,
+    roles,
+    started_cache,
+    wait_for,
+)
 
 pytestmark = pytest.mark.timeout(120)
-
-REGION = "us-east-1"
-GROUP = "state"
-ACCOUNT = "123456789012"
-
-
-def wait_for(condition: Callable[[], Any], seconds: float = 20) -> Any:
-    """Call `condition` until its result is true, and return the result."""
-    deadline = time.monotonic() + seconds
-    while True:
-        try:
-            if result := condition():
-                return result
-        except (RedisError, RedisClusterException, OSError, KeyError) as error:
-            if time.monotonic() > deadline:
-                raise AssertionError(f"not in time: {error!r}") from error
-        assert time.monotonic() < deadline, "not in time"
-        time.sleep(0.05)
-
-
-def subnet_ids(emulators: Emulators, zones: int) -> list[str]:
-    ec2 = emulators.client("ec2", REGION)
-    vpc = ec2.create_vpc(CidrBlock="10.0.0.0/16")["Vpc"]["VpcId"]
-    return [
-        ec2.create_subnet(VpcId=vpc, CidrBlock=f"10.0.{number}.0/24", AvailabilityZone=f"{REGION}{'abc'[number]}")[
-            "Subnet"
-        ]["SubnetId"]
-        for number in range(zones)
-    ]
-
-
-def create_users(emulators: Emulators) -> None:
-    cache = emulators.client("elasticache", REGION)
-    cache.create_user(
-        UserId="off",
-        UserName="default",
-        AccessString="off ~keys* -@all +get",
-        Engine="redis",
-        NoPasswordRequired=True,
-    )
-    cache.create_user(
-        UserId="game",
-        UserName="game",
-        AccessString="on ~* &* +@all -@admin -@dangerous +info",
-        Engine="redis",
-        AuthenticationMode={"Type": "iam"},
-    )
-    cache.create_user(
-        UserId="reader",
-        UserName="reader",
-        AccessString="on ~public:* +@read",
-        Engine="redis",
-        Passwords=["a-password-of-length-16"],
-    )
-    cache.create_user(
-        UserId="foreign",
-        UserName="foreign",
-        AccessString="on ~* +@all",
-        Engine="redis",
-        AuthenticationMode={"Type": "iam"},
-    )
-    cache.create_user_group(UserGroupId="users", Engine="redis", UserIds=["off", "game", "reader"])
-
-
-def create_group(emulators: Emulators, name: str = GROUP, **options: Any) -> dict[str, Any]:
-    cache = emulators.client("elasticache", REGION)
-    created = cache.create_replication_group(
-        ReplicationGroupId=name,
-        ReplicationGroupDescription="test",
-        AutomaticFailoverEnabled=options.get("NumCacheClusters") != 1,
-        CacheNodeType="cache.t4g.micro",
-        CacheSubnetGroupName="data",
-        Engine="redis",
-        EngineVersion="7.1",
-        MultiAZEnabled=options.get("NumCacheClusters") != 1,
-        TransitEncryptionEnabled=True,
-        UserGroupIds=["users"],
-        **options,
-    )["ReplicationGroup"]
-    assert created["Status"] == "creating"
-    return described(emulators, name)
-
-
-def described(emulators: Emulators, name: str = GROUP, seconds: float = 20) -> dict[str, Any]:
-    def available() -> Any:
-        cache = emulators.client("elasticache", REGION)
-        group = cache.describe_replication_groups(ReplicationGroupId=name)["ReplicationGroups"][0]
-        return group if group["Status"] == "available" else None
-
-    group: dict[str, Any] = wait_for(available, seconds)
-    return group
-
-
-def roles(group: Mapping[str, Any]) -> dict[str, str]:
-    return {member["CacheClusterId"]: member["CurrentRole"] for member in group["NodeGroups"][0]["NodeGroupMembers"]}
-
-
-class Cache:
-    """Connects to the DNS names of a replication group, as the game server does."""
-
-    def __init__(self, emulators: Emulators, folder: Path) -> None:
-        self.emulators = emulators
-        self.hosts = folder / "stage" / "hosts"
-        self.authority = folder / "stage" / "authority" / "authority.pem"
-        iam = emulators.client("iam", REGION)
-        trust = {"Effect": "Allow", "Principal": {"AWS": f"arn:aws:iam::{ACCOUNT}:root"}, "Action": "sts:AssumeRole"}
-        for role in ("game", "stranger"):
-            iam.create_role(RoleName=role, AssumeRolePolicyDocument=json.dumps({"Statement": [trust]}))
-        prefix = f"arn:aws:elasticache:{REGION}:{ACCOUNT}"
-        resources = [f"{prefix}:replicationgroup:{GROUP}", f"{prefix}:user:game", f"{prefix}:user:foreign"]
-        self.allow("game", resources)
-        self.allow("stranger", resources[:1])
-
-    def allow(self, role: str, resources: list[str]) -> None:
-        statement = {"Effect": "Allow", "Action": "elasticache:Connect", "Resource": resources}
-        document = json.dumps({"Version": "2012-10-17", "Statement": [statement]})
-        self.emulators.client("iam", REGION).put_role_policy(RoleName=role, PolicyName="a", PolicyDocument=document)
-
-    def credentials(self, role: str) -> Any:
-        arn = f"arn:aws:iam::{ACCOUNT}:role/{role}"
-        return self.emulators.client("sts", REGION).assume_role(RoleArn=arn, RoleSessionName="test")["Credentials"]
-
-    def token(self, role: str, user: str = "game", group: str = GROUP, seconds: int = 900, region: str = REGION) -> str:
-        """Sign a log-in with the credentials of a role, as gameserver.runtime.aws does."""
-        key = self.credentials(role)
-        session = Session()
-        session.set_credentials(key["AccessKeyId"], key["SecretAccessKey"], key["SessionToken"])
-        signer = RequestSigner(
-            ServiceId("elasticache"),
-            region,
-            "elasticache",
-            "v4",
-            session.get_credentials(),
-            session.get_component("event_emitter"),
-        )
-        request = {
-            "method": "GET",
-            "url": f"https://{group}/?Action=connect&User={user}",
-            "body": {},
-            "headers": {},
-            "context": {},
-        }
-        signed: str = signer.generate_presigned_url(request, operation_name="connect", expires_in=seconds)
-        return signed.removeprefix("https://")
-
-    def address(self, name: str) -> str:
-        address: str = wait_for(lambda: published(self.hosts).get(name))
-        return address
-
-    def connect(self, name: str, user: str | None, password: str | None, **options: Any) -> Redis:
-        """Connect to an endpoint. The test runs outside the stage, so this method translates the name to an address."""
-        return Redis(
-            host=self.address(name),
-            port=6379,
-            username=user,
-            password=password,
-            ssl=True,
-            ssl_ca_certs=str(self.authority),
-            ssl_check_hostname=False,
-            socket_timeout=5,
-            decode_responses=True,
-            retry=Retry(NoBackoff(), 0),
-            **options,
-        )
-
-    def as_game(self, name: str) -> Redis:
-        client = self.connect(name, "game", self.token("game"))
-        client.ping()
-        return client
-
-    def endpoints(self, name: str = GROUP) -> tuple[str, str]:
-        shard = described(self.emulators, name)["NodeGroups"][0]
-        return shard["PrimaryEndpoint"]["Address"], shard["ReaderEndpoint"]["Address"]
 
 
 @pytest.fixture(scope="module")
 def cache(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Cache]:
-    folder = tmp_path_factory.mktemp("cache")
-    with Emulators(folder, names=["ministack"], stage=True) as emulators:
-        emulators.client("elasticache", REGION).create_cache_subnet_group(
-            CacheSubnetGroupName="data", CacheSubnetGroupDescription="test", SubnetIds=subnet_ids(emulators, 3)
-        )
-        create_users(emulators)
-        create_group(emulators, NumCacheClusters=3)
-        yield Cache(emulators, folder)
+    with started_cache(tmp_path_factory.mktemp("cache")) as cache:
+        create_group(cache.emulators, NumCacheClusters=3)
+        yield cache
 
 
 def test_the_members_have_the_ids_the_zones_and_the_names_of_aws(cache: Cache) -> None:
@@ -491,135 +315,6 @@ def test_security_groups_decide_which_functions_reach_the_cache(cache: Cache) ->
     assert answers == {"worker": "TLSv1.3", "stranger": "no answer"}
 
 
-class ClusterWriter:
-    """Writes keys to a group in cluster mode in a background thread, and remembers the keys that the group accepted."""
-
-    def __init__(self, client: Any) -> None:
-        self._client = client
-        self._stopping = threading.Event()
-        self.written: list[str] = []
-        self._thread = threading.Thread(target=self._write, daemon=True)
-
-    def __enter__(self) -> ClusterWriter:
-        self._thread.start()
-        return self
-
-    def __exit__(self, *_: object) -> None:
-        self._stopping.set()
-        self._thread.join(20)
-
-    def _write(self) -> None:
-        number = 0
-        while not self._stopping.wait(0.002):
-            with suppress(RedisError, RedisClusterException, OSError):
-                self._client.set(f"key:{number}", number)
-                self.written.append(f"key:{number}")
-            number += 1
-
-    def wait_for_more(self) -> None:
-        """Return when the group has accepted further keys."""
-        before = len(self.written)
-        wait_for(lambda: len(self.written) > before + 50)
-
-
-@pytest.fixture
-def resolved(cache: Cache, monkeypatch: pytest.MonkeyPatch) -> None:
-    """Let this process resolve the names of the stage, as the stage's own processes do."""
-    original = socket.getaddrinfo
-
-    def resolve(host: Any, *arguments: Any, **options: Any) -> Any:
-        return original(published(cache.hosts).get(host, host), *arguments, **options)
-
-    monkeypatch.setattr(socket, "getaddrinfo", resolve)
-
-
-def open_cluster(cache: Cache, endpoint: str, group: str) -> Any:
-    """Connect as the game server does: the certificate must cover every name that the nodes announce."""
-    return RedisCluster(
-        host=endpoint,
-        port=6379,
-        username="game",
-        password=cache.token("game", group=group),
-        ssl=True,
-        ssl_ca_certs=str(cache.authority),
-        socket_timeout=5,
-        socket_connect_timeout=1,
-        require_full_coverage=False,
-        decode_responses=True,
-    )
-
-
-@pytest.fixture
-def shards(cache: Cache) -> Iterator[str]:
-    """Create a group in cluster mode with one shard, as the stack `region` does. Yields: the configuration endpoint."""
-    elasticache = cache.emulators.client("elasticache", REGION)
-    elasticache.create_cache_parameter_group(
-        CacheParameterGroupFamily="redis7", CacheParameterGroupName="shards", Description="test"
-    )
-    values = {"cluster-enabled": "yes", "maxmemory-policy": "noeviction"}
-    elasticache.modify_cache_parameter_group(
-        CacheParameterGroupName="shards",
-        ParameterNameValues=[{"ParameterName": name, "ParameterValue": value} for name, value in values.items()],
-    )
-    cache.allow(
-        "game",
-        [f"arn:aws:elasticache:{REGION}:{ACCOUNT}:replicationgroup:{name}" for name in ("shards", GROUP)]
-        + [f"arn:aws:elasticache:{REGION}:{ACCOUNT}:user:game"],
-    )
-    group = create_group(
-        cache.emulators, "shards", CacheParameterGroupName="shards", NumNodeGroups=1, ReplicasPerNodeGroup=1
-    )
-    assert group["ClusterEnabled"]
-    assert not any("CurrentRole" in node for node in group["NodeGroups"][0]["NodeGroupMembers"])
-    endpoint: str = group["ConfigurationEndpoint"]["Address"]
-    wait_for(lambda: published(cache.hosts).get(endpoint))
-    yield endpoint
-    elasticache.delete_replication_group(ReplicationGroupId="shards")
-
-
-@pytest.mark.usefixtures("resolved")
-def test_a_group_in_cluster_mode_keeps_its_keys_over_failovers_and_changes_of_shards(cache: Cache, shards: str) -> None:
-    elasticache = cache.emulators.client("elasticache", REGION)
-    change = {"ReplicationGroupId": "shards", "ApplyImmediately": True}
-    client = open_cluster(cache, shards, "shards")
-    domain = shards.removeprefix("clustercfg.")
-    assert sorted(node.host for node in client.get_nodes()) == [f"shards-0001-00{n}.{domain}" for n in (1, 2)]
-    assert client.info("memory", target_nodes=client.get_primaries()[0])["maxmemory_policy"] == "noeviction"
-    with ClusterWriter(client) as writer:
-        writer.wait_for_more()
-        primary = client.get_primaries()[0]
-        os.kill(client.info("server", target_nodes=primary)["process_id"], signal.SIGKILL)
-        wait_for(
-            lambda: primary.name not in {node.name for node in open_cluster(cache, shards, "shards").get_primaries()}
-        )
-        writer.wait_for_more()
-        described(cache.emulators, "shards")
-
-        elasticache.modify_replication_group_shard_configuration(NodeGroupCount=2, **change)
-        group = described(cache.emulators, "shards", seconds=120)
-        assert group["MemberClusters"] == [
-            f"shards-{shard}-{node}" for shard in ("0001", "0002") for node in ("001", "002")
-        ]
-        writer.wait_for_more()
-        primaries = wait_for(lambda: open_cluster(cache, shards, "shards")).get_primaries()
-        counts = [client.dbsize(target_nodes=node) for node in primaries]
-        assert len(counts) == 2
-        assert min(counts) > len(writer.written) // 3
-
-        elasticache.modify_replication_group_shard_configuration(
-            NodeGroupCount=1, NodeGroupsToRemove=["0001"], **change
-        )
-        group = described(cache.emulators, "shards", seconds=120)
-        assert group["MemberClusters"] == ["shards-0002-001", "shards-0002-002"]
-        writer.wait_for_more()
-    client = wait_for(lambda: open_cluster(cache, shards, "shards"))
-    assert {node.host.partition(".")[0] for node in client.get_nodes()} == {"shards-0002-001", "shards-0002-002"}
-    lost = [key for key in writer.written if client.get(key) is None]
-    # Redis copies writes to replicas later, so the newest writes before a failover can be lost.
-    assert len(lost) <= 5
-    wait_for(lambda: f"shards-0001-001.{domain}" not in published(cache.hosts))
-
-
 def test_a_group_without_users_has_a_token_or_no_password(cache: Cache) -> None:
     elasticache = cache.emulators.client("elasticache", REGION)
     common = {
@@ -633,12 +328,12 @@ def test_a_group_without_users_has_a_token_or_no_password(cache: Cache) -> None:
     )
     elasticache.create_replication_group(ReplicationGroupId="open", Port=7000, **common)
     name = described(cache.emulators, "token")["NodeGroups"][0]["PrimaryEndpoint"]["Address"]
-    assert cache.connect(name, None, "a-token-of-more-than-16").ping()
+    assert wait_for(lambda: cache.connect(name, None, "a-token-of-more-than-16").ping())
     with pytest.raises(AuthenticationError):
         cache.connect(name, None, "another-token-of-more-than-16").ping()
     endpoint = described(cache.emulators, "open")["NodeGroups"][0]["PrimaryEndpoint"]
     assert endpoint["Address"].startswith("open.")
-    assert Redis(host=cache.address(endpoint["Address"]), port=endpoint["Port"]).ping()
+    assert wait_for(Redis(host=cache.address(endpoint["Address"]), port=endpoint["Port"]).ping)
     for group in ("token", "open"):
         elasticache.delete_replication_group(ReplicationGroupId=group)
     wait_for(lambda: name not in published(cache.hosts))
