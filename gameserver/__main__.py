@@ -21,6 +21,7 @@ _COMMANDS = {
     "api": ("gameserver.api", "serve the HTTP API"),
     "worker": ("gameserver.worker", "write the events of the queue to DynamoDB and PostgreSQL"),
     "migrate": ("gameserver.persistence.migrate", "update the schema of PostgreSQL, and exit"),
+    "program": ("gameserver.program", "run the program that `mjctl backup` sends to its task"),
 }
 
 

@@ -28,6 +28,7 @@ FAMILIES: dict[str, tuple[str, ...]] = {
         "events",
         "bucket",
         "backup",
+        "backup_task",
     ),
     "Compute": ("game_service", "functions", "registry"),
     "Edge": ("edge", "api", "firewall"),

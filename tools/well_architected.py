@@ -488,6 +488,38 @@ def _makes_passes(plan: Plan, report: Report) -> bool:
 
 
 @rule
+def the_backup_task_only_reads(plans: Plans, report: Report) -> None:
+    """Require a private backup task that changes scratch tables and its bucket only [SEC-3.2, SEC-5, REL-9]."""
+    writes = re.compile(r"dynamodb:(?!Describe|List|Scan)")
+    for plan in regional(plans):
+        policies = plan.resources("aws_iam_policy")
+        tasks = [policy for policy in policies if policy.module == ("backup_task",) and policy.name == "task"]
+        report.expect(len(tasks) == 1, plan, "no role of a backup task")
+        for policy in tasks:
+            listed = statements(policy)
+            report.expect(bool(listed), policy, "statements are not known at plan")
+            for statement in listed or []:
+                resources = [str(resource) for resource in statement["resources"]]
+                if "rds-db:connect" in statement["actions"]:
+                    own = all(resource.endswith("_backup") for resource in resources)
+                    report.expect(own, policy, "allows log-ins as another user of the database")
+                if any(writes.match(action) for action in statement["actions"]):
+                    scratch = all("-scratch." in resource for resource in resources)
+                    report.expect(scratch, policy, "may change tables of players")
+                if any(action.startswith("s3:") for action in statement["actions"]):
+                    own = all("-backups" in resource for resource in resources)
+                    report.expect(own, policy, "may use another bucket than the bucket of backups")
+        open_ports = [
+            rule for rule in plan.resources("aws_vpc_security_group_ingress_rule") if rule.module == ("backup_task",)
+        ]
+        report.expect(not open_ports, plan, "the backup task accepts connections")
+        settings = plan.resources("aws_s3_bucket_server_side_encryption_configuration")
+        for setting in (setting for setting in settings if setting.module == ("backups",)):
+            algorithm = setting.get("rule.0.apply_server_side_encryption_by_default.0.sse_algorithm")
+            report.expect(algorithm == "aws:kms", setting, "portable backups are not encrypted with a customer key")
+
+
+@rule
 def the_global_database_has_two_regions(plans: Plans, report: Report) -> None:
     """Require an encrypted, protected global cluster with two regions [field practice]."""
     for cluster in every(plans, "aws_rds_global_cluster"):

@@ -18,7 +18,7 @@ from sqlalchemy import Connection, text
 from sqlalchemy.ext.asyncio import AsyncConnection, create_async_engine
 from sqlalchemy.pool import NullPool
 
-from gameserver.persistence.application_user import create_application_user
+from gameserver.persistence.application_user import create_application_user, create_backup_user
 from gameserver.persistence.migrate import MigrationProgress
 
 # Number of the advisory lock that a process holds in PostgreSQL during the migrations. No other code of this project
@@ -47,9 +47,15 @@ def _migrate(connection: Connection, progress: MigrationProgress) -> None:
             return
         _find_missing(progress)
         context.run_migrations()
-        if progress.application_user is not None:
-            # The first run has created the table of Alembic, whose rows the user must not change.
-            create_application_user(connection, progress.application_user)
+        # The first run has created the table of Alembic, whose rows the application's user must not change.
+        _create_users(connection, progress)
+
+
+def _create_users(connection: Connection, progress: MigrationProgress) -> None:
+    if progress.application_user is not None:
+        create_application_user(connection, progress.application_user)
+    if progress.backup_user is not None:
+        create_backup_user(connection, progress.backup_user)
 
 
 async def _wait_for_lock(connection: AsyncConnection, seconds: float | None) -> None:
@@ -106,10 +112,9 @@ async def _run() -> None:
     try:
         async with asyncio.timeout(progress.seconds) as limit, engine.connect() as connection:
             await _wait_for_lock(connection, progress.seconds)
-            if progress.application_user is not None:
-                # The user exists even if a migration fails, because functions of an applied region need the user.
-                await connection.run_sync(create_application_user, progress.application_user)
-                await connection.commit()
+            # The users exist even if a migration fails, because functions of an applied region need their user.
+            await connection.run_sync(_create_users, progress)
+            await connection.commit()
             await connection.run_sync(_migrate, progress)
             await connection.commit()
     except TimeoutError:

@@ -1,6 +1,7 @@
-"""Creates the user of PostgreSQL with which the functions of the game use the database.
+"""Creates the users of PostgreSQL with which the functions of the game and the backup task use the database.
 
-The user logs in by IAM, without a password, and can read and change rows only. The master user owns the tables.
+Both users log in by IAM, without a password. The user of the functions can read and change rows only. The user of the
+backup task can read rows, and create databases for drills. The master user owns the tables.
 """
 
 from __future__ import annotations
@@ -39,6 +40,34 @@ def create_application_user(connection: Connection, user: str) -> None:
     if connection.execute(text("SELECT to_regclass('public.alembic_version')")).scalar() is not None:
         # The table of Alembic says which migrations have run.
         statements.append(f"REVOKE INSERT, UPDATE, DELETE ON alembic_version FROM {name}")
+    for statement in statements:
+        connection.execute(text(statement))
+
+
+def create_backup_user(connection: Connection, user: str) -> None:
+    """Create a user that logs in by IAM, reads all present and later tables of the schema `public`, and can create
+    databases.
+
+    A drill restores a backup into a scratch database, which the user creates and removes. The user cannot remove a
+    database of another owner. `create_backup_user` does nothing in a database that does not support logins by IAM. A
+    repeated call changes nothing.
+
+    Args:
+        connection: a connection of the master user with an open transaction.
+        user: the name of the user.
+    """
+    if not _exists(connection, _IAM_ROLE):
+        return
+    name = connection.dialect.identifier_preparer.quote_identifier(user)
+    statements = [] if _exists(connection, user) else [f"CREATE ROLE {name} LOGIN CREATEDB"]
+    statements += [
+        f"GRANT {_IAM_ROLE} TO {name}",
+        f"GRANT USAGE ON SCHEMA public TO {name}",
+        f"GRANT SELECT ON ALL TABLES IN SCHEMA public TO {name}",
+        f"GRANT SELECT ON ALL SEQUENCES IN SCHEMA public TO {name}",
+        f"ALTER DEFAULT PRIVILEGES IN SCHEMA public GRANT SELECT ON TABLES TO {name}",
+        f"ALTER DEFAULT PRIVILEGES IN SCHEMA public GRANT SELECT ON SEQUENCES TO {name}",
+    ]
     for statement in statements:
         connection.execute(text(statement))
 

@@ -54,6 +54,7 @@ class MigrationProgress:
     Attributes:
         application_user: the user of PostgreSQL that the functions of the game use, or None for a database that the
             functions do not use, such as a restored copy.
+        backup_user: the user of PostgreSQL that the backup task uses, or None for such a database.
         seconds: time limit of the run and of each statement in seconds, or None without a limit.
         heads: the newest migrations of the database at the start, empty for a database without a schema.
         missing: the names of the migrations that the database lacks at the start.
@@ -62,6 +63,7 @@ class MigrationProgress:
     """
 
     application_user: str | None = None
+    backup_user: str | None = None
     seconds: float | None = None
     heads: Sequence[str] = ()
     missing: list[str] = field(default_factory=list)
@@ -129,7 +131,7 @@ def upgrade(
     from alembic.config import Config
 
     settings = asyncio.run(_await_database(settings, aws, patience_seconds))
-    progress = MigrationProgress(settings.application_user, seconds)
+    progress = MigrationProgress(settings.application_user, settings.backup_user, seconds)
     config = Config()
     config.set_main_option("script_location", str(MIGRATIONS))
     config.attributes["connection_options"] = connection_options(settings, aws)

@@ -87,6 +87,11 @@ class AwsClients:
         return self._client("kms")  # type: ignore[no-any-return]
 
     @property
+    def s3(self) -> Any:
+        """Return the client of S3."""
+        return self._client("s3")
+
+    @property
     def secrets_manager(self) -> Any:
         """Return the client of Secrets Manager."""
         return self._client("secretsmanager")

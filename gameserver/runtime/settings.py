@@ -204,6 +204,14 @@ class Settings:
         return f"{self.project}_{self.environment}_app".replace("-", "_")
 
     @property
+    def backup_user(self) -> str:
+        """Return the user of PostgreSQL for the backup task on AWS, which logs in by IAM.
+
+        terraform/stacks/region/backup.tf makes an equal name for the settings and the permissions of the task.
+        """
+        return f"{self.project}_{self.environment}_backup".replace("-", "_")
+
+    @property
     def identity_region(self) -> str:
         """Return the region of the user pool, which all regions of an environment on AWS share.
 

@@ -19,11 +19,9 @@ from typing import Any
 
 from mjctl.backup.streams import stream
 from mjctl.clients.boto import RegionClients, unreachable
-from mjctl.clients.secrets import read_secret
-from mjctl.clients.stores import database
-from mjctl.clients.tls import ssl_context
+from mjctl.clients.stores import database, database_options
 from mjctl.models.contract import Contract
-from mjctl.models.errors import ConflictError, MjctlError, NotFoundError
+from mjctl.models.errors import ConflictError, MjctlError, NotFoundError, RefusedError
 
 _CONNECT_SECONDS = 5.0
 # Time limit of one hour for the COPY of one relation, so that a backup in CI does not hang forever.
@@ -232,6 +230,7 @@ async def create(contract: Contract, clients: RegionClients, name: str, migratio
 
     Raises:
         ConflictError: a database `name` exists, or PostgreSQL does not allow the region's role to create a database.
+        RefusedError: the server is a reader, as Aurora's servers in a region without the writer.
     """
     import asyncpg
 
@@ -252,6 +251,14 @@ async def create(contract: Contract, clients: RegionClients, name: str, migratio
                 hint=f"give the role `{contract.database.user}` the right to create databases: "
                 f"`ALTER ROLE {contract.database.user} CREATEDB`",
             ) from None
+        except (asyncpg.ReadOnlySQLTransactionError, asyncpg.FeatureNotSupportedError) as error:
+            # Aurora forwards no CREATE DATABASE from a secondary region to the writer:
+            # https://docs.aws.amazon.com/AmazonRDS/latest/AuroraUserGuide/aurora-global-database-write-forwarding-apg.html
+            raise RefusedError(
+                f"the database of this region is a reader, which can create no scratch database: {error}",
+                where=f"{contract.environment}, {contract.region}",
+                hint="run the drill in the region that has the writer of the database; `mjctl health` names the region",
+            ) from None
     if migration is not None:
         await migrate(beside(contract, name), clients, migration)
 
@@ -264,7 +271,7 @@ async def migrate(contract: Contract, clients: RegionClients, revision: str) -> 
     """
     import gameserver
 
-    options = await _options(contract, clients)
+    options = await database_options(contract, clients, _CONNECT_SECONDS)
 
     def upgrade() -> None:
         from alembic import command
@@ -381,19 +388,4 @@ async def _facts(connection: Any) -> dict[str, Any]:
         "migration": await connection.fetchval(f"SELECT version_num FROM {_MIGRATIONS}") if migrated else None,  # noqa: S608
         "server": await connection.fetchval("SELECT current_setting('server_version')"),
         "sequences": {row["name"]: row["last_value"] for row in await connection.fetch(_SEQUENCES)},
-    }
-
-
-async def _options(contract: Contract, clients: RegionClients) -> dict[str, Any]:
-    part = contract.database
-    secret = await read_secret(part.secret, clients)
-    return {
-        "host": part.host,
-        "port": part.port,
-        "database": part.name,
-        "user": part.user,
-        "password": secret.get("password"),
-        "ssl": ssl_context(contract) if part.tls else False,
-        "timeout": _CONNECT_SECONDS,
-        "server_settings": {"application_name": "mjctl"},
     }

@@ -18,6 +18,8 @@ from mjctl.backup.create import OnProgress, PlannedPart, Selection, backup_clien
 from mjctl.backup.destination import Destination
 from mjctl.backup.destination import copies as copies_of
 from mjctl.backup.keys import Unlocker, unlock
+from mjctl.backup.messages import TaskWork
+from mjctl.backup.remote import needs_task, run_in_task
 from mjctl.clients.backup_keys import DATA_KEY, BackupKeyring, same_key
 from mjctl.clients.boto import RegionClients
 from mjctl.clients.objects import ObjectStore, open_store
@@ -34,7 +36,13 @@ from mjctl.models.backup import (
     VerifyReport,
 )
 from mjctl.models.contract import Contract
-from mjctl.models.errors import NotFoundError, PermissionDeniedError, RefusedError, UnreachableError
+from mjctl.models.errors import (
+    NotFoundError,
+    PermissionDeniedError,
+    RefusedError,
+    UnreachableError,
+    VerificationError,
+)
 
 
 @contextmanager
@@ -55,6 +63,8 @@ async def plan_create(contract: Contract, selection: Selection) -> list[PlannedP
         RefusedError: the selection contains the cache, and the cache is private.
     """
     _refuse_private_cache(contract, selection)
+    if needs_task(contract, selection.kinds):
+        return list((await run_in_task(contract, TaskWork.PLAN, None, kinds=selection.kinds)).parts)
     with backup_clients(contract) as clients:
         return await creation.plan(contract, clients, selection)
 
@@ -77,8 +87,12 @@ async def create(
         RefusedError: the selection contains the cache, and the cache is private.
     """
     _refuse_private_cache(contract, selection)
+    finished: Manifest | None = None
+    if needs_task(contract, selection.kinds):
+        report = await run_in_task(contract, TaskWork.CREATE, location, kinds=selection.kinds, on_progress=on_progress)
+        finished = report.manifest
     with region_store(contract, location) as (clients, store):
-        manifest = await creation.create(contract, clients, store, selection, on_progress=on_progress)
+        manifest = finished or await creation.create(contract, clients, store, selection, on_progress=on_progress)
         if copy_to is not None and copy_to.region != contract.region:
             entry = await find_backup(store, manifest.backup_id)
             assert entry.signed is not None  # noqa: S101  a complete backup has a manifest
@@ -88,13 +102,21 @@ async def create(
         return manifest
 
 
+def kinds_of_default(contract: Contract) -> tuple[Kind, ...]:
+    """Return the kinds of stores that a portable backup of the region contains if the operator selects none.
+
+    A portable backup lacks a private cache. The game can compute the values of the cache again.
+    """
+    return tuple(kind for kind in Kind if kind is not Kind.CACHE or contract.cache.access == "direct")
+
+
 def _refuse_private_cache(contract: Contract, selection: Selection) -> None:
     if Kind.CACHE in selection.kinds and contract.cache.access != "direct":
         raise RefusedError(
             "the cache is private: this machine cannot read the cache, so a portable backup would lack the cache",
             where=f"{contract.environment}, {contract.region}",
             hint="use `--kind managed` to let AWS back up all stores, or make a portable backup without the cache: "
-            "`--only table`, and from inside the VPC also `--only database`",
+            "`--only table --only database`",
         )
 
 
@@ -215,7 +237,16 @@ class Restore:
         """Return the steps of the restore.
 
         The method reads the backup and the destination's stores, and changes nothing.
+
+        Raises:
+            RefusedError: the destination's database is private, and the restore includes the database.
         """
+        if needs_task(self.destination, self.kinds):
+            raise RefusedError(
+                "the database is private: mjctl restores a portable backup of a private database only in a drill",
+                where=f"{self.destination.environment}, {self.destination.region}",
+                hint="restore the tables with `--only table`, and the database with `--kind managed`",
+            )
         with backup_clients(self.source) as ours, backup_clients(self.destination) as theirs:
             reader = await self._open(self.backup, ours, theirs)
             return await restoring.plan(reader, Destination(self.destination, theirs, self.into), self.kinds)
@@ -267,16 +298,27 @@ async def drill(
     """Restore one portable backup into a scratch copy in the backup's region, check the copy and remove the copy."""
     with region_store(contract, location) as (clients, store):
         entry = await find_backup(store, wanted)
+        if needs_task(contract):
+            report = await run_in_task(
+                contract, TaskWork.DRILL, location, name=entry.backup_id, on_progress=on_progress
+            )
+            if report.drill is None:
+                raise VerificationError("the backup task returned no report of the drill", where=entry.backup_id)
+            return report.drill
         return await drilling.drill(contract, clients, store, entry, run_checks, on_progress=on_progress)
 
 
 async def copies(contract: Contract) -> list[str]:
     """Return the names of the scratch copies in this region."""
+    if needs_task(contract) and contract.backup.task is not None:
+        return list((await run_in_task(contract, TaskWork.COPIES, None)).names)
     with backup_clients(contract) as clients:
         return await copies_of(contract, clients)
 
 
 async def discard(contract: Contract, name: str) -> list[str]:
     """Remove a scratch copy, and return the names of its removed parts."""
+    if needs_task(contract) and contract.backup.task is not None:
+        return list((await run_in_task(contract, TaskWork.DISCARD, None, name=name)).names)
     with backup_clients(contract) as clients:
         return await Destination(contract, clients, name).remove()

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 from typing import TYPE_CHECKING, Any
@@ -9,12 +10,15 @@ from urllib.parse import urlsplit, urlunsplit
 
 from mjctl.clients.boto import RegionClients, unreachable
 from mjctl.clients.secrets import read_secret
-from mjctl.clients.tls import ssl_context
+from mjctl.clients.tls import database_context
 from mjctl.models.contract import Contract, RedisAccess
-from mjctl.models.errors import RefusedError
+from mjctl.models.errors import PermissionDeniedError, RefusedError
 
 if TYPE_CHECKING:
     from redis.asyncio import Redis
+
+IAM = "iam"
+"""The value of `secret` in the contract's database with which the user logs in by IAM, without a password."""
 
 
 @asynccontextmanager
@@ -35,20 +39,10 @@ async def database(contract: Contract, clients: RegionClients, *, timeout_second
 
     part = contract.database
     address = f"{part.host}:{part.port}/{part.name}"
-    secret = await read_secret(part.secret, clients)
+    options = await database_options(contract, clients, timeout_seconds)
     connection = None
     try:
-        connection = await asyncpg.connect(
-            host=part.host,
-            port=part.port,
-            database=part.name,
-            user=part.user,
-            password=secret.get("password"),
-            ssl=ssl_context(contract) if part.tls else False,
-            timeout=timeout_seconds,
-            command_timeout=timeout_seconds,
-            server_settings={"application_name": "mjctl"},
-        )
+        connection = await asyncpg.connect(**options, command_timeout=timeout_seconds)
         yield connection
     except (
         OSError,
@@ -59,10 +53,70 @@ async def database(contract: Contract, clients: RegionClients, *, timeout_second
         asyncpg.InvalidAuthorizationSpecificationError,
         asyncpg.InvalidCatalogNameError,
     ) as error:
+        if part.secret == IAM and isinstance(error, asyncpg.InvalidAuthorizationSpecificationError):
+            raise PermissionDeniedError(
+                f"PostgreSQL refuses the log-in of the user {part.user} by IAM: {error}",
+                where=f"{contract.environment}, {contract.region}, {address}",
+                hint=f"`mjctl deploy {contract.scope}` creates the user {part.user}; "
+                "the role of this program needs the permission rds-db:connect for this user",
+            ) from error
         raise unreachable(contract, "PostgreSQL", address, error) from error
     finally:
         if connection is not None:
             connection.terminate()
+
+
+async def database_options(contract: Contract, clients: RegionClients, timeout_seconds: float) -> dict[str, Any]:
+    """Return the arguments of `asyncpg.connect` for the region's PostgreSQL.
+
+    Args:
+        contract: The contract of the region.
+        clients: The AWS clients of the region, which read the password or sign the token.
+        timeout_seconds: The time limit of connecting.
+
+    Raises:
+        NotFoundError: the secret or the authority's certificate does not exist.
+        PermissionDeniedError: the secret cannot be read, or this process has no credentials for a token.
+    """
+    part = contract.database
+
+    async def password() -> str | None:
+        """Return the password. asyncpg calls this function for each connection, so an expired token is never used."""
+        if part.secret == IAM:
+            return await _token(contract, clients)
+        return (await read_secret(part.secret, clients)).get("password")
+
+    # Read the secret now, because asyncpg would report the error of a missing secret as an error of the connection.
+    known = None if part.secret == IAM else await password()
+    return {
+        "host": part.host,
+        "port": part.port,
+        "database": part.name,
+        "user": part.user,
+        "password": known if part.secret != IAM else password,
+        "ssl": database_context(contract) if part.tls else False,
+        "timeout": timeout_seconds,
+        "server_settings": {"application_name": "mjctl"},
+    }
+
+
+async def _token(contract: Contract, clients: RegionClients) -> str:
+    """Return a token that PostgreSQL accepts as a password for 15 minutes. Only the begin of a connection needs it.
+
+    https://docs.aws.amazon.com/AmazonRDS/latest/AuroraUserGuide/UsingWithRDS.IAMDBAuth.html
+    """
+    part = contract.database
+
+    def sign() -> str:
+        token: str = clients.client("rds").generate_db_auth_token(
+            DBHostname=part.host, Port=part.port, DBUsername=part.user, Region=contract.region
+        )
+        return token
+
+    try:
+        return await asyncio.to_thread(sign)
+    except Exception as error:
+        raise clients.explain(error, f"token of the database user {part.user}") or error from error
 
 
 @asynccontextmanager

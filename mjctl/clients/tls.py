@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import ssl
+from importlib import resources
 
 from mjctl.clients.stage_names import resolve_names_of
 from mjctl.models.contract import Contract
@@ -27,6 +28,23 @@ def ssl_context(contract: Contract) -> ssl.SSLContext:
             where=contract.ca_file,
             hint=f"`mjctl deploy --env {contract.environment} --region {contract.region}` creates a new authority",
         ) from error
+
+
+def database_context(contract: Contract) -> ssl.SSLContext:
+    """Return the context of `ssl_context` for connections to PostgreSQL.
+
+    Aurora's certificates are signed by root certificates of Amazon RDS that no system trusts. For a region without a
+    private authority, the context also trusts the root certificates of Amazon RDS, which the game server's package
+    contains: https://docs.aws.amazon.com/AmazonRDS/latest/AuroraUserGuide/UsingWithRDS.SSL.html
+
+    Raises:
+        NotFoundError: the file of the authority's certificate does not exist or cannot be read.
+    """
+    context = ssl_context(contract)
+    if contract.ca_file is None and contract.target != "local":
+        roots = resources.files("gameserver").joinpath("certificates", "rds.pem")
+        context.load_verify_locations(cadata=roots.read_text(encoding="ascii"))
+    return context
 
 
 def private_context(contract: Contract) -> ssl.SSLContext | None:

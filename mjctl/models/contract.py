@@ -199,6 +199,28 @@ class Fleet(_Part):
     log_group: str | None = None
 
 
+class BackupTask(_Part):
+    """Describes the ECS task that makes portable backups of a private database, inside the region's VPC.
+
+    Attributes:
+        task_definition: The ARN of the ECS task definition.
+        container: The name of the container.
+        log_group: The CloudWatch log group of the task.
+        security_group: The id of the task's security group.
+        subnets: The ids of the private subnets.
+        database_host: The host name of the database, the writer or a reader in a region without the writer.
+        database_user: The user of PostgreSQL, which logs in by IAM.
+    """
+
+    task_definition: str
+    container: str
+    log_group: str
+    security_group: str
+    subnets: tuple[str, ...]
+    database_host: str
+    database_user: str
+
+
 class Backup(_Part):
     """Describes where the backups of a region are stored.
 
@@ -206,11 +228,13 @@ class Backup(_Part):
         directory: The folder of portable backups of a local region, else None.
         bucket: The S3 bucket of portable backups, or None in a local region.
         vault_name: The vault of AWS Backup, or None in a local region.
+        task: The task that makes the portable backups, or None if mjctl makes them itself.
     """
 
     directory: str | None = None
     bucket: str | None = None
     vault_name: str | None = None
+    task: BackupTask | None = None
 
 
 class Managed(_Part):

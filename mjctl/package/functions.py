@@ -38,8 +38,18 @@ _EPOCH = (1980, 1, 1, 0, 0, 0)
 # of an installation can differ between machines.
 _LEFT_OUT_FOLDERS = frozenset({"__pycache__", "bin", "tests"})
 _LEFT_OUT_SUFFIXES = (".c", ".h", ".pxd", ".pyc", ".pyi", ".pyx", "/INSTALLER", "/RECORD", "/REQUESTED")
-# Dependencies of the game server that the archive leaves out, because only `gameserver serve` uses them.
-_SERVER_ONLY = ("aiofastnet", "picows", "python_socks", "uvloop")
+# Dependencies that the archive leaves out, because only `gameserver serve` or the backup task uses them.
+_SERVER_ONLY = (
+    "aiofastnet",
+    "annotated_types",
+    "picows",
+    "pydantic",
+    "pydantic_core",
+    "python_socks",
+    "typing_inspection",
+    "uvloop",
+    "zstandard",
+)
 # botocore contains descriptions of 400 AWS services in 15 MB. The archive contains only the descriptions of services
 # that gameserver/runtime/aws.py calls or that provide credentials.
 AWS_SERVICES = frozenset({"cognito-idp", "dynamodb", "ecs", "kms", "secretsmanager", "sns", "sqs", "sts"})

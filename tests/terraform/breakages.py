@@ -142,6 +142,7 @@ _LIMITS_SOME = [
 ]
 _ENCRYPTS_ALL = '{"Statement":[{"Sid":"A","Effect":"Allow","Action":"kms:Encrypt","Resource":"arn:x"}]}'
 _MASTER = '{"Statement":[{"Sid":"A","Effect":"Allow","Action":"secretsmanager:GetSecretValue","Resource":"arn:x"}]}'
+_WRITER = '{"Statement":[{"Sid":"A","Effect":"Allow","Action":"dynamodb:PutItem","Resource":"arn:x:table/players"}]}'
 _FOREIGN_KEY = "arn:aws:kms:sa-east-1:123456789012:key/mrk-0"
 
 BREAKAGES: list[Breakage] = [
@@ -347,6 +348,8 @@ BREAKAGES: list[Breakage] = [
     ],
     *without("the_api_is_reached_through_the_firewall", "aws_lambda_function"),
     *rules("the_api_is_reached_through_the_firewall", "aws_iam_policy", "policy", _ENCRYPTS_ALL, name="operator"),
+    *rules("the_backup_task_only_reads", "aws_iam_policy", "policy", _EVERY_USER, _WRITER, name="task"),
+    *without("the_backup_task_only_reads", "aws_iam_policy", name="task"),
     *rules("the_global_database_has_two_regions", "aws_rds_global_cluster", "storage_encrypted", False),
     *rules("the_global_database_has_two_regions", "aws_rds_global_cluster", "deletion_protection", False),
     *referring("queues_have_dead_letter_queues", "aws_sqs_queue", "redrive_policy", "var.name", name="queue"),

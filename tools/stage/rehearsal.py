@@ -105,14 +105,17 @@ def failover(operator: Operator) -> None:
 
 
 def backups(operator: Operator) -> None:
-    """Make the backups that AWS keeps, and check that a drill notices backups without data.
+    """Make both kinds of backups, and check that a drill notices backups without data.
 
-    The stage keeps the backups as records without data, so a drill must fail with the exit code 14.
+    The stage keeps the backups of AWS as records without data, so their drill must fail with the exit code 14. The
+    backup task makes a portable backup of the real database, and a drill must prove the portable backup.
     """
     managed = ("--kind", "managed", "--region", PRIMARY)
     operator.mjctl("backup", "create", *managed)
     operator.mjctl("backup", "list", *managed)
     operator.mjctl("backup", "drill", *managed, "--only", "table", code=14)
+    operator.mjctl("backup", "create", "--region", PRIMARY)
+    operator.mjctl("backup", "drill", "latest", "--region", PRIMARY)
     operator.play(PRIMARY)
 
 

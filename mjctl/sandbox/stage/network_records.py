@@ -61,7 +61,8 @@ def task_end(task: Json) -> NetworkEnd:
     """Return an ECS task, in the form of `DescribeTasks`, as an end of a connection."""
     from ministack.services import ecs
 
-    configuration = task.get("networkConfiguration") or {}
+    # A task that RunTask has started has its security groups in its own record (mjctl.sandbox.stage.tasks).
+    configuration: Json = {"awsvpcConfiguration": {"securityGroups": task.get("_security_groups")}}
     group = str(task.get("group", ""))
     if group.startswith("service:"):
         cluster = str(task.get("clusterArn", "")).rsplit("/", 1)[-1]

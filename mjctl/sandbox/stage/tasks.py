@@ -12,7 +12,7 @@ import shutil
 import socket
 import threading
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Iterable, Sequence
 from contextlib import suppress
 from datetime import datetime
 from typing import Any
@@ -129,7 +129,9 @@ class Tasks:
 
             with self._placing:
                 wanted = task.get("_subnet")
-                if isinstance(wanted, list):
+                if isinstance(wanted, RequestedNetwork):
+                    # ministack keeps no network configuration of a task without a service.
+                    task["_security_groups"] = wanted.security_groups
                     taken = [
                         other.get("_subnet")
                         for other in list(ecs._tasks.values())
@@ -246,12 +248,25 @@ class Tasks:
                 shutil.rmtree(folder, ignore_errors=True)
 
 
-def _all_subnets(_original: Handler) -> Handler:
-    """Keep all requested subnets in the record of a new task, until `_place` chooses a subnet for the task."""
+class RequestedNetwork(list[str]):
+    """Lists the subnets that the caller of RunTask or CreateService has requested for a task.
 
-    def requested(data: Record) -> list[str]:
+    Attributes:
+        security_groups: The ids of the requested security groups.
+    """
+
+    def __init__(self, subnets: Iterable[str], security_groups: Sequence[str]) -> None:
+        super().__init__(subnets)
+        self.security_groups = list(security_groups)
+
+
+def _all_subnets(_original: Handler) -> Handler:
+    """Keep the requested network in the record of a new task, until `_place` chooses a subnet for the task."""
+
+    def requested(data: Record) -> RequestedNetwork:
         configuration = (data.get("networkConfiguration") or {}).get("awsvpcConfiguration") or {}
-        return [str(subnet) for subnet in configuration.get("subnets") or []]
+        subnets = [str(subnet) for subnet in configuration.get("subnets") or []]
+        return RequestedNetwork(subnets, configuration.get("securityGroups") or [])
 
     return requested
 

@@ -55,6 +55,15 @@ locals {
       actions   = ["backup:ListRecoveryPointsByBackupVault"]
       resources = ["arn:aws:backup:${local.own}:backup-vault:${var.name}-${var.region}"]
     }
+    # `mjctl health` and `mjctl backup list` read the manifests of the portable backups, which contain counts and digests.
+    LookAtManifests = {
+      actions   = ["s3:GetObject"]
+      resources = ["arn:aws:s3:::${var.name}-${var.region}-${var.account_id}-backups/*/manifest.json"]
+    }
+    ListPortableBackups = {
+      actions   = ["s3:ListBucket"]
+      resources = ["arn:aws:s3:::${var.name}-${var.region}-${var.account_id}-backups"]
+    }
     LookAtFunctions = {
       actions   = ["lambda:GetFunctionConfiguration"]
       resources = ["arn:aws:lambda:${local.own}:function:${var.name}-*"]

@@ -159,6 +159,7 @@ module "database" {
 
   allowed_security_groups = {
     api     = module.functions.security_group_ids["api"]
+    backup  = module.backup_task.security_group_id
     migrate = module.functions.security_group_ids["migrate"]
     worker  = module.functions.security_group_ids["persistence"]
   }

@@ -45,7 +45,19 @@ output "contract" {
     queues   = module.events.queues
     identity = { for name in ["client_id", "issuer", "jwks_url", "user_pool_id"] : name => var.foundation.identity[name] }
     keys     = module.keys.arns
-    backup   = { vault_name = module.backup.vault_name }
+    backup = {
+      bucket     = module.backups.id
+      vault_name = module.backup.vault_name
+      task = {
+        container       = module.backup_task.container
+        database_host   = module.database.endpoint
+        database_user   = local.backup_user
+        log_group       = module.backup_task.log_group
+        security_group  = module.backup_task.security_group_id
+        subnets         = local.private_subnets.subnet_ids
+        task_definition = module.backup_task.task_definition_arn
+      }
+    }
     fleet = {
       kind            = "ecs"
       cluster         = module.game_service.cluster_name

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import Annotated
+from typing import TYPE_CHECKING, Annotated
 
 import typer
 
@@ -21,6 +21,9 @@ from mjctl.cli.options import (
 )
 from mjctl.cli.session import Exit, OutputFormat
 from mjctl.models.exit_codes import ExitCode
+
+if TYPE_CHECKING:
+    from mjctl.models.contract import Contract
 
 
 def create(
@@ -55,7 +58,7 @@ def create(
     """Back up tables, database and cache of each region.
 
     The command only reads the region's data stores. If the command fails or receives Ctrl-C, it removes the unfinished
-    backup.
+    backup. On AWS, a task inside the VPC makes the backup of the tables and the database, without the private cache.
 
     Example: mjctl backup create --region us-east-1
     """
@@ -73,9 +76,14 @@ def create(
         conclude(target.session, outcomes, managed_table(outcomes), lambda rows: {"backups": rows})
         return
     settings = target.environment.backup
-    selection = Selection(kinds_of(only), tuple(cache_namespace or settings.cache_namespaces))
+    namespaces = tuple(cache_namespace or settings.cache_namespaces)
+
+    def selection(contract: Contract) -> Selection:
+        kinds = kinds_of(only) if only else operations.kinds_of_default(contract)
+        return Selection(kinds, namespaces)
+
     if dry_run:
-        plans = target.in_each_region(lambda contract: operations.plan_create(contract, selection))
+        plans = target.in_each_region(lambda contract: operations.plan_create(contract, selection(contract)))
         conclude(target.session, plans, planned_table(plans), lambda parts: {"parts": parts})
         return
     other = target.contract_of(copy_to) if copy_to else None
@@ -84,7 +92,7 @@ def create(
         done = target.in_each_region(
             lambda contract: operations.create(
                 contract,
-                selection,
+                selection(contract),
                 location,
                 copy_to=other,
                 on_progress=records(progress, f"backing up {contract.region}"),
