@@ -87,12 +87,11 @@ async def create(
         RefusedError: the selection contains the cache, and the cache is private.
     """
     _refuse_private_cache(contract, selection)
-    finished: Manifest | None = None
-    if needs_task(contract, selection.kinds):
-        report = await run_in_task(contract, TaskWork.CREATE, location, kinds=selection.kinds, on_progress=on_progress)
-        finished = report.manifest
     with region_store(contract, location) as (clients, store):
-        manifest = finished or await creation.create(contract, clients, store, selection, on_progress=on_progress)
+        if needs_task(contract, selection.kinds):
+            manifest = await _created_by_task(contract, selection, location, on_progress)
+        else:
+            manifest = await creation.create(contract, clients, store, selection, on_progress=on_progress)
         if copy_to is not None and copy_to.region != contract.region:
             entry = await find_backup(store, manifest.backup_id)
             assert entry.signed is not None  # noqa: S101  a complete backup has a manifest
@@ -100,6 +99,19 @@ async def create(
             with region_store(copy_to, location) as (theirs, target):
                 await creation.copy(manifest, keys, store, target, Unlocker(copy_to, theirs))
         return manifest
+
+
+async def _created_by_task(
+    contract: Contract, selection: Selection, location: str | None, on_progress: OnProgress
+) -> Manifest:
+    report = await run_in_task(contract, TaskWork.CREATE, location, kinds=selection.kinds, on_progress=on_progress)
+    if report.manifest is None:
+        raise VerificationError(
+            "the backup task ended without the manifest of its backup",
+            where=f"{contract.environment}, {contract.region}",
+            hint=f"`mjctl backup list {contract.scope}` shows the complete backups",
+        )
+    return report.manifest
 
 
 def kinds_of_default(contract: Contract) -> tuple[Kind, ...]:
@@ -303,7 +315,11 @@ async def drill(
                 contract, TaskWork.DRILL, location, name=entry.backup_id, on_progress=on_progress
             )
             if report.drill is None:
-                raise VerificationError("the backup task returned no report of the drill", where=entry.backup_id)
+                raise VerificationError(
+                    "the backup task ended without the report of the drill",
+                    where=entry.backup_id,
+                    hint=f"repeat the drill. `mjctl backup discard {contract.scope}` lists scratch copies that remain",
+                )
             return report.drill
         return await drilling.drill(contract, clients, store, entry, run_checks, on_progress=on_progress)
 

@@ -95,8 +95,7 @@ class _Run:
             await tidy(
                 self._end(),
                 "stopping the backup task",
-                leaves=f"`aws ecs stop-task --cluster {self.contract.fleet.cluster} --task {self.arn} --region "
-                f"{self.contract.region}` stops the task",
+                leaves=self.runner.stop_command(self.arn) if self.arn else "no task runs",
             )
             raise
         await tidy(self._remove(), "removing the objects of the task", leaves="the objects of the run stay unused")

@@ -47,6 +47,10 @@ class BackupTaskRunner:
         """Return the command that shows the log of the tasks."""
         return f"`aws logs tail {self._task.log_group} --region {self._contract.region}`"
 
+    def stop_command(self, arn: str) -> str:
+        """Return a sentence with the command that stops a task without mjctl."""
+        return f"`aws ecs stop-task --cluster {self._cluster} --task {arn} --region {self._contract.region}` stops it"
+
     async def start(self, variables: Mapping[str, str], run: str) -> str:
         """Start a task with further environment variables. Returns: the task's ARN.
 
@@ -55,7 +59,7 @@ class BackupTaskRunner:
 
         Args:
             variables: The environment variables.
-            run: The id of the run, unique and with 36 characters at most.
+            run: The id of the run, unique and with 64 characters at most.
 
         Raises:
             PermissionDeniedError: AWS refuses the call.

@@ -3,8 +3,9 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Awaitable, Callable
 from contextlib import asynccontextmanager
+from functools import partial
 from typing import TYPE_CHECKING, Any
 from urllib.parse import urlsplit, urlunsplit
 
@@ -79,21 +80,18 @@ async def database_options(contract: Contract, clients: RegionClients, timeout_s
         PermissionDeniedError: the secret cannot be read, or this process has no credentials for a token.
     """
     part = contract.database
-
-    async def password() -> str | None:
-        """Return the password. asyncpg calls this function for each connection, so an expired token is never used."""
-        if part.secret == IAM:
-            return await _token(contract, clients)
-        return (await read_secret(part.secret, clients)).get("password")
-
-    # Read the secret now, because asyncpg would report the error of a missing secret as an error of the connection.
-    known = None if part.secret == IAM else await password()
+    password: str | Callable[[], Awaitable[str]] | None
+    if part.secret == IAM:
+        # asyncpg calls the function for each connection, so a connection never uses an expired token.
+        password = partial(_token, contract, clients)
+    else:
+        password = (await read_secret(part.secret, clients)).get("password")
     return {
         "host": part.host,
         "port": part.port,
         "database": part.name,
         "user": part.user,
-        "password": known if part.secret != IAM else password,
+        "password": password,
         "ssl": database_context(contract) if part.tls else False,
         "timeout": timeout_seconds,
         "server_settings": {"application_name": "mjctl"},
@@ -101,7 +99,7 @@ async def database_options(contract: Contract, clients: RegionClients, timeout_s
 
 
 async def _token(contract: Contract, clients: RegionClients) -> str:
-    """Return a token that PostgreSQL accepts as a password for 15 minutes. Only the begin of a connection needs it.
+    """Return a token that PostgreSQL accepts as a password for 15 minutes. An open connection outlives its token.
 
     https://docs.aws.amazon.com/AmazonRDS/latest/AuroraUserGuide/UsingWithRDS.IAMDBAuth.html
     """

@@ -1,8 +1,8 @@
 """The contract: the typed output of a region's stack, and the only knowledge that mjctl has of the deployed region.
 
 The contract says how each part is reached and not how the part was created, so a command works in the same way for
-every target. The contract contains no secrets. A field `secret` is a reference: `file:/path/to.json`, the ARN of a
-secret in Secrets Manager, or `iam:GROUP` for a Redis to which programs log in by IAM.
+every target. The contract contains no secrets. A field `secret` is a reference: `file:/path/to.json`, or the ARN of a
+secret in Secrets Manager. For a log-in by IAM, the field is `iam:GROUP` for Redis, and `iam` for PostgreSQL.
 """
 
 from __future__ import annotations
@@ -75,7 +75,7 @@ class DatabaseAccess(_Part):
         port: The TCP port.
         name: The name of the database.
         user: The name of the user.
-        secret: A reference to a JSON object with the field `password`.
+        secret: A reference to a JSON object with the field `password`, or `iam` for a log-in by IAM.
         tls: True if the connection is encrypted.
         access: `direct` if this machine can connect to the database, `private` if only programs in its VPC can.
     """

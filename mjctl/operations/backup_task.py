@@ -22,7 +22,7 @@ from mjctl.clients.objects import ObjectStore, open_store
 from mjctl.health.runner import run_health
 from mjctl.models.check import CheckResult
 from mjctl.models.contract import Contract
-from mjctl.models.errors import Interrupted, MjctlError
+from mjctl.models.errors import MjctlError, UnreachableError
 from mjctl.models.exit_codes import ExitCode
 
 _PROGRESS_SECONDS = 2.0
@@ -70,7 +70,14 @@ async def _ended(running: asyncio.Future[TaskReport]) -> TaskReport:
     except MjctlError as error:
         return TaskReport(failure=TaskFailure.of(error))
     except asyncio.CancelledError:
-        return TaskReport(failure=TaskFailure.of(Interrupted("the backup task was stopped")))
+        # An operator who presses Ctrl-C does not read the report. The report is for a stop that the operator did not
+        # request, for example at the retirement of a host of Fargate:
+        # https://docs.aws.amazon.com/AmazonECS/latest/developerguide/task-maintenance.html
+        stopped = UnreachableError(
+            "ECS stopped the backup task before its end, and the task removed its unfinished work",
+            hint="repeat the command. CloudTrail's events StopTask name a principal that stopped the task",
+        )
+        return TaskReport(failure=TaskFailure.of(stopped))
     except Exception as error:
         # The operator sees one line, and the log of the task has the traceback.
         traceback.print_exc()

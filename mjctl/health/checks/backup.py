@@ -12,6 +12,7 @@ from mjctl.clients.backup_keys import BackupKeyring
 from mjctl.clients.objects import open_store
 from mjctl.clients.snapshots import recovery_points
 from mjctl.health.model import AWS_CHECK_SECONDS, Check, Finding, RegionContext, failed, graded, warned
+from mjctl.models.backup import Kind, Manifest
 from mjctl.models.check import CheckStatus
 from mjctl.models.contract import Contract
 from mjctl.models.errors import NotFoundError
@@ -38,8 +39,8 @@ class _Copy:
 async def check_backup(context: RegionContext) -> Finding:
     """Check that each data store has a backup that is recent and can be decrypted.
 
-    Portable backups and recovery points of AWS Backup count equally. A portable backup counts for all data stores of
-    the region. A backup whose encryption key cannot be used does not count.
+    Portable backups and recovery points of AWS Backup count equally. A portable backup counts for the data stores that
+    it contains. A backup whose encryption key cannot be used does not count.
     """
     contract = context.contract
     make = f"`mjctl backup create --env {contract.environment} --region {contract.region}` makes a backup"
@@ -53,7 +54,7 @@ async def check_backup(context: RegionContext) -> Finding:
     resources = _protected(contract) or (_REGION,)
     newest: dict[str, _Copy] = {}
     for resource in resources:
-        copies = [point for point in points if resource in (_REGION, point.resource)] + portable
+        copies = [copy for copy in points + portable if resource in (_REGION, copy.resource)]
         if copies:
             newest[resource] = max(copies)
     unusable = closed + locked
@@ -157,7 +158,7 @@ async def _age_seconds(context: RegionContext, resource: str) -> float | None:
 
 
 async def _newest_portable(context: RegionContext, keyring: BackupKeyring) -> tuple[list[_Copy], list[str]]:
-    """Return the newest portable backup if it can be decrypted, or else the reason why it cannot be decrypted."""
+    """Return a copy for each data store in the newest portable backup, or the reason why it cannot be decrypted."""
     contract = context.contract
     if not (contract.backup.directory or contract.backup.bucket):
         return [], []
@@ -167,7 +168,24 @@ async def _newest_portable(context: RegionContext, keyring: BackupKeyring) -> tu
     problem = await keyring.problem(entry.signed.keys)
     if problem is not None:
         return [], [f"{entry.backup_id}: {problem}"]
-    return [_Copy(entry.created_at, "portable", entry.backup_id, _REGION)], []
+    contained = _contained(contract, entry.signed.manifest)
+    return [_Copy(entry.created_at, "portable", entry.backup_id, resource) for resource in contained], []
+
+
+def _contained(contract: Contract, manifest: Manifest) -> list[str]:
+    """Return the ARNs in `_protected` of the data stores that a portable backup contains; _REGION for a local region.
+
+    A backup that `--only table` made contains no database.
+    """
+    if contract.managed is None:
+        return [_REGION]
+    *_, cluster = _protected(contract)
+    tables = {table.arn for key, table in contract.tables.items() if key in _names(manifest, Kind.TABLE)}
+    return [*tables, *([cluster] if _names(manifest, Kind.DATABASE) else [])]
+
+
+def _names(manifest: Manifest, kind: Kind) -> set[str]:
+    return {part.name for part in manifest.parts if part.kind is kind}
 
 
 async def _recovery_points(context: RegionContext, keyring: BackupKeyring) -> tuple[list[_Copy], list[str]]:

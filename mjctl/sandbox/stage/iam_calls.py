@@ -324,6 +324,9 @@ def further_checks(
         if role := call.text(name):
             arn = role if role.startswith("arn:") else call.arn("iam", f"role/{role}", region="")
             yield FurtherCheck("iam:PassRole", arn, {"iam:PassedToService": service})
+    if action == "dynamodb:CreateTable" and call.parameters.get("Tags"):
+        # https://docs.aws.amazon.com/service-authorization/latest/reference/list_amazondynamodb.html
+        yield FurtherCheck("dynamodb:TagResource", resource, {})
     uses = _KEY_USES.get(action, ())
     if not uses or not (key := key_of(resource)):
         return

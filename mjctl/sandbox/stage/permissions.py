@@ -1,8 +1,8 @@
 """Makes the emulated IAM decide on every signed call in a stage with the evaluator of mjctl.sandbox.policies.
 
 ministack, an emulator of AWS, resolves credentials, checks signatures and finds the policies. This module replaces
-ministack's decision, and corrects the names of actions and resources. The module also adds checks for iam:PassRole and
-for the use of KMS keys by AWS services.
+ministack's decision, and corrects the names of actions and resources. The module also adds checks for iam:PassRole, for
+the use of KMS keys by AWS services, and for the tags of a new table.
 """
 
 from __future__ import annotations
@@ -268,7 +268,10 @@ def _names() -> None:
 
 
 def _further_checks() -> None:
-    """Check iam:PassRole and the use of KMS keys after IAM has allowed a call, and add condition keys to each call."""
+    """Check what AWS checks beside the action of an allowed call, and add condition keys to each call.
+
+    `further_checks` lists these checks: iam:PassRole, the use of KMS keys, and the tags of a new table.
+    """
 
     def make(original: Handler) -> Handler:
         def enforce(
@@ -320,7 +323,8 @@ CORRECTIONS = (
     ),
     ministack_correction(
         "iam-further-checks",
-        "IAM checks neither iam:PassRole nor the permission to use the KMS key of an encrypted resource",
+        "IAM checks neither iam:PassRole nor the permissions to use the KMS key of an encrypted resource and to tag a "
+        "new table",
         _further_checks,
     ),
 )

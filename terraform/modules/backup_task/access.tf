@@ -59,12 +59,14 @@ data "aws_iam_policy_document" "task" {
     resources = var.table_arns
   }
 
-  # A drill restores a backup into scratch tables, compares the scratch tables with the backup, and deletes them.
+  # A drill restores a backup into scratch tables, compares the scratch tables with the backup, and deletes them. A table
+  # that mjctl creates with a tag also needs the action TagResource:
+  # https://docs.aws.amazon.com/service-authorization/latest/reference/list_amazondynamodb.html
   statement {
     sid = "ScratchTables"
     actions = [
       "dynamodb:BatchWriteItem", "dynamodb:CreateTable", "dynamodb:DeleteTable", "dynamodb:DescribeTable",
-      "dynamodb:DescribeTimeToLive", "dynamodb:Scan", "dynamodb:UpdateTimeToLive",
+      "dynamodb:DescribeTimeToLive", "dynamodb:Scan", "dynamodb:TagResource", "dynamodb:UpdateTimeToLive",
     ]
     resources = [local.scratch]
   }
@@ -103,15 +105,18 @@ data "aws_iam_policy_document" "task" {
     }
   }
 
+  # The key encrypts the objects of the bucket and the items of the tables, and AWS checks the permission of the caller.
+  # https://docs.aws.amazon.com/amazondynamodb/latest/developerguide/encryption.usagenotes.html
+  # https://docs.aws.amazon.com/AmazonS3/latest/userguide/UsingKMSEncryption.html
   statement {
-    sid       = "KeyOfBucket"
+    sid       = "KeyOfStores"
     actions   = ["kms:Decrypt", "kms:GenerateDataKey"]
     resources = [var.kms_key_arn]
   }
 }
 
-# Who has this policy can start the task with any program, and the program can read all data of the region. The policy is
-# attached to no role here, so that an administrator decides who makes portable backups.
+# A principal with this policy can start the task with any program, and the program can read all data of the region. This
+# module attaches the policy to no role, so that an administrator decides who makes portable backups.
 data "aws_iam_policy_document" "portable_backup" {
   statement {
     sid       = "RunBackupTask"
@@ -156,9 +161,11 @@ data "aws_iam_policy_document" "portable_backup" {
     resources = [local.bucket]
   }
 
+  # The option --copy-to encrypts the key of a backup with the KMS key of another region, so it needs the policies of both
+  # regions.
   statement {
     sid       = "KeysOfBackups"
-    actions   = ["kms:Decrypt", "kms:GenerateDataKey"]
+    actions   = ["kms:Decrypt", "kms:Encrypt"]
     resources = [var.data_key_arn]
 
     condition {

@@ -44,7 +44,7 @@ def policy(key: str) -> list[dict[str, Any]]:
     own = f"arn:aws:dynamodb:{HOME}:{ACCOUNT}:table/{TABLE}"
     scratch = [
         "BatchWriteItem", "CreateTable", "DeleteTable", "DescribeTable", "DescribeTimeToLive",
-        "Scan", "UpdateTimeToLive",
+        "Scan", "TagResource", "UpdateTimeToLive",
     ]  # fmt: skip
     allowed = {
         f"arn:aws:rds-db:{HOME}:{ACCOUNT}:dbuser:*/arena_it_backup": ["rds-db:connect"],

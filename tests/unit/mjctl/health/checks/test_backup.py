@@ -10,7 +10,7 @@ import pytest
 
 from mjctl.health.checks import backup
 from mjctl.health.model import Thresholds
-from mjctl.models.backup import ManagedBackup, WrappedKey
+from mjctl.models.backup import Kind, ManagedBackup, WrappedKey
 from mjctl.models.contract import Backup
 from mjctl.models.errors import NotFoundError
 from tests.unit.mjctl.conftest import MakeContract
@@ -118,14 +118,24 @@ async def test_recovery_points_whose_key_cannot_be_used_do_not_count(look: Any, 
     assert finding.evidence["cannot_be_opened"]
 
 
-def portable(key: str) -> Any:
-    signed = SimpleNamespace(keys=(WrappedKey("us-east-1", key, ""),))
+def portable(key: str, kinds: tuple[Kind, ...] = tuple(Kind)) -> Any:
+    names = {Kind.TABLE: tuple(TABLES), Kind.DATABASE: ("public.matches",), Kind.CACHE: ()}
+    parts = [SimpleNamespace(kind=kind, name=name) for kind in kinds for name in names[kind]]
+    manifest = SimpleNamespace(parts=parts)
+    signed = SimpleNamespace(keys=(WrappedKey("us-east-1", key, ""),), manifest=manifest)
     return SimpleNamespace(backup_id="b1", created_at=datetime.now(UTC), signed=signed)
 
 
 async def test_a_portable_backup_counts_for_every_store(look: Any) -> None:
     finding = await look([], portable=portable(KEY))
     assert finding.status == "pass", finding
+
+
+async def test_a_portable_backup_of_the_tables_does_not_count_for_the_database(look: Any) -> None:
+    finding = await look([], portable=portable(KEY, (Kind.TABLE,)))
+    assert (finding.status, finding.evidence["missing"]) == ("fail", ["db"])
+    finding = await look([point(CLUSTER, age=2 * 3_600)], portable=portable(KEY, (Kind.TABLE,)))
+    assert (finding.status, finding.evidence["kind"]) == ("pass", "managed")
 
 
 @pytest.mark.parametrize(

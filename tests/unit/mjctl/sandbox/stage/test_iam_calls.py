@@ -92,6 +92,15 @@ def test_a_call_that_passes_a_role_needs_the_permission() -> None:
     assert check.resource == "arn:backup"
 
 
+def test_a_new_table_with_tags_needs_the_permission_to_tag_it() -> None:
+    table = own("dynamodb", "table/a")
+    tagged = call(TableName="a", Tags=[{"Key": "k", "Value": "v"}])
+    assert list(further_checks("dynamodb:CreateTable", table, tagged, lambda _: "")) == [
+        ("dynamodb:TagResource", table, {})
+    ]
+    assert not list(further_checks("dynamodb:CreateTable", table, call(TableName="a"), lambda _: ""))
+
+
 def test_a_call_on_an_encrypted_resource_needs_its_key() -> None:
     queue = own("sqs", "q")
     checks = list(further_checks("sqs:SendMessage", queue, call(), lambda _: KEY))
