@@ -5,9 +5,9 @@ locals {
 resource "aws_s3_bucket" "main" {
   #checkov:skip=CKV2_AWS_62:No program needs an event when an object arrives in a bucket of this module.
 
-  #checkov:skip=CKV_AWS_144:No replica in another region: `mjctl deploy` can publish the web client again, logs are temporary, and old states are kept for a year.
+  #checkov:skip=CKV_AWS_144:No replica in another region: `mjctl deploy` can publish the web client again, logs are temporary, and old states are kept for a year. `mjctl backup create --copy-to` copies a portable backup into another region.
 
-  #checkov:skip=CKV_AWS_18:A log bucket would log its own logs, and the buckets with states and with the web client have no public access.
+  #checkov:skip=CKV_AWS_18:A log bucket would log its own logs, and the buckets with states, with backups and with the web client have no public access.
   bucket        = var.bucket
   force_destroy = var.force_destroy
 }

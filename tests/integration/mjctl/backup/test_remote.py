@@ -28,6 +28,7 @@ from mjctl.sandbox.stage import names
 from mjctl.sandbox.stage.names import published
 from tests import factories
 from tests.integration.mjctl.sandbox.stage.aurora import ACCOUNT, HOME, PASSWORD, Aurora, running_aurora, wait_for
+from tests.integration.mjctl.sandbox.stage.unguarded import UnguardedStage
 from tests.tiny_game import TinyCluster, eventually, image
 
 pytestmark = [pytest.mark.infra, pytest.mark.timeout(240)]
@@ -64,6 +65,24 @@ def policy(key: str) -> list[dict[str, Any]]:
     return [*stores, keys]
 
 
+def operators_policy(key: str, definition: str) -> list[dict[str, Any]]:
+    """Return the statements of the policy `portable-backup`, as terraform/modules/backup_task defines them."""
+    cluster = f"arn:aws:ecs:{HOME}:{ACCOUNT}:cluster/arena"
+    own_purpose = {"StringEquals": {"kms:EncryptionContext:purpose": "backup"}}
+    rows: list[tuple[list[str], str, dict[str, Any]]] = [
+        (["ecs:RunTask"], f"{definition.rpartition(':')[0]}:*", {"ArnEquals": {"ecs:cluster": cluster}}),
+        (["ecs:DescribeTasks", "ecs:StopTask"], f"{cluster.replace(':cluster/', ':task/')}/*", {}),
+        (["s3:DeleteObject", "s3:GetObject", "s3:PutObject"], f"arn:aws:s3:::{BUCKET}/*", {}),
+        (["s3:ListBucket"], f"arn:aws:s3:::{BUCKET}", {}),
+        (["kms:Decrypt", "kms:Encrypt"], key, own_purpose),
+        (["kms:DescribeKey"], key, {}),
+    ]
+    return [
+        {"Effect": "Allow", "Action": actions, "Resource": resource, **({"Condition": limits} if limits else {})}
+        for actions, resource, limits in rows
+    ]
+
+
 @pytest.fixture(scope="module")
 def database(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Aurora]:
     if reason := names.obstacle():
@@ -72,13 +91,16 @@ def database(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Aurora]:
     release = folder / "releases" / "game" / DIGEST
     release.mkdir(parents=True)
     (release / "gameserver").symlink_to(Path(gameserver.__path__[0]))
-    with running_aurora(folder, EnableIAMDatabaseAuthentication=True) as running:
+    with running_aurora(folder, UnguardedStage, EnableIAMDatabaseAuthentication=True) as running:
         yield running
 
 
 @pytest.fixture(scope="module")
 def region(database: Aurora, tmp_path_factory: pytest.TempPathFactory) -> Contract:
-    """Return the contract of a region with a private database, rows, items, a bucket and a backup task."""
+    """Return the contract of a region with a private database, rows, items, a bucket and a backup task.
+
+    mjctl calls AWS as a user with the policy `portable-backup`.
+    """
     client = lambda service: database.emulators.client(service, HOME)  # noqa: E731
     cluster = TinyCluster(client, ACCOUNT)
     cluster.create()
@@ -112,13 +134,21 @@ def region(database: Aurora, tmp_path_factory: pytest.TempPathFactory) -> Contra
             "GAMESERVER_TLS_REQUIRED": "true",
         },
     )
+    iam = client("iam")
+    iam.create_user(UserName="operator")
+    document = {"Version": "2012-10-17", "Statement": operators_policy(key, definition)}
+    iam.put_user_policy(UserName="operator", PolicyName="a", PolicyDocument=json.dumps(document))
+    created = iam.create_access_key(UserName="operator")["AccessKey"]
+    operator = {"access_key_id": created["AccessKeyId"], "secret_access_key": created["SecretAccessKey"]}
+    key_file = tmp_path_factory.mktemp("operator") / "key.json"
+    write_private(key_file, json.dumps(operator))
     return factories.contract(
         HOME,
         environment="it",
         target="sandbox",
         aws={
             "endpoint_url": database.emulators.url("ministack"),
-            "secret": f"file:{database.emulators.key_file}",
+            "secret": f"file:{key_file}",
             "account_id": ACCOUNT,
         },
         backup={

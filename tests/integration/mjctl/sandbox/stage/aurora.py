@@ -151,9 +151,9 @@ class Aurora:
 
 
 @contextmanager
-def running_aurora(folder: Path, **settings: Any) -> Iterator[Aurora]:
+def running_aurora(folder: Path, stage: type[Emulators] = Emulators, **settings: Any) -> Iterator[Aurora]:
     """Run a stage with a cluster of two instances and the table `t`. `settings` are further settings of the cluster."""
-    with Emulators(folder, names=["ministack"], stage=True) as emulators:
+    with stage(folder, names=["ministack"], stage=True) as emulators:
         aurora = Aurora(emulators, folder)
         rds = aurora.rds()
         rds.create_db_cluster_parameter_group(
