@@ -611,7 +611,9 @@ def _denies_plain_http(policy: Resource) -> bool:
 def keys_rotate_and_are_replicated(plans: Plans, report: Report) -> None:
     """Require rotation, at least a week before deletion, and a replica of each key in each region [field practice]."""
     for key in every(plans, "aws_kms_key"):
-        report.expect(key.get("enable_key_rotation"), key, "does not rotate")
+        # KMS does not rotate HMAC keys: https://docs.aws.amazon.com/kms/latest/developerguide/rotate-keys.html
+        rotates = key.get("key_usage") == "GENERATE_VERIFY_MAC" or key.get("enable_key_rotation")
+        report.expect(rotates, key, "does not rotate")
     for key in every(plans, "aws_kms_key", "aws_kms_replica_key"):
         report.expect(at_least(key.get("deletion_window_in_days"), 7), key, "can be deleted within a week")
     primaries = {k.key for k in every(plans, "aws_kms_key") if k.get("multi_region") is True}
@@ -785,7 +787,7 @@ def _headings() -> list[str]:
 
 @rule
 def players_accounts_are_protected(plans: Plans, report: Report) -> None:
-    """Require a second factor, threat protection, long passwords, SES, and log-ins by the API [field practice]."""
+    """Require a second factor, threat protection, long passwords, SES, accounts only by the API [field practice]."""
     for pool in every(plans, "aws_cognito_user_pool"):
         report.expect(pool.get("mfa_configuration") in ("ON", "OPTIONAL"), pool, "no second factor")
         mode = pool.get("user_pool_add_ons.0.advanced_security_mode")
@@ -794,10 +796,15 @@ def players_accounts_are_protected(plans: Plans, report: Report) -> None:
         report.expect(at_least(pool.get("password_policy.0.minimum_length"), 12), pool, "short passwords")
         sender = pool.get("email_configuration.0.email_sending_account")
         report.expect(sender == "DEVELOPER", pool, "sends at most 50 mails a day")
+        closed = pool.get("admin_create_user_config.0.allow_admin_create_user_only") is True
+        report.expect(closed, pool, "strangers can sign up at Cognito itself")
+        recovery = pool.get("account_recovery_setting.0.recovery_mechanism.0.name")
+        report.expect(recovery == "admin_only", pool, "strangers can reset passwords at Cognito itself")
     for client in every(plans, "aws_cognito_user_pool_client"):
         flows = client.get("explicit_auth_flows")
         report.expect(flows == ["ALLOW_ADMIN_USER_PASSWORD_AUTH"], client, "players can log in at Cognito itself")
         report.expect(client.get("generate_secret") is False, client, "its secret is in the state")
+        report.expect(client.get("write_attributes") == ["locale"], client, "an access token can change the address")
 
 
 def check(name: str, plans: Plans) -> Report:

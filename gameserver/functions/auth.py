@@ -2,12 +2,15 @@
 
 No answer of these functions shows whether an e-mail address has an account. A failed confirmation or reset has the same
 error for every cause. A sign-up with the address of an existing account has the same answer as a sign-up with a new
-address. The setting `auto_confirm_sign_up` is for development. With this setting, a sign-up reports that the account
-exists, because a login after the sign-up would show this fact anyway.
+address. An answer after which a player may get a mail takes an equal time for every address. The setting
+`auto_confirm_sign_up` is for development. With this setting, a sign-up reports that the account exists, because a login
+after the sign-up would show this fact anyway.
 """
 
 from __future__ import annotations
 
+import asyncio
+import time
 import uuid
 from typing import Annotated
 
@@ -15,35 +18,22 @@ import msgspec
 import structlog
 from msgspec import Meta
 
+from gameserver.functions import accounts
+from gameserver.functions.account_codes import CodePurpose
+from gameserver.functions.accounts import PlayerAccount
 from gameserver.functions.http import HttpError, Request, Response, clean_display_name, clean_email
-from gameserver.functions.identity import CognitoError, call, unavailable
+from gameserver.functions.identity import CognitoError, unavailable
 from gameserver.functions.services import Services
 from gameserver.persistence.tables import TablesUnavailable
+from gameserver.runtime.crypto import KeyUnavailable
 
 log = structlog.get_logger()
 
-# Errors of Cognito that depend on the account. Cognito reports some of these errors only for existing accounts. The
-# functions therefore give the same answer for all these errors.
-# https://docs.aws.amazon.com/cognito-user-identity-pools/latest/APIReference/API_ConfirmSignUp.html
-# https://docs.aws.amazon.com/cognito-user-identity-pools/latest/APIReference/API_ResendConfirmationCode.html
-_UNCONFIRMED = frozenset(
-    {
-        "AliasExistsException",
-        "CodeDeliveryFailureException",
-        "CodeMismatchException",
-        "ExpiredCodeException",
-        "InvalidParameterException",
-        "LimitExceededException",
-        "NotAuthorizedException",
-        "TooManyFailedAttemptsException",
-        "UserNotFoundException",
-    }
+# Errors of Cognito for a new password that a player cannot use:
+# https://docs.aws.amazon.com/cognito-user-identity-pools/latest/APIReference/API_AdminSetUserPassword.html
+_PASSWORD_REFUSED = frozenset(
+    {"InvalidParameterException", "InvalidPasswordException", "PasswordHistoryPolicyViolationException"}
 )
-_RESET_REFUSED = _UNCONFIRMED | {
-    "InvalidPasswordException",
-    "PasswordHistoryPolicyViolationException",
-    "UserNotConfirmedException",
-}
 
 
 class SignUp(msgspec.Struct):
@@ -65,7 +55,7 @@ class Confirm(msgspec.Struct):
 
     Attributes:
         email: e-mail address of the account.
-        code: code that Cognito has sent to the address.
+        code: code of the mail to the address.
     """
 
     email: Annotated[str, Meta(min_length=3, max_length=254)]
@@ -97,7 +87,7 @@ class ResetPassword(msgspec.Struct):
 
     Attributes:
         email: e-mail address of the account.
-        code: code that Cognito has sent to the address.
+        code: code of the mail to the address.
         password: new password that satisfies the policy of the user pool.
     """
 
@@ -116,36 +106,36 @@ async def sign_up(request: Request, services: Services) -> Response:
     await services.login_by_source.take(request.network)
     email = clean_email(body.email)
     name = clean_display_name(body.display_name)
-    settings = services.settings
+    confirmed = services.settings.auto_confirm_sign_up
+    begun = time.monotonic()
     try:
-        answer = await call(
-            services,
-            lambda: services.aws.cognito.sign_up(
-                ClientId=settings.client_id,
-                Username=email,
-                Password=body.password,
-                UserAttributes=[{"Name": "email", "Value": email}],
-            ),
-        )
+        policy = await accounts.password_policy(services)
+        if fault := policy.fault(body.password):
+            raise HttpError(400, "weak_password", fault)
+        player_id = await accounts.create_account(services, email, body.password, verified=confirmed)
     except CognitoError as error:
-        if error.code == "CodeDeliveryFailureException":
-            # Cognito has created the account, but the mail service refused the mail. The player can ask for a new code.
-            log.warning("code_not_sent", code=error.code)
-            return _hidden_sign_up()
         if error.code != "UsernameExistsException":
             raise _sign_up_error(error) from error
-        if settings.auto_confirm_sign_up:
+        if confirmed:
             raise HttpError(
                 409, "account_exists", "an account with this e-mail address exists, log in instead"
             ) from error
-        return _hidden_sign_up()
-    player_id = answer["UserSub"]
-    confirmed = answer["UserConfirmed"]
-    if settings.auto_confirm_sign_up and not confirmed:
-        await _confirm(services, player_id)
-        confirmed = True
+        # The random id hides the id of the existing account.
+        hidden = Response(201, {"player_id": str(uuid.uuid4()), "confirmed": False})
+        return await _in_equal_time(services, begun, hidden)
     await _keep_name(services, player_id, name)
-    return Response(201, {"player_id": player_id, "confirmed": confirmed})
+    answer = Response(201, {"player_id": player_id, "confirmed": confirmed})
+    if confirmed:
+        return answer
+    if await _may_mail(services, email):
+        try:
+            code = await services.codes.issue(CodePurpose.CONFIRMATION, player_id, email)
+        except KeyUnavailable as error:
+            # The account exists already, and the player can ask for a code later.
+            log.warning("code_not_sent", cause=str(error))
+        else:
+            await services.mailer.send_code(CodePurpose.CONFIRMATION, email, code)
+    return await _in_equal_time(services, begun, answer)
 
 
 async def confirm(request: Request, services: Services) -> Response:
@@ -158,20 +148,16 @@ async def confirm(request: Request, services: Services) -> Response:
     email = clean_email(body.email)
     await services.login_by_source.take(request.network)
     await services.confirmation_by_pair.take(request.network, email)
-    code = body.code.strip()
     try:
-        await call(
-            services,
-            lambda: services.aws.cognito.confirm_sign_up(
-                ClientId=services.settings.client_id, Username=email, ConfirmationCode=code
-            ),
-        )
-    except CognitoError as error:
-        if error.code in _UNCONFIRMED:
-            message = (
-                "the code is wrong or has expired, too many codes were tried, or the account needs no confirmation"
+        account = await accounts.find_account(services, email)
+        # The function computes a code also for an address without an account, so that both answers take equal time.
+        fits = await services.codes.fits(CodePurpose.CONFIRMATION, _id_of(account), email, body.code)
+        if not fits or account is None or not account.awaits_confirmation:
+            raise HttpError(
+                400, "invalid_code", "the code is wrong or has expired, or the account needs no confirmation"
             )
-            raise HttpError(400, "invalid_code", message) from error
+        await accounts.confirm_account(services, account)
+    except CognitoError as error:
         raise unavailable(error) from error
     return Response(200, {"confirmed": True})
 
@@ -179,7 +165,7 @@ async def confirm(request: Request, services: Services) -> Response:
 async def resend_code(request: Request, services: Services) -> Response:
     """Answer `POST /v1/confirm/resend` with a body `ResendCode`: 202 {}.
 
-    If the address has an account that is not confirmed, Cognito sends a new code to the address.
+    If the address has an account that is not confirmed, the player gets a mail with a code.
 
     Raises:
         HttpError: the answer to a request that fails.
@@ -188,23 +174,22 @@ async def resend_code(request: Request, services: Services) -> Response:
     email = clean_email(body.email)
     await services.login_by_source.take(request.network)
     await services.mail_by_pair.take(request.network, email)
+    begun = time.monotonic()
     try:
-        await call(
-            services,
-            lambda: services.aws.cognito.resend_confirmation_code(ClientId=services.settings.client_id, Username=email),
-        )
+        account = await accounts.find_account(services, email)
     except CognitoError as error:
-        if error.code not in _UNCONFIRMED:
-            raise unavailable(error) from error
-        log.info("code_not_sent", code=error.code)
-    return Response(202, {})
+        raise unavailable(error) from error
+    if await _may_mail(services, email):
+        code = await services.codes.issue(CodePurpose.CONFIRMATION, _id_of(account), email)
+        if account is not None and account.awaits_confirmation:
+            await services.mailer.send_code(CodePurpose.CONFIRMATION, email, code)
+    return await _in_equal_time(services, begun, Response(202, {}))
 
 
 async def forgot_password(request: Request, services: Services) -> Response:
     """Answer `POST /v1/password/forgot` with a body `ForgotPassword`: 202 {}.
 
-    If the address has a confirmed account, Cognito sends a code to the address.
-    https://docs.aws.amazon.com/cognito-user-identity-pools/latest/APIReference/API_ForgotPassword.html
+    If the address has a confirmed account, the player gets a mail with a code.
 
     Raises:
         HttpError: the answer to a request that fails.
@@ -213,24 +198,23 @@ async def forgot_password(request: Request, services: Services) -> Response:
     email = clean_email(body.email)
     await services.login_by_source.take(request.network)
     await services.mail_by_pair.take(request.network, email)
+    begun = time.monotonic()
     try:
-        await call(
-            services,
-            lambda: services.aws.cognito.forgot_password(ClientId=services.settings.client_id, Username=email),
-        )
+        account = await accounts.find_account(services, email)
     except CognitoError as error:
-        if error.code not in _UNCONFIRMED:
-            raise unavailable(error) from error
-        log.info("code_not_sent", code=error.code)
-    return Response(202, {})
+        raise unavailable(error) from error
+    if await _may_mail(services, email):
+        code = await services.codes.issue(CodePurpose.RESET, _id_of(account), email, _state_of(account))
+        if account is not None and account.may_reset:
+            await services.mailer.send_code(CodePurpose.RESET, email, code)
+    return await _in_equal_time(services, begun, Response(202, {}))
 
 
 async def reset_password(request: Request, services: Services) -> Response:
     """Answer `POST /v1/password/reset` with a body `ResetPassword`: 200 {}. The new password is then valid.
 
-    A wrong code and a new password that does not satisfy the policy have the same answer. Cognito checks the password
-    only for an existing account, so a separate answer would show which addresses have an account.
-    https://docs.aws.amazon.com/cognito-user-identity-pools/latest/APIReference/API_ConfirmForgotPassword.html
+    A reset also ends all log-ins of the player. A wrong code and a new password that does not satisfy the policy have
+    the same answer. Only the holder of the right code learns from the answer that the account exists.
 
     Raises:
         HttpError: the answer to a request that fails.
@@ -239,39 +223,56 @@ async def reset_password(request: Request, services: Services) -> Response:
     email = clean_email(body.email)
     await services.login_by_source.take(request.network)
     await services.confirmation_by_pair.take(request.network, email)
-    code = body.code.strip()
     try:
-        await call(
-            services,
-            lambda: services.aws.cognito.confirm_forgot_password(
-                ClientId=services.settings.client_id, Username=email, ConfirmationCode=code, Password=body.password
-            ),
-        )
+        account = await accounts.find_account(services, email)
+        fits = await services.codes.fits(CodePurpose.RESET, _id_of(account), email, body.code, _state_of(account))
+        if not fits or account is None or not account.may_reset:
+            raise _reset_refused()
+        await accounts.set_password(services, account.player_id, body.password)
+        # A stranger who has logged in with the old password must not stay logged in.
+        await accounts.revoke_log_ins(services, account.player_id)
     except CognitoError as error:
-        if error.code in _RESET_REFUSED:
-            message = (
-                "the code is wrong or has expired, too many codes were tried, or the new password does not satisfy the "
-                "policy or was used before"
-            )
-            raise HttpError(400, "reset_refused", message) from error
+        if error.code in _PASSWORD_REFUSED:
+            raise _reset_refused() from error
         raise unavailable(error) from error
     return Response(200, {})
 
 
-def _hidden_sign_up() -> Response:
-    """Return the answer to a sign-up whose account the answer must not show."""
-    return Response(201, {"player_id": str(uuid.uuid4()), "confirmed": False})
+def _id_of(account: PlayerAccount | None) -> str:
+    return account.player_id if account else ""
 
 
-async def _confirm(services: Services, player_id: str) -> None:
-    settings = services.settings
+def _state_of(account: PlayerAccount | None) -> str:
+    """Return the text that a reset of the password changes, so that each code works once."""
+    return account.changed_at if account else ""
+
+
+async def _may_mail(services: Services, email: str) -> bool:
+    """Count a mail to an address. Return False if the address has got enough mails, or if the process sends no mail."""
+    if not services.mailer.enabled:
+        log.info("code_not_sent", cause="no_sender")
+        return False
     try:
-        await call(
-            services,
-            lambda: services.aws.cognito.admin_confirm_sign_up(UserPoolId=settings.user_pool_id, Username=player_id),
-        )
-    except CognitoError as error:
-        raise unavailable(error) from error
+        await services.mail_by_account.take(email)
+    except HttpError:
+        log.info("code_not_sent", cause="mail_limit")
+        return False
+    return True
+
+
+async def _in_equal_time(services: Services, begun: float, answer: Response) -> Response:
+    """Return an answer when the time of an answer with a mail has passed, so that the time does not show a mail."""
+    if services.mailer.enabled:
+        await asyncio.sleep(max(0.0, begun + services.mail_answer_seconds - time.monotonic()))
+    return answer
+
+
+def _reset_refused() -> HttpError:
+    return HttpError(
+        400,
+        "reset_refused",
+        "the code is wrong or has expired, or the new password does not satisfy the policy or was used before",
+    )
 
 
 async def _keep_name(services: Services, player_id: str, name: str) -> None:

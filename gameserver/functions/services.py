@@ -7,8 +7,11 @@ from functools import cached_property, partial
 from typing import TYPE_CHECKING
 
 from gameserver.cache import DistributedCache
+from gameserver.functions.account_codes import AccountCodes
+from gameserver.functions.account_mail import Mailer
 from gameserver.functions.admission import Admission
 from gameserver.functions.direct_calls import DirectCalls
+from gameserver.functions.password_policy import PasswordPolicy
 from gameserver.functions.rate_limit import RateLimit
 from gameserver.persistence.call_counts import CallCounts, open_call_counts
 from gameserver.persistence.database import Database
@@ -54,8 +57,11 @@ class Services:
         login_by_pair: limit of logins for each pair of a network address and an account.
         confirmation_by_pair: limit of the codes that are tried for each pair of a network address and an account.
         mail_by_pair: limit of the codes that are sent for each pair of a network address and an account.
+        mail_by_account: limit of the mails to each e-mail address.
         second_factor_by_session: limit of the second factor's codes that are tried for each login.
         second_factor_by_account: limit of the calls that change the second factor of each account.
+        mail_answer_seconds: shortest time of an answer after which a player may get a mail, in seconds.
+        password_policy: rules for new passwords, or None before the first use.
         direct_calls: refuses requests that came neither through CloudFront nor with an operator's pass.
         matches_by_player: limit of `POST /v1/matches` requests of each player.
         match_requests: limit of `POST /v1/matches` requests that run or wait in this process at the same time.
@@ -73,9 +79,16 @@ class Services:
         # These limits differ from the limit of logins, so that a stranger's tries of a code do not stop a login.
         self.confirmation_by_pair = limit("confirmation_by_pair", per_second=0.1, burst=10)
         self.mail_by_pair = limit("mail_by_pair", per_second=1 / 60, burst=3)
+        # Strangers at many addresses must not fill a player's mailbox. A mail that this limit suppresses would have the
+        # code of an earlier mail, so the limit does not lock the player out (docs/decisions/0020).
+        self.mail_by_account = limit("mail_by_account", per_second=1 / 600, burst=6)
         # Cognito's session for a second factor is valid for 3 minutes, so a login allows at most 8 codes.
         self.second_factor_by_session = limit("second_factor_by_session", per_second=1 / 60, burst=5)
         self.second_factor_by_account = limit("second_factor_by_account", per_second=0.1, burst=10)
+        # A sign-up with a mail calls five services of AWS one after another, which takes less than a second together.
+        self.mail_answer_seconds = 1.0
+        # The policy of the user pool, which `accounts.password_policy` reads at the first sign-up.
+        self.password_policy: PasswordPolicy | None = None
         self.direct_calls = DirectCalls(settings, self.aws)
         self.matches_by_player = limit("matches_by_player", per_second=1, burst=20)
         # At most 64 `POST /v1/matches` requests run or wait in a process, because 64 requests are about a quarter of a
@@ -137,6 +150,16 @@ class Services:
     def sealer(self) -> Sealer:
         """Return the encryption of contact fields."""
         return Sealer(self.settings, self.aws)
+
+    @cached_property
+    def codes(self) -> AccountCodes:
+        """Return the codes by which players prove that they read the mail to an address."""
+        return AccountCodes(self.settings, self.aws)
+
+    @cached_property
+    def mailer(self) -> Mailer:
+        """Return the sender of mail to players."""
+        return Mailer(self.settings, self.aws)
 
     @cached_property
     def directory(self) -> Directory:

@@ -7,6 +7,7 @@ from __future__ import annotations
 
 from typing import Annotated, Any
 
+import jwt
 import msgspec
 import structlog
 from msgspec import Meta
@@ -92,13 +93,12 @@ async def log_in(request: Request, services: Services) -> Response:
         answer = await check_password(services, email, body.password, request, "/v1/login")
     except CognitoError as error:
         if error.code in REFUSED:
-            message = "the e-mail address or the password is wrong, or the account is not confirmed yet"
-            raise HttpError(401, "invalid_credentials", message) from error
+            raise _invalid_credentials() from error
         raise unavailable(error) from error
     if answer.get("ChallengeName") == "SOFTWARE_TOKEN_MFA":
         user_id = answer["ChallengeParameters"]["USER_ID_FOR_SRP"]
         return Response(200, {"challenge": "second_factor", "user_id": user_id, "session": answer["Session"]})
-    return Response(200, _tokens(answer))
+    return Response(200, _checked_tokens(answer, services))
 
 
 async def answer_second_factor(request: Request, services: Services) -> Response:
@@ -123,7 +123,7 @@ async def answer_second_factor(request: Request, services: Services) -> Response
         if error.code in REFUSED:
             raise HttpError(401, "login_expired", "the login has taken too long, log in again") from error
         raise unavailable(error) from error
-    return Response(200, _tokens(answer))
+    return Response(200, _checked_tokens(answer, services))
 
 
 async def refresh(request: Request, services: Services) -> Response:
@@ -193,6 +193,29 @@ async def log_out_everywhere(request: Request, services: Services) -> Response:
             raise HttpError(401, "unauthorized", "the session has ended, log in again") from error
         raise unavailable(error) from error
     return Response(200, {})
+
+
+def _invalid_credentials() -> HttpError:
+    message = "the e-mail address or the password is wrong, or the account is not confirmed yet"
+    return HttpError(401, "invalid_credentials", message)
+
+
+def _checked_tokens(answer: Any, services: Services) -> dict[str, Any]:
+    """Return the tokens of a log-in by a password, if the player has confirmed the e-mail address.
+
+    Cognito lets the owner of an unverified address log in, because the operations of the function `auth` confirm each
+    account. Only the id token shows whether the address is verified:
+    https://docs.aws.amazon.com/cognito/latest/developerguide/amazon-cognito-user-pools-using-the-id-token.html
+
+    Raises:
+        HttpError: 401 if the address is not confirmed, with the answer for a wrong password.
+    """
+    tokens = _tokens(answer)
+    # Cognito itself has sent the token as the answer to the log-in, so its signature needs no check.
+    claims = jwt.decode(tokens["id_token"], options={"verify_signature": False})
+    if not services.settings.auto_confirm_sign_up and str(claims.get("email_verified", "")).lower() != "true":
+        raise _invalid_credentials()
+    return tokens
 
 
 def _tokens(answer: Any) -> dict[str, Any]:

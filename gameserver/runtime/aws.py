@@ -53,7 +53,7 @@ class AwsClients:
         self._threads = threads
         self._timeouts = (connect_timeout_seconds, read_timeout_seconds)
         self._attempts = attempts
-        self._clients: dict[str, Any] = {}
+        self._clients: dict[tuple[str, str], Any] = {}
         self._lock = threading.Lock()
         self._session: Any = None
         self._executor = ThreadPoolExecutor(max_workers=threads, thread_name_prefix="aws")
@@ -69,7 +69,7 @@ class AwsClients:
     @property
     def cognito(self) -> CognitoIdentityProviderClient:
         """Return the client of Cognito's user pools, in the region of the game's user pool."""
-        return self._client("cognito-idp")  # type: ignore[no-any-return]
+        return self._client("cognito-idp", with_user_pool=True)  # type: ignore[no-any-return]
 
     @property
     def dynamodb(self) -> DynamoDBClient:
@@ -90,6 +90,16 @@ class AwsClients:
     def s3(self) -> Any:
         """Return the client of S3."""
         return self._client("s3")
+
+    @property
+    def code_kms(self) -> KMSClient:
+        """Return the client of KMS in the region of the user pool, where the key of the players' codes is."""
+        return self._client("kms", with_user_pool=True)  # type: ignore[no-any-return]
+
+    @property
+    def mail(self) -> Any:
+        """Return the client of SES in the region of the user pool, from which players get mail."""
+        return self._client("sesv2", with_user_pool=True)
 
     @property
     def secrets_manager(self) -> Any:
@@ -143,13 +153,14 @@ class AwsClients:
         url: str = signer.generate_presigned_url(request, operation_name="connect", expires_in=seconds)
         return url.removeprefix("https://")
 
-    def _client(self, service: str) -> Any:
-        client = self._clients.get(service)
+    def _client(self, service: str, *, with_user_pool: bool = False) -> Any:
+        key = (service, self._identity_region if with_user_pool else self._region)
+        client = self._clients.get(key)
         if client is None:
             # A boto3 session is not thread-safe while it makes a client. A boto3 client is thread-safe.
             with self._lock:
-                client = self._clients.get(service) or self._make(service)
-                self._clients[service] = client
+                client = self._clients.get(key) or self._make(*key)
+                self._clients[key] = client
         return client
 
     def _boto_session(self) -> Any:
@@ -159,7 +170,7 @@ class AwsClients:
             self._session = boto3.session.Session(region_name=self._region)
         return self._session
 
-    def _make(self, service: str) -> Any:
+    def _make(self, service: str, region: str) -> Any:
         from botocore.config import Config
 
         connect, read = self._timeouts
@@ -173,7 +184,6 @@ class AwsClients:
             max_pool_connections=self._threads,
             user_agent_extra="gameserver",
         )
-        region = self._identity_region if service == "cognito-idp" else self._region
         client = self._boto_session().client(
             service, region_name=region, endpoint_url=self._endpoint_url, config=config
         )

@@ -79,6 +79,10 @@ class Settings:
         issuer: issuer of the access tokens.
         jwks_url: address of the user pool's public keys.
         data_key_arn: ARN of the KMS key that wraps the data keys of sensitive fields, and encrypts operators' passes.
+        code_key_arn: ARN of the KMS key from which the codes in mails to players are derived. Without the key, no code
+            is valid.
+        mail_sender: address from which players get mail; "" to send no mail.
+        mail_configuration_set: name of the configuration set of SES for mail to players.
         auto_confirm_sign_up: True to confirm new accounts without a code.
         cors_allow_origins: origins of web pages that may call the API.
         edge_networks: networks from which CloudFront calls the API. Only requests from these networks may name the
@@ -135,6 +139,9 @@ class Settings:
     issuer: str = ""
     jwks_url: str = ""
     data_key_arn: str = ""
+    code_key_arn: str = ""
+    mail_sender: str = ""
+    mail_configuration_set: str = ""
     auto_confirm_sign_up: bool = False
     cors_allow_origins: tuple[str, ...] = ()
     edge_networks: tuple[ipaddress.IPv4Network | ipaddress.IPv6Network, ...] = ()
@@ -298,6 +305,9 @@ _FIELDS: dict[str, Any] = {
     "issuer": str,
     "jwks_url": str,
     "data_key_arn": str,
+    "code_key_arn": str,
+    "mail_sender": str,
+    "mail_configuration_set": str,
     "auto_confirm_sign_up": _boolean,
     "cors_allow_origins": _origins,
     "edge_networks": _networks,

@@ -52,7 +52,7 @@ _SERVER_ONLY = (
 )
 # botocore contains descriptions of 400 AWS services in 15 MB. The archive contains only the descriptions of services
 # that gameserver/runtime/aws.py calls or that provide credentials.
-AWS_SERVICES = frozenset({"cognito-idp", "dynamodb", "ecs", "kms", "secretsmanager", "sns", "sqs", "sts"})
+AWS_SERVICES = frozenset({"cognito-idp", "dynamodb", "ecs", "kms", "secretsmanager", "sesv2", "sns", "sqs", "sts"})
 _BOTOCORE_DATA = "botocore/data/"
 
 

@@ -397,7 +397,7 @@ BREAKAGES: list[Breakage] = [
         "Suspended",
     ),
     *rules("buckets_are_private_versioned_and_tls_only", "aws_s3_bucket_policy", "policy", _EVERYWHERE),
-    *rules("keys_rotate_and_are_replicated", "aws_kms_key", "enable_key_rotation", False, None),
+    *rules("keys_rotate_and_are_replicated", "aws_kms_key", "enable_key_rotation", False, None, module="keys"),
     *rules("keys_rotate_and_are_replicated", "aws_kms_key", "deletion_window_in_days", 1),
     *without("keys_rotate_and_are_replicated", "aws_kms_replica_key"),
     *rules("roles_are_precise", "aws_iam_policy", "policy", _EVERYTHING, _EVERYWHERE),
@@ -493,4 +493,18 @@ BREAKAGES: list[Breakage] = [
         ["ALLOW_ADMIN_USER_PASSWORD_AUTH", "ALLOW_USER_PASSWORD_AUTH"],
     ),
     *rules("players_accounts_are_protected", "aws_cognito_user_pool_client", "generate_secret", True),
+    *rules("players_accounts_are_protected", "aws_cognito_user_pool_client", "write_attributes", None, ["email"]),
+    *rules(
+        "players_accounts_are_protected",
+        "aws_cognito_user_pool",
+        "admin_create_user_config.0.allow_admin_create_user_only",
+        False,
+        None,
+    ),
+    *rules(
+        "players_accounts_are_protected",
+        "aws_cognito_user_pool",
+        "account_recovery_setting.0.recovery_mechanism.0.name",
+        "verified_email",
+    ),
 ]

@@ -197,7 +197,7 @@ class _Play:
             codes = [
                 match[1]
                 for message in ran.document.get("messages", ())
-                if (match := re.search(r"\b(\d{6})\b", message["text"]))
+                if (match := re.search(r"\b(\d{4} \d{4} \d{4})\b", message["text"]))
             ]
             if codes:
                 return codes[-1]

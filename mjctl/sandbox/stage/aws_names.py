@@ -9,13 +9,16 @@ DOMAIN = "amazonaws.com"
 # The regional and the global services that ministack emulates and that the programs of an environment call.
 REGIONAL = (
     *("acm", "apigateway", "backup", "cognito-idp", "dynamodb", "ec2", "ecs", "elasticache", "elasticloadbalancing"),
+    "email",
     *("events", "kms", "lambda", "logs", "rds", "s3", "scheduler", "secretsmanager", "servicediscovery", "sns", "sqs"),
     *("ssm", "streams.dynamodb", "sts", "tagging"),
 )
 GLOBAL = ("cloudfront", "iam", "route53", "s3", "sts")
 # The services that name resources in the path of the URL. A request to a service that this set does not contain has the
 # path `/`. Only a request to SQS may also have the path of a queue.
-_WITH_PATHS = frozenset({"apigateway", "backup", "cloudfront", "cognito-idp", "lambda", "route53", "s3", "scheduler"})
+_WITH_PATHS = frozenset(
+    {"apigateway", "backup", "cloudfront", "cognito-idp", "email", "lambda", "route53", "s3", "scheduler"}
+)
 # SDKs sign the calls of global services such as IAM for us-east-1. Every account uses the global services.
 _GLOBAL_REGION = "us-east-1"
 _QUEUE_PATH = re.compile(r"/\d{12}/[\w.-]+")

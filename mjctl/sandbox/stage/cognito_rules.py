@@ -166,6 +166,37 @@ def _code_limits() -> None:
     wrap(cognito, "_confirmation_code_error", make_check)
 
 
+def _closed_pools() -> None:
+    """Refuse the sign-up and the reset of a password without AWS credentials, if the user pool does not allow them.
+
+    https://docs.aws.amazon.com/cognito/latest/developerguide/user-pool-settings-admin-create-user-policy.html
+    https://docs.aws.amazon.com/cognito-user-identity-pools/latest/APIReference/API_ForgotPassword.html
+    """
+
+    def make_sign_up(original: Handler) -> Handler:
+        def sign_up(data: dict[str, Any]) -> Any:
+            if ((_pool(data) or {}).get("AdminCreateUserConfig") or {}).get("AllowAdminCreateUserOnly"):
+                message = "SignUp is not permitted for this user pool"
+                return cognito.error_response_json("NotAuthorizedException", message, 400)
+            return original(data)
+
+        return sign_up
+
+    def make_recover(original: Handler) -> Handler:
+        def recover(data: dict[str, Any]) -> Any:
+            setting = (_pool(data) or {}).get("AccountRecoverySetting") or {}
+            if any(mechanism.get("Name") == "admin_only" for mechanism in setting.get("RecoveryMechanisms") or ()):
+                message = "Contact administrator to reset password."
+                return cognito.error_response_json("NotAuthorizedException", message, 400)
+            return original(data)
+
+        return recover
+
+    wrap(cognito, "_sign_up", make_sign_up)
+    wrap(cognito, "_forgot_password", make_recover)
+    wrap(cognito, "_admin_reset_user_password", make_recover)
+
+
 def _recovery() -> None:
     def make_confirm(original: Handler) -> Handler:
         def confirm(data: dict[str, Any]) -> Any:
@@ -272,6 +303,12 @@ CORRECTIONS = (
         "cognito-recovery",
         "Cognito does not verify an address by a code, and resets passwords by addresses that were never verified",
         _recovery,
+    ),
+    # The checks of a closed pool come before the checks of the other corrections.
+    ministack_correction(
+        "cognito-closed-pool",
+        "Cognito lets strangers sign up and reset passwords in a user pool that allows only administrators to do so",
+        _closed_pools,
     ),
 )
 """Corrections that only the stage applies, because only the stage runs ministack with the setting AUTH=true.

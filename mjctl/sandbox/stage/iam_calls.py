@@ -9,6 +9,7 @@ import json
 import re
 from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass, field
+from email.utils import parseaddr
 from typing import Any, NamedTuple
 
 # Maps an operation of the API to its action in IAM, if the two have different names.
@@ -273,6 +274,18 @@ def _dynamodb(_action: str, call: SignedCall) -> str:
     return call.text("BackupArn", "ResourceArn", "TableArn") if not call.text("TableName") else ""
 
 
+def _sender(call: SignedCall) -> str:
+    """Return the address in the field `From` of a mail, without the name of the sender."""
+    return parseaddr(call.text("FromEmailAddress"))[1]
+
+
+def _ses(action: str, call: SignedCall) -> str:
+    sender = _sender(call)
+    # SES checks the identity of the sender's domain if the address itself is no identity:
+    # https://docs.aws.amazon.com/ses/latest/dg/creating-identities.html
+    return call.arn("ses", f"identity/{sender.rpartition('@')[2]}") if action == "ses:SendEmail" and sender else ""
+
+
 _RESOLVERS: Mapping[str, Callable[[str, SignedCall], str]] = {
     "backup": _backup,
     "dynamodb": _dynamodb,
@@ -282,6 +295,7 @@ _RESOLVERS: Mapping[str, Callable[[str, SignedCall], str]] = {
     "logs": _logs,
     "rds": _rds,
     "route53": _route53,
+    "ses": _ses,
     "sns": _sns,
 }
 
@@ -301,6 +315,14 @@ def condition_keys(action: str, call: SignedCall) -> dict[str, Any]:
             keys["kms:EncryptionContextKeys"] = list(context)
         if (alias := call.text("KeyId")).startswith("alias/"):
             keys["kms:RequestAlias"] = alias
+    if action == "ses:SendEmail":
+        # https://docs.aws.amazon.com/service-authorization/latest/reference/list_amazonsimpleemailservicev2.html
+        keys["ses:FromAddress"] = _sender(call)
+        keys["ses:Recipients"] = [
+            address
+            for kind in ("ToAddresses", "CcAddresses", "BccAddresses")
+            for address in (call.parameters.get("Destination") or {}).get(kind) or ()
+        ]
     if action == "iam:CreateServiceLinkedRole":
         keys["iam:AWSServiceName"] = call.text("AWSServiceName")
     if action in ("iam:AttachRolePolicy", "iam:DetachRolePolicy"):
@@ -327,6 +349,12 @@ def further_checks(
     if action == "dynamodb:CreateTable" and call.parameters.get("Tags"):
         # https://docs.aws.amazon.com/service-authorization/latest/reference/list_amazondynamodb.html
         yield FurtherCheck("dynamodb:TagResource", resource, {})
+    if action == "ses:SendEmail" and (name := call.text("ConfigurationSetName")):
+        # A sender needs the permission for the identity and for the configuration set:
+        # https://docs.aws.amazon.com/service-authorization/latest/reference/list_amazonsimpleemailservicev2.html
+        configuration_set = call.arn("ses", f"configuration-set/{name}")
+        if resource != configuration_set:
+            yield FurtherCheck(action, configuration_set, condition_keys(action, call))
     uses = _KEY_USES.get(action, ())
     if not uses or not (key := key_of(resource)):
         return

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Callable
+from collections.abc import Awaitable, Callable
 from typing import Any
 
 from mjctl.sandbox.correction import wrap
@@ -19,8 +19,8 @@ class Mail:
         self._outbox = MessageLog(mail_file(context.folder))
 
     def install(self) -> None:
-        """Collect each mail of Cognito and SNS when it is sent. The method `look` collects all other messages."""
-        from ministack.services import ses
+        """Collect each mail when it is sent. The method `look` collects all other messages."""
+        from ministack.services import ses, ses_v2
 
         def make(original: Callable[..., Any]) -> Callable[..., Any]:
             def send(*arguments: Any, **options: Any) -> Any:
@@ -30,7 +30,16 @@ class Mail:
 
             return send
 
+        def make_newer(original: Callable[..., Awaitable[Any]]) -> Callable[..., Awaitable[Any]]:
+            async def handle(*arguments: Any, **options: Any) -> Any:
+                answer = await original(*arguments, **options)
+                self._collect(ses._sent_emails_list()[-1:])
+                return answer
+
+            return handle
+
         wrap(ses, "_record_send", make)
+        wrap(ses_v2, "handle_request", make_newer)
 
     def look(self) -> None:
         """Collect the mails and text messages that were sent since the last call of `look`."""

@@ -10,14 +10,24 @@ resource "aws_cognito_user_pool" "players" {
   user_pool_tier           = var.threat_protection == "OFF" ? "ESSENTIALS" : "PLUS"
   username_attributes      = var.definition.username_attributes
 
+  # The id of the app client is public. If the pool allowed a sign-up or a reset of a password without AWS credentials,
+  # strangers could call these operations at Cognito, past the API's firewall and limits. The function `auth` creates
+  # accounts and sets passwords with AWS credentials:
+  # https://docs.aws.amazon.com/cognito/latest/developerguide/user-pool-settings-admin-create-user-policy.html
+  # https://docs.aws.amazon.com/cognito-user-identity-pools/latest/APIReference/API_ForgotPassword.html
   account_recovery_setting {
     recovery_mechanism {
-      name     = "verified_email"
+      name     = "admin_only"
       priority = 1
     }
   }
 
-  # Cognito itself would send 50 mails a day for the whole account:
+  admin_create_user_config {
+    allow_admin_create_user_only = true
+  }
+
+  # Cognito sends a code by mail only if an operator changes the address of a player. The function `auth` sends all other
+  # mail. Without SES, Cognito would send 50 mails a day for the whole account:
   # https://docs.aws.amazon.com/cognito/latest/developerguide/quotas.html
   email_configuration {
     configuration_set     = var.sender.configuration_set
@@ -69,6 +79,11 @@ resource "aws_cognito_user_pool_client" "game" {
   explicit_auth_flows           = ["ALLOW_ADMIN_USER_PASSWORD_AUTH"]
   generate_secret               = false
   prevent_user_existence_errors = "ENABLED"
+
+  # With an access token, a player could change each attribute in this list at Cognito itself. Without a list, the app client
+  # could write every standard attribute, also the e-mail address. The game does not use the attribute `locale`.
+  # https://docs.aws.amazon.com/cognito/latest/developerguide/user-pool-settings-attributes.html
+  write_attributes = ["locale"]
 
   access_token_validity  = var.definition.access_token_minutes
   id_token_validity      = var.definition.access_token_minutes

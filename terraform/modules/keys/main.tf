@@ -72,14 +72,17 @@ data "aws_iam_policy_document" "key" {
   }
 }
 
+# KMS does not rotate HMAC keys: https://docs.aws.amazon.com/kms/latest/developerguide/rotate-keys.html
 resource "aws_kms_key" "primary" {
   for_each = local.primaries
 
-  description             = each.value.description
-  deletion_window_in_days = var.deletion_window_days
-  enable_key_rotation     = true
-  multi_region            = each.value.multi_region
-  policy                  = data.aws_iam_policy_document.key[each.key].json
+  description              = each.value.description
+  customer_master_key_spec = each.value.hmac ? "HMAC_256" : "SYMMETRIC_DEFAULT"
+  deletion_window_in_days  = var.deletion_window_days
+  enable_key_rotation      = !each.value.hmac
+  key_usage                = each.value.hmac ? "GENERATE_VERIFY_MAC" : "ENCRYPT_DECRYPT"
+  multi_region             = each.value.multi_region
+  policy                   = data.aws_iam_policy_document.key[each.key].json
 
   tags = { Name = "${var.name}-${each.key}" }
 }

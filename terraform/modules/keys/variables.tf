@@ -36,9 +36,10 @@ variable "existing" {
 }
 
 variable "keys" {
-  description = "Keys by purpose. `services`: the AWS services that may use the key for resources of this account (`logs`, `sns`, `cloudwatch`, `events`, `backup`). `multi_region`: other regions may have replicas of the key. `primary_key_arn`: the multi-region key of which the module creates a replica, instead of a new key."
+  description = "Keys by purpose. `services`: the AWS services that may use the key for resources of this account (`logs`, `sns`, `cloudwatch`, `events`, `backup`). `multi_region`: other regions may have replicas of the key. `hmac`: the key makes message authentication codes and encrypts nothing. `primary_key_arn`: the multi-region key of which the module creates a replica, instead of a new key."
   type = map(object({
     description     = string
+    hmac            = optional(bool, false)
     multi_region    = optional(bool, false)
     primary_key_arn = optional(string)
     services        = optional(set(string), [])

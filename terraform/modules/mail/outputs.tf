@@ -1,5 +1,5 @@
 output "sender" {
-  description = "Sender of the mail to players, for the module `identity`. The value is available after SES has verified the domain."
+  description = "Sender of the mail to players, for the module `identity` and the function `auth`. The value is available after SES has verified the domain."
   value = {
     address           = "no-reply@${aws_ses_domain_identity_verification.domain.id}"
     configuration_set = aws_sesv2_configuration_set.players.configuration_set_name

@@ -42,6 +42,19 @@ module "keys" {
   )
 }
 
+# The function `auth` of every region uses the key. The key needs no replica in another region, because players cannot log in
+# while the region of the user pool is lost.
+module "code_key" {
+  source = "../../modules/keys"
+
+  account_id           = var.account_id
+  deletion_window_days = var.protect ? 30 : 7
+  name                 = local.name
+  region               = var.primary_region
+
+  keys = { codes = { description = "Codes in the mail to players", hmac = true } }
+}
+
 module "identity" {
   source = "../../modules/identity"
 

@@ -24,8 +24,10 @@ output "contract" {
     }
     identity = {
       client_id     = module.identity.client_id
+      code_key_arn  = module.code_key.arns["codes"]
       issuer        = module.identity.issuer
       jwks_url      = module.identity.jwks_url
+      sender        = module.mail.sender
       user_pool_arn = module.identity.user_pool_arn
       user_pool_id  = module.identity.user_pool_id
     }

@@ -27,6 +27,9 @@ locals {
   # https://docs.aws.amazon.com/kms/latest/developerguide/conditions-kms.html#conditions-kms-encryption-context
   pass_condition = { test = "StringEquals", values = ["operator-pass"], variable = "kms:EncryptionContext:purpose" }
 
+  # All regions send mail by SES in the primary region, in which SES has verified the domain.
+  mail_configuration_set = "arn:aws:ses:${var.foundation.primary_region}:${local.account_id}:configuration-set/${var.foundation.identity.sender.configuration_set}"
+
   tables_use = {
     actions   = ["dynamodb:BatchGetItem", "dynamodb:ConditionCheckItem", "dynamodb:GetItem", "dynamodb:PutItem", "dynamodb:Query", "dynamodb:UpdateItem"]
     resources = concat(local.table_arns, [for arn in local.table_arns : "${arn}/index/*"])
@@ -66,21 +69,42 @@ module "functions" {
       statements           = { CacheLogIn = local.cache_log_in, DatabaseLogIn = local.database_log_in, KeyUse = local.key_use, StateLogIn = local.state_log_in, Tables = local.tables_use }
       vpc                  = true
     }
-    # The function `auth` logs players in by Cognito's operations for servers, which need IAM permissions. The operations for
-    # sign-up, codes and tokens need none. The role of `auth` may also update the table `players`, in which `auth` stores
-    # the name that a new player chose. All instances of `auth` count the calls of a caller in the table `rate_limits`.
+    # The function `auth` creates accounts and logs players in by Cognito's operations for servers, which need IAM
+    # permissions. The operations for tokens need none. KMS makes the codes that `auth` sends to players by SES
+    # (docs/decisions/0020). The role of `auth` may also update the table `players`, in which `auth` stores the name
+    # that a new player chose. All instances of `auth` count the calls of a caller in the table `rate_limits`.
     auth = {
       environment = merge(
         { for name in ["CLIENT_ID", "ENVIRONMENT", "ISSUER", "JWKS_URL", "PROJECT", "REGION"] : "GAMESERVER_${name}" => local.settings["GAMESERVER_${name}"] },
         { for name in ["DATA_KEY_ARN", "TABLES"] : "GAMESERVER_${name}" => local.storage_settings["GAMESERVER_${name}"] },
-        { GAMESERVER_USER_POOL_ID = var.foundation.identity.user_pool_id },
+        {
+          GAMESERVER_CODE_KEY_ARN           = var.foundation.identity.code_key_arn
+          GAMESERVER_MAIL_CONFIGURATION_SET = var.foundation.identity.sender.configuration_set
+          GAMESERVER_MAIL_SENDER            = var.foundation.identity.sender.address
+          GAMESERVER_USER_POOL_ID           = var.foundation.identity.user_pool_id
+        },
         local.edge_settings,
       )
       handler              = "gameserver.functions.lambda_handlers.auth"
       memory_mb            = 256
       reserved_concurrency = var.functions.reserved_concurrency.auth
       statements = {
+        Accounts = {
+          actions = [
+            "cognito-idp:AdminConfirmSignUp", "cognito-idp:AdminCreateUser", "cognito-idp:AdminDeleteUser", "cognito-idp:AdminGetUser",
+            "cognito-idp:AdminSetUserPassword", "cognito-idp:AdminUpdateUserAttributes", "cognito-idp:AdminUserGlobalSignOut",
+            "cognito-idp:DescribeUserPool",
+          ]
+          resources = [var.foundation.identity.user_pool_arn]
+        }
+        Codes = { actions = ["kms:GenerateMac"], resources = [var.foundation.identity.code_key_arn] }
         LogIn = { actions = ["cognito-idp:AdminInitiateAuth", "cognito-idp:AdminRespondToAuthChallenge"], resources = [var.foundation.identity.user_pool_arn] }
+        # https://docs.aws.amazon.com/ses/latest/dg/control-user-access.html
+        Mail = {
+          actions   = ["ses:SendEmail"]
+          condition = { test = "StringEquals", values = [var.foundation.identity.sender.address], variable = "ses:FromAddress" }
+          resources = [var.foundation.identity.sender.identity_arn, local.mail_configuration_set]
+        }
         Passes = {
           actions   = ["kms:Decrypt"]
           condition = local.pass_condition

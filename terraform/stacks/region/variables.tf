@@ -76,8 +76,10 @@ variable "foundation" {
     })
     identity = object({
       client_id     = string
+      code_key_arn  = string
       issuer        = string
       jwks_url      = string
+      sender        = object({ address = string, configuration_set = string, identity_arn = string })
       user_pool_arn = string
       user_pool_id  = string
     })

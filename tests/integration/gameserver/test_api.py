@@ -11,7 +11,7 @@ import time
 import uuid
 from collections import Counter
 from collections.abc import AsyncIterator, Iterator
-from contextlib import asynccontextmanager
+from contextlib import asynccontextmanager, contextmanager
 from typing import Any
 
 import aiohttp
@@ -26,6 +26,9 @@ from gameserver.client import ApiError, GameClient
 from gameserver.client.totp import totp
 from gameserver.cluster import closure
 from gameserver.cluster.directory import Directory, ServerInfo
+from gameserver.functions import accounts
+from gameserver.functions.account_codes import CodePurpose
+from gameserver.functions.services import Services
 from gameserver.runtime.settings import Settings
 from gameserver.server.process import end_tasks
 
@@ -33,8 +36,10 @@ PASSWORD = "correct Horse 7 battery"
 
 
 @pytest.fixture(scope="module")
-def settings(make_settings: Any) -> Settings:
-    return make_settings()
+def settings(make_settings: Any, aws: Any) -> Settings:
+    kms = boto3.client("kms", region_name=aws.region, endpoint_url=aws.endpoint)
+    key = kms.create_key(KeySpec="HMAC_256", KeyUsage="GENERATE_VERIFY_MAC")
+    return make_settings(code_key_arn=key["KeyMetadata"]["Arn"])
 
 
 @pytest.fixture(scope="module")
@@ -564,13 +569,33 @@ async def test_requests_in_progress_are_answered_before_the_process_ends(run_gam
             assert await asyncio.to_thread(process.process.wait, 15) == 0
 
 
-async def test_a_player_client_resets_its_password_and_uses_a_second_factor(api: Any) -> None:
-    """Test the methods of the client. The emulated Cognito of a local region accepts each code of a mail."""
+async def code_for_reset(settings: Settings, email: str) -> str:
+    """Return the code that a mail would have. The API of the test sends no mail."""
+    with closing_services(settings) as services:
+        account = await accounts.find_account(services, email)
+        assert account is not None
+        return await services.codes.issue(CodePurpose.RESET, account.player_id, email, account.changed_at)
+
+
+@contextmanager
+def closing_services(settings: Settings) -> Iterator[Services]:
+    services = Services(settings)
+    try:
+        yield services
+    finally:
+        services.aws.close()
+
+
+async def test_a_player_client_resets_its_password_and_uses_a_second_factor(api: Any, settings: Settings) -> None:
+    """Test the methods of the client."""
     email, password = "client@example.com", "another Horse 8 battery"
     async with GameClient(api.url) as player:
         await player.sign_up(email, PASSWORD, "Ada")
         await player.forgot_password(email)
-        await player.reset_password(email, "123456", password)
+        with pytest.raises(ApiError) as refused:
+            await player.reset_password(email, "1234 5678 9012", password)
+        assert (refused.value.status, refused.value.code) == (400, "reset_refused")
+        await player.reset_password(email, await code_for_reset(settings, email), password)
         with pytest.raises(ApiError) as wrong:
             await player.log_in(email, PASSWORD)
         assert wrong.value.code == "invalid_credentials"

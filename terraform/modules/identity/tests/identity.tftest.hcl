@@ -58,6 +58,25 @@ run "keeps_players_from_logging_in_at_cognito" {
   }
 }
 
+run "lets_only_the_function_auth_create_accounts_and_reset_passwords" {
+  command = plan
+
+  assert {
+    condition     = aws_cognito_user_pool.players.admin_create_user_config[0].allow_admin_create_user_only
+    error_message = "Cognito must refuse a sign-up without AWS credentials."
+  }
+
+  assert {
+    condition     = one(aws_cognito_user_pool.players.account_recovery_setting[0].recovery_mechanism[*].name) == "admin_only"
+    error_message = "Cognito must refuse the reset of a password without AWS credentials."
+  }
+
+  assert {
+    condition     = !contains(aws_cognito_user_pool_client.game.write_attributes, "email")
+    error_message = "An access token must not be enough to change the e-mail address."
+  }
+}
+
 run "sends_mail_by_ses" {
   command = plan
 

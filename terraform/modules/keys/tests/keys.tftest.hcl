@@ -71,3 +71,21 @@ run "rejects_a_short_deletion_window" {
 
   expect_failures = [var.deletion_window_days]
 }
+
+run "makes_an_hmac_key_without_rotation" {
+  command = plan
+
+  variables {
+    keys = { codes = { description = "Codes in the mail to players", hmac = true } }
+  }
+
+  assert {
+    condition     = aws_kms_key.primary["codes"].customer_master_key_spec == "HMAC_256" && aws_kms_key.primary["codes"].key_usage == "GENERATE_VERIFY_MAC"
+    error_message = "A key with hmac must make message authentication codes."
+  }
+
+  assert {
+    condition     = !aws_kms_key.primary["codes"].enable_key_rotation
+    error_message = "KMS refuses to rotate an HMAC key."
+  }
+}

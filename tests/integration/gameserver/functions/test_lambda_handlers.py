@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import base64
 import contextlib
 import dataclasses
@@ -19,7 +20,9 @@ import boto3
 import jwt
 import pytest
 
+from gameserver.functions.account_codes import AccountCodes, CodePurpose
 from gameserver.runtime import operator_pass
+from gameserver.runtime.aws import AwsClients
 from gameserver.runtime.settings import Settings
 
 PASSWORD = "correct Horse 7 battery"
@@ -35,7 +38,10 @@ context = types.SimpleNamespace(
 for line in sys.stdin:
     print(json.dumps(handler(json.loads(line), context)), flush=True)
 """
-AUTH_VARIABLES = ("CLIENT_ID", "ENVIRONMENT", "ISSUER", "JWKS_URL", "PROJECT", "REGION", "USER_POOL_ID", "TABLES")
+AUTH_VARIABLES = (
+    *("CLIENT_ID", "CODE_KEY_ARN", "ENVIRONMENT", "ISSUER", "JWKS_URL", "MAIL_SENDER", "PROJECT", "REGION"),
+    *("TABLES", "USER_POOL_ID"),
+)
 
 
 @dataclasses.dataclass
@@ -221,23 +227,39 @@ def test_calls_past_cloudfront_need_an_operators_pass(start: Any, settings: Sett
 
 
 def test_auth_runs_with_its_own_variables_only(start: Any, settings: Settings) -> None:
-    strict = dataclasses.replace(settings, auto_confirm_sign_up=False)
-    with start("auth", strict, AUTH_VARIABLES) as function:
+    kms, ses = (
+        boto3.client(name, endpoint_url=settings.aws_endpoint_url, region_name=settings.region)
+        for name in ("kms", "sesv2")
+    )
+    ses.create_email_identity(EmailIdentity="arena.example.com")
+    strict = dataclasses.replace(
+        settings,
+        auto_confirm_sign_up=False,
+        code_key_arn=kms.create_key(KeySpec="HMAC_256", KeyUsage="GENERATE_VERIFY_MAC")["KeyMetadata"]["Arn"],
+        mail_sender="no-reply@arena.example.com",
+    )
+    aws = AwsClients(settings.region, settings.aws_endpoint_url)
+    with start("auth", strict, AUTH_VARIABLES) as function, contextlib.closing(aws):
         body = {"email": "strict@example.com", "password": PASSWORD, "display_name": "Grace"}
         status, answer, _ = function.http("POST /v1/signup", body)
+        player_id = answer["player_id"]
         assert (status, answer["confirmed"]) == (201, False)
+        assert function.http("POST /v1/login", {"email": "strict@example.com", "password": PASSWORD})[0] == 401
         status, answer, headers = function.http("POST /v1/login", {"email": "x@example.com", "password": "wrong"})
         assert (status, answer["error"]["code"]) == (401, "invalid_credentials")
         assert headers["WWW-Authenticate"] == "Bearer"
         assert function.http("POST /v1/login", {"email": 7})[0] == 400
         assert function.http("POST /v1/confirm/resend", {"email": "strict@example.com"})[:2] == (202, {})
-        # This emulated AWS accepts every code.
-        code = {"email": " Strict@Example.com", "code": " 123456 "}
+        codes = AccountCodes(strict, aws)
+        sent = asyncio.run(codes.issue(CodePurpose.CONFIRMATION, player_id, "strict@example.com"))
+        code = {"email": " Strict@Example.com", "code": f" {sent} "}
         assert function.http("POST /v1/confirm", code)[:2] == (200, {"confirmed": True})
         assert function.http("POST /v1/confirm", {"email": "x@example.com", "code": "1"})[0] == 400
         assert function.http("POST /v1/login", {"email": "strict@example.com", "password": PASSWORD})[0] == 200
         log = function.log.read_text()
     assert "strict@example.com" not in log
+    assert "code_not_sent" not in log
+    assert sent not in log
     assert PASSWORD not in log
     assert "192.0.2.1" not in log
 

@@ -13,18 +13,32 @@ from typing import Any
 
 import jwt
 import pytest
+from botocore.exceptions import ClientError
 
 from gameserver.client.totp import totp
-from gameserver.functions import auth, second_factor, sessions
+from gameserver.functions import accounts, auth, second_factor, sessions
 from gameserver.functions.http import HttpError, Request, Response
+from gameserver.functions.password_policy import PasswordPolicy
 from gameserver.functions.services import Services
 from gameserver.runtime.settings import Settings
 from mjctl.sandbox.emulators import Emulators
-from mjctl.sandbox.outbox import read_messages
+from mjctl.sandbox.outbox import SentMessage, read_messages
 
 pytestmark = pytest.mark.timeout(120)
 
 REGION = "us-east-1"
+# The settings of the user pool in terraform/modules/identity. `CLOSED` keeps strangers from going round the API.
+CLOSED: Any = {
+    "AccountRecoverySetting": {"RecoveryMechanisms": [{"Name": "admin_only", "Priority": 1}]},
+    "AdminCreateUserConfig": {"AllowAdminCreateUserOnly": True},
+}
+_POLICY = {"MinimumLength": 12, "RequireLowercase": True, "RequireUppercase": True, "RequireNumbers": True}
+OTHER: Any = {
+    "AutoVerifiedAttributes": ["email"],
+    "MfaConfiguration": "OPTIONAL",
+    "Policies": {"PasswordPolicy": {**_POLICY, "RequireSymbols": False}},
+}
+SENDER = "no-reply@arena.example.com"
 PASSWORD, NEW_PASSWORD = "correct Horse 7 battery", "another Horse 8 battery"
 Function = Callable[[Request, Services], Awaitable[Response]]
 
@@ -61,8 +75,12 @@ class Game:
 
     def code(self, email: str) -> str:
         """Return the code in the last mail to `email`."""
-        message = read_messages(self.outbox, email)[-1]
-        return re.search(r"\b\d{6}\b", message.text)[0]  # type: ignore[index]
+        message = self.mails(email)[-1]
+        assert message.sender == SENDER
+        return re.search(r"\b\d{4} \d{4} \d{4}\b", message.text)[0]  # type: ignore[index]
+
+    def mails(self, email: str) -> list[SentMessage]:
+        return read_messages(self.outbox, email)
 
     async def sign_up(self, email: str) -> tuple[int, Any]:
         return await self.ask(auth.sign_up, email=email, password=PASSWORD, display_name="Ada")
@@ -80,7 +98,8 @@ class Game:
 
 
 def other(code: str) -> str:
-    return f"{(int(code) + 1) % 10**6:06}"
+    digits = code.replace(" ", "")
+    return f"{(int(digits) + 1) % 10 ** len(digits):0{len(digits)}}"
 
 
 @pytest.fixture(scope="module")
@@ -93,13 +112,15 @@ def game(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Game]:
         for name, value in running.key.variables.items():
             patch.setenv(name, value)
         patch.setattr("boto3.DEFAULT_SESSION", None)
-        cognito, dynamodb = (running.client(name, REGION) for name in ("cognito-idp", "dynamodb"))
-        policy = {"MinimumLength": 12, "RequireLowercase": True, "RequireUppercase": True, "RequireNumbers": True}
+        cognito, dynamodb, kms, ses = (
+            running.client(name, REGION) for name in ("cognito-idp", "dynamodb", "kms", "sesv2")
+        )
+        key = kms.create_key(KeySpec="HMAC_256", KeyUsage="GENERATE_VERIFY_MAC")["KeyMetadata"]["Arn"]
+        ses.create_email_identity(EmailIdentity=SENDER.partition("@")[2])
         pool = cognito.create_user_pool(
             PoolName="players",
-            AutoVerifiedAttributes=["email"],
-            MfaConfiguration="OPTIONAL",
-            Policies={"PasswordPolicy": {**policy, "RequireSymbols": False}},
+            **CLOSED,
+            **OTHER,
             UsernameAttributes=["email"],
         )["UserPool"]["Id"]
         # The settings of the app client in terraform/modules/identity, without a grace period.
@@ -123,9 +144,12 @@ def game(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Game]:
             aws_endpoint_url=running.url("ministack"),
             user_pool_id=pool,
             client_id=client,
+            code_key_arn=key,
+            mail_sender=SENDER,
             tables={"matches": "matches", "players": "players", "processed_events": "processed_events"},
         )
         services = Services(settings)
+        services.mail_answer_seconds = 0.0
         yield Game(services, folder / "stage" / "mail.jsonl")
         services.aws.close()
 
@@ -139,6 +163,7 @@ async def test_a_player_confirms_the_address_with_the_code_of_the_mail(game: Gam
     assert await game.ask(auth.confirm, email=email, code=other(first)) == (400, "invalid_code")
     assert await game.ask(auth.resend_code, email=email) == (202, {})
     assert await game.ask(auth.confirm, email=email, code=game.code(email)) == (200, {"confirmed": True})
+    assert await game.ask(auth.confirm, email=email, code=game.code(email)) == (400, "invalid_code")
     status, tokens = await game.log_in(email)
     assert status == 200
     assert tokens.keys() == {"access_token", "id_token", "refresh_token", "expires_in", "token_type"}
@@ -161,6 +186,10 @@ async def test_answers_do_not_show_which_addresses_have_an_account(game: Game) -
         assert answers[0] == answers[1] == answers[2], function
     again, new = await game.sign_up(known), await game.sign_up("new@example.com")
     assert (again[0], again[1].keys(), again[1]["confirmed"]) == (new[0], new[1].keys(), new[1]["confirmed"])
+    weak = {"password": "short", "display_name": "Ada"}
+    answers = [await game.full_answer(auth.sign_up, email=email, **weak) for email in (known, "newer@example.com")]
+    assert answers[0] == answers[1]
+    assert answers[0][1]["error"]["code"] == "weak_password"
 
 
 async def test_a_forgotten_password_is_reset_with_the_code_of_the_mail(game: Game) -> None:
@@ -178,15 +207,124 @@ async def test_a_forgotten_password_is_reset_with_the_code_of_the_mail(game: Gam
     assert (await game.log_in(email, NEW_PASSWORD))[0] == 200
 
 
-async def test_after_too_many_codes_even_the_right_code_is_refused(game: Game) -> None:
-    email = "guesses@example.com"
+async def test_a_reset_ends_all_log_ins(game: Game) -> None:
+    email = "ended@example.com"
+    tokens = await game.player(email)
+    await game.ask(auth.forgot_password, email=email)
+    reset = {"email": email, "password": NEW_PASSWORD, "code": game.code(email)}
+    assert await game.ask(auth.reset_password, **reset) == (200, {})
+    refused = await game.ask(sessions.refresh, refresh_token=tokens["refresh_token"])
+    assert refused == (401, "invalid_refresh_token")
+
+
+async def test_a_code_works_only_for_its_purpose_and_account(game: Game) -> None:
+    await game.sign_up("mine@example.com")
+    await game.player("yours@example.com")
+    mine = game.code("mine@example.com")
+    await game.sign_up("theirs@example.com")
+    assert await game.ask(auth.confirm, email="theirs@example.com", code=mine) == (400, "invalid_code")
+    reset = {"email": "yours@example.com", "password": NEW_PASSWORD, "code": game.code("yours@example.com")}
+    assert await game.ask(auth.reset_password, **reset) == (400, "reset_refused")
+
+
+async def test_a_stranger_cannot_fill_a_mailbox_and_does_not_lock_the_player_out(game: Game) -> None:
+    email = "mailbox@example.com"
     await game.sign_up(email)
-    code = game.code(email)
-    for _ in range(5):
-        await game.ask(auth.confirm, email=email, code=other(code))
-    status, answer = await game.full_answer(auth.confirm, email=email, code=code)
-    assert (status, answer["error"]["code"]) == (400, "invalid_code")
-    assert "too many codes" in answer["error"]["message"]
+    body = json.dumps({"email": email}).encode()
+    for number in range(12):
+        await auth.resend_code(Request(body, source=f"198.51.100.{number}"), game.services)
+    assert len(game.mails(email)) == 6
+    assert await game.ask(auth.resend_code, email=email) == (202, {})
+    assert await game.ask(auth.confirm, email=email, code=game.code(email)) == (200, {"confirmed": True})
+
+
+async def test_a_sign_up_completes_an_account_that_an_earlier_sign_up_left_without_a_password(
+    game: Game, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    email, cognito = "half@example.com", game.services.aws.cognito
+    created: Any = cognito.admin_create_user(
+        UserPoolId=game.services.settings.user_pool_id,
+        Username=email,
+        MessageAction="SUPPRESS",
+        UserAttributes=[{"Name": "email", "Value": email}, {"Name": "email_verified", "Value": "false"}],
+    )
+    # While the first sign-up may still run, a second sign-up changes nothing.
+    assert (await game.sign_up(email))[0] == 201
+    assert game.mails(email) == []
+    monkeypatch.setattr(accounts, "_COMPLETION_SECONDS", -1.0)
+    status, answer = await game.sign_up(email)
+    assert (status, answer["player_id"]) == (201, created["User"]["Username"])
+    assert await game.ask(auth.confirm, email=email, code=game.code(email)) == (200, {"confirmed": True})
+    assert (await game.log_in(email))[0] == 200
+
+
+async def test_a_sign_up_does_not_take_an_account_without_a_password_that_an_operator_has_made(
+    game: Game, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    email = "operator@example.com"
+    game.services.aws.cognito.admin_create_user(
+        UserPoolId=game.services.settings.user_pool_id,
+        Username=email,
+        MessageAction="SUPPRESS",
+        UserAttributes=[{"Name": "email", "Value": email}, {"Name": "email_verified", "Value": "true"}],
+    )
+    monkeypatch.setattr(accounts, "_COMPLETION_SECONDS", -1.0)
+    assert (await game.sign_up(email))[0] == 201
+    assert await game.log_in(email) == (401, "invalid_credentials")
+
+
+async def test_a_password_that_only_cognito_refuses_leaves_no_account(
+    game: Game, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(game.services, "password_policy", PasswordPolicy(1, {}))
+    body = {"email": "weak@example.com", "password": "short", "display_name": "Ada"}
+    assert await game.ask(auth.sign_up, **body) == (400, "weak_password")
+    assert await accounts.find_account(game.services, "weak@example.com") is None
+
+
+async def test_an_account_of_a_public_sign_up_keeps_working(game: Game) -> None:
+    """Test accounts that Cognito's SignUp made before the user pool refused SignUp."""
+    cognito, settings = game.services.aws.cognito, game.services.settings
+    pool = settings.user_pool_id
+    cognito.update_user_pool(UserPoolId=pool, AdminCreateUserConfig={"AllowAdminCreateUserOnly": False}, **OTHER)
+    for email in ("old@example.com", "older@example.com"):
+        attributes = [{"Name": "email", "Value": email}]
+        cognito.sign_up(ClientId=settings.client_id, Username=email, Password=PASSWORD, UserAttributes=attributes)
+    code = re.search(r"\b\d{6}\b", game.mails("older@example.com")[-1].text)[0]  # type: ignore[index]
+    cognito.confirm_sign_up(ClientId=settings.client_id, Username="older@example.com", ConfirmationCode=code)
+    cognito.update_user_pool(UserPoolId=pool, **CLOSED, **OTHER)
+    assert (await game.log_in("older@example.com"))[0] == 200
+    assert await game.log_in("old@example.com") == (401, "invalid_credentials")
+    assert await game.ask(auth.resend_code, email="old@example.com") == (202, {})
+    code = game.code("old@example.com")
+    assert await game.ask(auth.confirm, email="old@example.com", code=code) == (200, {"confirmed": True})
+    assert (await game.log_in("old@example.com"))[0] == 200
+
+
+async def test_a_mail_that_ses_refuses_does_not_change_the_answer(game: Game) -> None:
+    ses = game.services.aws.mail
+    details = {"MailType": "TRANSACTIONAL", "WebsiteURL": "https://arena.example.com"}
+    ses.put_account_details(**details, ProductionAccessEnabled=False)
+    try:
+        status, answer = await game.sign_up("sandboxed@example.com")
+        assert (status, answer["confirmed"]) == (201, False)
+        assert await game.ask(auth.resend_code, email="sandboxed@example.com") == (202, {})
+        assert game.mails("sandboxed@example.com") == []
+    finally:
+        ses.put_account_details(**details, ProductionAccessEnabled=True)
+    assert await game.ask(auth.resend_code, email="sandboxed@example.com") == (202, {})
+    code = game.code("sandboxed@example.com")
+    assert await game.ask(auth.confirm, email="sandboxed@example.com", code=code) == (200, {"confirmed": True})
+
+
+async def test_an_answer_takes_an_equal_time_for_every_address(game: Game, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(game.services, "mail_answer_seconds", 0.5)
+    await game.sign_up("slow@example.com")
+    for function in (auth.resend_code, auth.forgot_password):
+        for email in ("slow@example.com", "nobody-slow@example.com"):
+            begun = time.monotonic()
+            await game.ask(function, email=email)
+            assert time.monotonic() - begun >= 0.5
 
 
 async def test_a_refresh_replaces_the_refresh_token(game: Game) -> None:
@@ -295,11 +433,26 @@ async def test_the_codes_of_one_log_in_are_limited(game: Game) -> None:
     assert answers == [(401, "login_expired")] * 5 + [(429, "too_many_requests")]
 
 
-async def test_players_cannot_log_in_at_the_user_pool(game: Game) -> None:
-    from botocore.exceptions import ClientError
-
+async def test_players_cannot_go_round_the_api(game: Game) -> None:
     await game.player("round@example.com")
+    await game.sign_up("pending@example.com")
     cognito, settings = game.services.aws.cognito, game.services.settings
+    client = {"ClientId": settings.client_id}
+    with pytest.raises(ClientError, match="SignUp is not permitted for this user pool"):
+        cognito.sign_up(**client, Username="direct@example.com", Password=PASSWORD)
+    for email in ("round@example.com", "pending@example.com", "direct@example.com"):
+        with pytest.raises(ClientError, match="Contact administrator to reset password"):
+            cognito.forgot_password(**client, Username=email)
+        for name, parameters in (
+            ("confirm_sign_up", {"ConfirmationCode": "123456"}),
+            ("confirm_forgot_password", {"ConfirmationCode": "123456", "Password": NEW_PASSWORD}),
+        ):
+            with pytest.raises(ClientError, match=r"CodeMismatch|ExpiredCode|NotAuthorized"):
+                getattr(cognito, name)(**client, Username=email, **parameters)
+    mails = len(game.mails("pending@example.com"))
+    with pytest.raises(ClientError, match="already confirmed"):
+        cognito.resend_confirmation_code(**client, Username="pending@example.com")
+    assert len(game.mails("pending@example.com")) == mails
     with pytest.raises(ClientError, match="USER_PASSWORD_AUTH flow not enabled"):
         cognito.initiate_auth(
             ClientId=settings.client_id,

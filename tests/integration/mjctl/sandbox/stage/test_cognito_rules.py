@@ -124,6 +124,24 @@ def _recovery(pool: Pool) -> bool:
     return hidden and verified and resent == "InvalidParameterException" and reset == ""
 
 
+@probe("cognito-closed-pool")
+def _closed(pool: Pool) -> bool:
+    pool.sign_up("a@example.com")
+    pool.confirm("a@example.com")
+    pool.cognito.update_user_pool(
+        UserPoolId=pool.id,
+        AccountRecoverySetting={"RecoveryMechanisms": [{"Name": "admin_only", "Priority": 1}]},
+        AdminCreateUserConfig={"AllowAdminCreateUserOnly": True},
+    )
+    answers = {
+        error_code(lambda: pool.sign_up("b@example.com")),
+        pool.forgot("a@example.com"),
+        pool.forgot("nobody@example.com"),
+        error_code(lambda: pool.cognito.admin_reset_user_password(UserPoolId=pool.id, Username="a@example.com")),
+    }
+    return answers == {"NotAuthorizedException"} and pool.log_in("a@example.com") == ""
+
+
 @probe("cognito-password-lock")
 def _lock(pool: Pool) -> bool:
     pool.sign_up("a@example.com")

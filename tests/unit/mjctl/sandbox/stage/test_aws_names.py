@@ -29,6 +29,7 @@ def test_a_regional_name_has_a_region(host: str, region: str | None) -> None:
         ("dynamodb", "/x", False),
         ("sqs", "/123456789012/queue.fifo", True),
         ("sqs", "/queue", False),
+        ("email", "/v2/email/outbound-emails", True),
         ("lambda", "/2015-03-31/functions", True),
     ],
 )

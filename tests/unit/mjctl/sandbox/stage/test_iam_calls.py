@@ -66,6 +66,7 @@ RESOURCES = [
     ("dynamodb:DescribeBackup", call(BackupArn="arn"), "arn"),
     ("kms:Encrypt", call(KeyId="alias/a"), KEY),
     ("kms:CreateKey", call(), "*"),
+    ("ses:SendEmail", call(FromEmailAddress="Arena <no-reply@a.example>"), own("ses", "identity/a.example")),
     ("ec2:DescribeSubnets", call(), "*"),
     ("sqs:SendMessage", call(), "known"),
 ]
@@ -112,6 +113,19 @@ def test_a_call_on_an_encrypted_resource_needs_its_key() -> None:
     assert checks == [("kms:GenerateDataKey", KEY, keys), ("kms:Decrypt", KEY, keys)]
     assert not list(further_checks("sqs:SendMessage", queue, call(), lambda _: ""))
     assert not list(further_checks("sqs:ListQueues", "*", call(), lambda _: KEY))
+
+
+def test_a_mail_needs_the_permission_for_its_configuration_set() -> None:
+    mail = call(
+        FromEmailAddress="Arena <no-reply@a.example>",
+        ConfigurationSetName="players",
+        Destination={"ToAddresses": ["ada@example.com"]},
+    )
+    keys = {"ses:FromAddress": "no-reply@a.example", "ses:Recipients": ["ada@example.com"]}
+    assert condition_keys("ses:SendEmail", mail) == keys
+    (check,) = further_checks("ses:SendEmail", own("ses", "identity/a.example"), mail, lambda _: "")
+    assert check == ("ses:SendEmail", own("ses", "configuration-set/players"), keys)
+    assert not list(further_checks("ses:SendEmail", check.resource, mail, lambda _: ""))
 
 
 def test_keys_and_clusters_are_condition_keys() -> None:
