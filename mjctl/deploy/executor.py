@@ -24,7 +24,7 @@ from mjctl.deploy.releases.store import ReleaseStore, UnitReleases
 from mjctl.models.deployment import Phase, UnitOutcome, UnitResult
 from mjctl.models.errors import Interrupted
 from mjctl.terraform import operations
-from mjctl.terraform.details import planned_changes, with_details
+from mjctl.terraform.details import adds_to_outputs, planned_changes, with_details
 from mjctl.terraform.events import ChangeSummary, Event
 from mjctl.terraform.lock import OnWait, unit_lock
 from mjctl.terraform.operations import PlanResult
@@ -242,7 +242,7 @@ class Deployment:
             )
             if plan.pending and not destroy:
                 shown = await operations.show(self.runner, stack, plan.saved)
-                plan = replace(plan, changes=with_details(plan.changes, shown))
+                plan = replace(plan, changes=with_details(plan.changes, shown), adds_to_outputs=adds_to_outputs(shown))
             if folder is not None:
                 folder.keep_variables(stack, desired.variables)
             result = _planned_result(desired, plan, time.monotonic() - started)

@@ -1,13 +1,14 @@
 """Deploys units that need the outputs of other units, stage by stage.
 
 A unit is planned before the first stage if all outputs that the unit needs are known. A unit that needs an unknown
-output is planned after the stage that publishes the output.
+output is planned after the stage that publishes the output. New code may add a part to the outputs of foundation. All
+other units are then planned after foundation, because their new code may need this part.
 """
 
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import replace
 from functools import partial
 
@@ -16,6 +17,7 @@ from mjctl.deploy.faults import as_error
 from mjctl.deploy.planner.desired_state import DesiredState, Planner
 from mjctl.deploy.planner.production import ProductionPlanner
 from mjctl.deploy.releases.saved_plans import PlanFolder
+from mjctl.deploy.releases.store import UnitReleases
 from mjctl.deploy.rollout import Rollout
 from mjctl.deploy.schema import SchemaUpdater
 from mjctl.deploy.stages import in_stages, not_started
@@ -45,18 +47,19 @@ async def plan_known(
         ConflictError: `folder` is given, and a unit cannot be planned because it needs an unknown output.
     """
     waits = {unit: await asyncio.to_thread(planner.waits_for, unit, units) for unit in units}
-    waiting = [unit for unit, needed in waits.items() if needed]
-    if folder is not None and waiting:
-        raise ConflictError(
-            f"cannot plan {', '.join(waiting)} yet: the plan needs outputs of {' and '.join(waits[waiting[-1]])}, "
-            "which do not exist before the first deploy",
-            where=str(folder.path),
-            hint="make the first deploy without saved plans: "
-            f"`mjctl deploy --env {planner.stack(waiting[0]).environment} --all-regions` plans and applies stage by "
-            "stage",
-        )
+    _refuse_saved_plans(planner, waits, folder)
     ready = [await asyncio.to_thread(planner.for_release, unit, release) for unit in units if not waits[unit]]
-    planned = {item.unit: item for item in await deployment.plan(ready, folder=folder)}
+    early = [desired for desired in ready if desired.unit == FOUNDATION and _has_new_code(desired)]
+    planned = {item.unit: item for item in await deployment.plan(early, folder=folder)} if early else {}
+    if any(item.plan is not None and item.plan.adds_to_outputs for item in planned.values()):
+        waits = {unit: () if unit == FOUNDATION else (FOUNDATION,) for unit in units}
+        try:
+            _refuse_saved_plans(planner, waits, folder)
+        except ConflictError:
+            discard(list(planned.values()))
+            raise
+    later = [desired for desired in ready if desired.unit not in planned and not waits[desired.unit]]
+    planned |= {item.unit: item for item in await deployment.plan(later, folder=folder)}
     return [planned.get(unit) or _waiting(deployment, planner, unit, waits[unit]) for unit in units]
 
 
@@ -208,6 +211,27 @@ class StagedRollout:
         discard([planned])
         result = replace(planned.result, outcome=UnitOutcome.FAILED, error=error)
         return replace(planned, plan=None, result=self._deployment.finish(result))
+
+
+def _has_new_code(desired: DesiredState) -> bool:
+    """Return whether the Terraform code of the last apply differs from the code of `desired`."""
+    current = UnitReleases(desired.stack).current()
+    if current is None or desired.release is None:
+        return False
+    return current.release.terraform != desired.release.terraform
+
+
+def _refuse_saved_plans(planner: Planner, waits: Mapping[str, tuple[str, ...]], folder: PlanFolder | None) -> None:
+    waiting = [unit for unit, needed in waits.items() if needed]
+    if folder is not None and waiting:
+        raise ConflictError(
+            f"cannot plan {', '.join(waiting)} yet: the plan needs outputs of {' and '.join(waits[waiting[-1]])}, "
+            "which do not exist before the deploy",
+            where=str(folder.path),
+            hint="make this deploy without saved plans: "
+            f"`mjctl deploy --env {planner.stack(waiting[0]).environment} --all-regions` plans and applies stage by "
+            "stage",
+        )
 
 
 def _waiting(deployment: Deployment, planner: Planner, unit: str, needed: tuple[str, ...]) -> PlannedUnit:

@@ -55,6 +55,26 @@ def with_details(changes: Sequence[Change], shown: Mapping[str, Any]) -> tuple[C
     )
 
 
+def adds_to_outputs(shown: Mapping[str, Any]) -> bool:
+    """Return whether Terraform's plan JSON adds a part to an existing output, for example a key to an object.
+
+    A part whose value is known only after the apply counts too:
+    https://developer.hashicorp.com/terraform/internals/json-format#change-representation
+    """
+    return any(
+        not _keys(change.get("after")) | _keys(change.get("after_unknown")) <= _keys(change["before"])
+        for change in shown.get("output_changes", {}).values()
+        if change.get("before") is not None
+    )
+
+
+def _keys(value: Any, path: tuple[str, ...] = ()) -> set[tuple[str, ...]]:
+    """Return the paths of all keys of nested objects, without the items of lists."""
+    if not isinstance(value, dict):
+        return set()
+    return {inner for key, part in value.items() for inner in ({(*path, key)} | _keys(part, (*path, key)))}
+
+
 def _change(resource: Mapping[str, Any], action: str) -> Change:
     return Change(
         resource["address"],

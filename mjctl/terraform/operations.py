@@ -28,12 +28,14 @@ class PlanResult:
         summary: The numbers of resources to create, update and delete.
         saved: The plan file with its seal, which `apply` applies.
         pending: True if the plan changes a resource or anything else, e.g. an output.
+        adds_to_outputs: True if the plan adds a part to an existing output.
     """
 
     changes: tuple[Change, ...]
     summary: ChangeSummary
     saved: SavedPlan
     pending: bool
+    adds_to_outputs: bool = False
 
 
 def own_plan(stack: Stack) -> SavedPlan:

@@ -6,7 +6,7 @@ from typing import Any
 import pytest
 
 from mjctl.models.deployment import AttributeChange, Hidden
-from mjctl.terraform.details import planned_changes
+from mjctl.terraform.details import adds_to_outputs, planned_changes
 
 MASK, SEVERAL, UNKNOWN = Hidden.SENSITIVE, Hidden.SEVERAL, Hidden.UNKNOWN
 
@@ -140,3 +140,20 @@ def test_unchanged_resources_are_omitted_and_a_replacement_is_a_single_action() 
 def test_a_forgotten_resource_has_the_action_forget() -> None:
     plan = {"resource_changes": [{"address": "a", "type": "t", "change": {"actions": ["forget"], "before": {"x": 1}}}]}
     assert [change.action for change in planned_changes(plan)] == ["forget"]
+
+
+@pytest.mark.parametrize(
+    ("change", "expected"),
+    [
+        ({"before": {"a": {"b": 1}}, "after": {"a": {"b": 2}}, "after_unknown": {}}, False),
+        ({"before": {"a": {"b": 1}}, "after": {"a": {}}, "after_unknown": {"a": {"b": True}}}, False),
+        ({"before": {"a": {"b": 1}}, "after": {"a": {"b": 1, "c": 1}}, "after_unknown": {}}, True),
+        ({"before": {"a": {"b": 1}}, "after": {"a": {"b": 1}}, "after_unknown": {"a": {"c": True}}}, True),
+        ({"before": {"a": 1, "b": 1}, "after": {"a": 1}, "after_unknown": {}}, False),
+        ({"before": {"a": [1]}, "after": {"a": [1, {"b": 2}]}, "after_unknown": {}}, False),
+        ({"before": {"a": 1}, "after_unknown": True}, False),
+        ({"before": None, "after": {"a": 1}, "after_unknown": {}}, False),
+    ],
+)
+def test_a_plan_adds_to_the_outputs_if_an_existing_output_gets_a_key(change: dict[str, Any], expected: bool) -> None:
+    assert adds_to_outputs({"output_changes": {"contract": {"actions": ["update"], **change}}}) is expected
