@@ -455,7 +455,11 @@ def only_migrations_are_the_master_user(plans: Plans, report: Report) -> None:
                     own = all(str(resource).endswith("_app") for resource in statement["resources"])
                     report.expect(own, policy, "allows log-ins as another user of the database")
                 reads = any(action.startswith("secretsmanager:Get") for action in statement["actions"])
-                report.expect(not reads or policy.key == "migrate", policy, "may read the master user's password")
+                other = all(
+                    ":secret:" in str(name) and "-distribution-passes-" in str(name) for name in statement["resources"]
+                )
+                allowed = not reads or other or policy.key == "migrate"
+                report.expect(allowed, policy, "may read the master user's password")
         report.expect(logging_in == {"api", "persistence"}, plan, "a function does not log in to the database by IAM")
 
 
@@ -469,10 +473,33 @@ def the_api_is_reached_through_the_firewall(plans: Plans, report: Report) -> Non
                 answering[function.key] = variables = function.get("environment.0.variables", {})
                 # A plan knows the variables of `auth`, and not those of `api`, which name the stores of the region.
                 known = isinstance(variables, dict) or function.key != "auth"
-                unlimited = isinstance(variables, dict) and not variables.get("GAMESERVER_EDGE_NETWORKS")
-                report.expect(known and not unlimited, function, "answers calls past CloudFront's firewall")
+                for name in ("GAMESERVER_EDGE_NETWORKS", "GAMESERVER_DISTRIBUTION_PASSES"):
+                    unlimited = isinstance(variables, dict) and not variables.get(name)
+                    report.expect(
+                        known and not unlimited, function, f"answers calls past CloudFront's firewall: no {name}"
+                    )
         report.expect(set(answering) == {"api", "auth"}, plan, "a function of the API is missing")
         report.expect(_makes_passes(plan, report), plan, "operators cannot make passes")
+
+
+@rule
+def the_distribution_proves_itself_to_the_api(plans: Plans, report: Report) -> None:
+    """Require a published function that writes the pass into each request of a distribution to the API [SEC-5]."""
+    for distribution in every(plans, "aws_cloudfront_distribution"):
+        origins = distribution.blocks("origin")
+        apis = {origin["origin_id"] for origin in origins if origin.get("custom_origin_config")}
+        report.expect(bool(apis), distribution, "no origin is the API")
+        for kind in ("default_cache_behavior", "ordered_cache_behavior"):
+            for number, behavior in enumerate(distribution.blocks(kind)):
+                if behavior["target_origin_id"] in apis:
+                    association = f"{kind}.{number}.function_association.0"
+                    at_request = distribution.get(f"{association}.event_type") == "viewer-request"
+                    proves = refers(distribution, f"{association}.function_arn", "aws_cloudfront_function.pass")
+                    report.expect(at_request and proves, distribution, f"{kind} {number} sends no pass to the API")
+    for function in every(plans, "aws_cloudfront_function"):
+        stored = refers(function, "key_value_store_associations", "aws_cloudfront_key_value_store.pass")
+        report.expect(stored, function, "does not read the pass from the key value store")
+        report.expect(function.get("publish"), function, "not published")
 
 
 def _makes_passes(plan: Plan, report: Report) -> bool:

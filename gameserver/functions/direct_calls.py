@@ -1,7 +1,8 @@
-"""Refuses requests that did not come through CloudFront, unless they have an operator's pass.
+"""Refuses requests that did not come through the game's own distribution, unless they have an operator's pass.
 
 API Gateway's HTTP APIs support no firewall, so the names `api.<domain>` and `api-<region>.<domain>` would let strangers
-go round the firewall of CloudFront (docs/decisions/0018).
+go round the firewall of CloudFront (docs/decisions/0018). CloudFront's networks serve the distributions of all its
+customers, so a request from these networks needs the pass of the game's own distribution (docs/decisions/0021).
 """
 
 from __future__ import annotations
@@ -13,10 +14,11 @@ from collections.abc import Mapping
 
 import structlog
 
+from gameserver.functions.distribution_passes import DistributionPasses
 from gameserver.functions.http import HttpError
 from gameserver.functions.rate_limit import RateLimit
 from gameserver.functions.viewer import is_from_edge
-from gameserver.runtime import operator_pass
+from gameserver.runtime import distribution_pass, operator_pass
 from gameserver.runtime.aws import AwsClients, error_code
 from gameserver.runtime.crypto import KeyUnavailable
 from gameserver.runtime.settings import Settings
@@ -30,7 +32,7 @@ _FORGED = frozenset({"IncorrectKeyException", "InvalidCiphertextException", "Val
 
 
 class DirectCalls:
-    """Admits requests from CloudFront, and requests with a valid pass from every other address.
+    """Admits requests of the game's own distribution, and requests with an operator's pass from every other address.
 
     A stranger gets the same answer for a missing and for a forged pass. Only the holder of a genuine pass
     learns from the answer that the pass has expired. The log names the cause of each refusal.
@@ -48,6 +50,7 @@ class DirectCalls:
         self._genuine: OrderedDict[bytes, float] = OrderedDict()
         # Strangers must not make the function call KMS for each request.
         self._unknown_by_peer = RateLimit("unknown_passes_by_peer", per_second=1, burst=20, max_keys=10_000)
+        self._distribution_passes = DistributionPasses(settings.distribution_passes, aws)
 
     async def admit(self, peer: str, headers: Mapping[str, str]) -> None:
         """Admit a request, or refuse the request.
@@ -58,9 +61,14 @@ class DirectCalls:
 
         Raises:
             HttpError: 403 for a request without a valid pass, 429 if the peer has sent too many unknown passes.
-            KeyUnavailable: KMS does not answer.
+            KeyUnavailable: KMS or Secrets Manager does not answer.
         """
-        if not self._settings.edge_networks or is_from_edge(peer, self._settings.edge_networks):
+        if not self._settings.edge_networks:
+            return
+        if is_from_edge(peer, self._settings.edge_networks):
+            cause = await self._distribution_passes.refusal(headers.get(distribution_pass.HEADER, ""))
+            if cause:
+                raise _refused(cause)
             return
         header = headers.get(operator_pass.HEADER, "")
         if not header:

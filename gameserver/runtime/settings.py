@@ -88,6 +88,8 @@ class Settings:
         edge_networks: networks from which CloudFront calls the API. Only requests from these networks may name the
             address of a player in the header X-Forwarded-For, and all other requests need an operator's pass. Without
             networks, no request needs a pass.
+        distribution_passes: name of the secret with the passes that CloudFront may send; "" to require no pass of
+            CloudFront.
         tick_rate_hz: ticks in a second of each match.
         max_players: number of players that a game server can serve.
         unjoined_percent: most connections that have not joined a match, in percent of `max_players`; at least 16
@@ -145,6 +147,7 @@ class Settings:
     auto_confirm_sign_up: bool = False
     cors_allow_origins: tuple[str, ...] = ()
     edge_networks: tuple[ipaddress.IPv4Network | ipaddress.IPv6Network, ...] = ()
+    distribution_passes: str = ""
     tick_rate_hz: int = 20
     max_players: int = 2000
     unjoined_percent: int = 25
@@ -311,6 +314,7 @@ _FIELDS: dict[str, Any] = {
     "auto_confirm_sign_up": _boolean,
     "cors_allow_origins": _origins,
     "edge_networks": _networks,
+    "distribution_passes": str,
     "tick_rate_hz": int,
     "max_players": int,
     "unjoined_percent": int,

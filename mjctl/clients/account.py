@@ -312,6 +312,7 @@ def _client(account: Account, service: str, region: str) -> Any:
         options |= {"s3": {"addressing_style": "path"}, "proxies": {}}
     with _making:
         session: Any = boto3.Session(botocore_session=emulated.session(key)) if account.emulated else boto3.Session()
-        return session.client(
+        client = session.client(
             service, region_name=region, config=Config(retries={"mode": "standard"}, **options), **settings
         )
+        return emulated.reach_stores(client) if account.emulated else client

@@ -12,6 +12,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import replace
 from functools import partial
 
+from mjctl.deploy.distribution_pass import replace_at
 from mjctl.deploy.executor import Deployment, PlannedUnit, discard
 from mjctl.deploy.faults import as_error
 from mjctl.deploy.planner.desired_state import DesiredState, Planner
@@ -133,7 +134,7 @@ class StagedRollout:
         if unit not in (FOUNDATION, EDGE):
             return await self._regions(ready)
         applied = await self._deployment.apply(ready)
-        return [await self._with_client(result) if unit == EDGE and result.ok else result for result in applied]
+        return [await self._completed_edge(result) if unit == EDGE and result.ok else result for result in applied]
 
     async def _regions(self, ready: Sequence[PlannedUnit]) -> list[UnitResult]:
         """Update the schema of the database, and apply the regions.
@@ -165,26 +166,36 @@ class StagedRollout:
         updated, self._schema.update = self._schema.update, None
         return [replace(result, schema=updated) if result is results[0] else result for result in results]
 
-    async def _with_client(self, result: UnitResult) -> UnitResult:
-        """Publish the web client of the release at the edge, because Terraform does not publish it.
+    async def _completed_edge(self, result: UnitResult) -> UnitResult:
+        """Replace the distribution's pass, and publish the web client of the release at the edge.
+
+        Terraform does neither: a pass must not be in a state, and the files of the web client are no resources.
 
         Returns:
-            The given `result`, with the outcome FAILED if the web client could not be published.
+            The given `result`, with the outcome FAILED if a step failed.
         """
+        try:
+            await self._replace_pass()
+            await self._publish_client()
+        except Exception as error:
+            fault = as_error(error, self._planner.stack(EDGE))
+            return self._deployment.finish(replace(result, outcome=UnitOutcome.FAILED, error=fault))
+        return result
+
+    async def _replace_pass(self) -> None:
+        if await asyncio.to_thread(replace_at, self._planner.stack(EDGE), self._environment):
+            self._deployment.reporter.note(EDGE, "the API accepts the new pass of the distribution")
+
+    async def _publish_client(self) -> None:
         # Import `web_client` only here, because it imports the game's HTTP server, which no plan needs.
         from mjctl.deploy.releases.web_client import publish_at
 
         folder = self._deployment.store.web_dir(self._release)
         if folder is None:
-            return result
-        try:
-            published = await asyncio.to_thread(publish_at, self._planner.stack(EDGE), self._environment, folder)
-        except Exception as error:
-            fault = as_error(error, self._planner.stack(EDGE))
-            return self._deployment.finish(replace(result, outcome=UnitOutcome.FAILED, error=fault))
+            return
+        published = await asyncio.to_thread(publish_at, self._planner.stack(EDGE), self._environment, folder)
         if published is not None and (changed := len(published.uploaded) + len(published.removed)):
             self._deployment.reporter.note(EDGE, f"web client: {changed} files published")
-        return result
 
     async def _brought_up_to_date(self, planned: Sequence[PlannedUnit]) -> list[PlannedUnit]:
         """Return the units of `planned`, each with a plan that fits the current outputs of the other units."""

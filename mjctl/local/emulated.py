@@ -5,6 +5,7 @@ A session uses the emulator's key, and ignores the shell's AWS settings and prox
 
 from __future__ import annotations
 
+import re
 from typing import Any
 
 from mjctl.local.credentials import AwsKey
@@ -46,7 +47,24 @@ def sign_everything(client: Any) -> Any:
         `client` itself.
     """
     client.meta.events.register_first("choose-signer", _sign)
+    return reach_stores(client)
+
+
+def reach_stores(client: Any) -> Any:
+    """Make `client` call CloudFront's key value stores at the emulator's own address.
+
+    For these calls, botocore writes the id of the account before the address, as AWS's endpoint has it. The name of an
+    emulator's IP address with an account id has no address.
+
+    Returns:
+        `client` itself.
+    """
+    client.meta.events.register_first("before-sign.cloudfront-keyvaluestore", _without_account)
     return client
+
+
+def _without_account(request: Any, **_: Any) -> None:
+    request.url = re.sub(r"//\d{12}\.", "//", request.url, count=1)
 
 
 def _sign(context: dict[str, Any] | None = None, **_: Any) -> str | None:

@@ -79,9 +79,11 @@ def _serve_ministack(
             *ministack_strictness.CORRECTIONS,
         ]
         if stage is not None:
-            from mjctl.sandbox.stage import cognito_rules, permissions, service_calls
+            from mjctl.sandbox.stage import cognito_rules, edge_functions, permissions, service_calls
 
             corrections += [*permissions.CORRECTIONS, *service_calls.CORRECTIONS, *cognito_rules.CORRECTIONS]
+            corrections += edge_functions.CORRECTIONS
+            edge_functions.use_node()
         for correction in corrections:
             correction.apply()
         app.app = AnswerOnce(app.app)

@@ -143,6 +143,9 @@ _LIMITS_SOME = [
 _ENCRYPTS_ALL = '{"Statement":[{"Sid":"A","Effect":"Allow","Action":"kms:Encrypt","Resource":"arn:x"}]}'
 _MASTER = '{"Statement":[{"Sid":"A","Effect":"Allow","Action":"secretsmanager:GetSecretValue","Resource":"arn:x"}]}'
 _WRITER = '{"Statement":[{"Sid":"A","Effect":"Allow","Action":"dynamodb:PutItem","Resource":"arn:x:table/players"}]}'
+_PASSES = {"GAMESERVER_DISTRIBUTION_PASSES": "passes"}
+_PASS = "the_distribution_proves_itself_to_the_api"
+_TO_API = {"path_pattern": "/v2/*", "target_origin_id": "api", "function_association": []}
 _FOREIGN_KEY = "arn:aws:kms:sa-east-1:123456789012:key/mrk-0"
 
 BREAKAGES: list[Breakage] = [
@@ -343,13 +346,20 @@ BREAKAGES: list[Breakage] = [
         Breakage("the_api_is_reached_through_the_firewall", f"variables {wrong}", "aws_lambda_function", edit)
         for wrong, edit in (
             ("without networks", value("environment", [{"variables": {"GAMESERVER_REGION": "eu-west-1"}}])),
-            ("with an empty list", value("environment", [{"variables": {"GAMESERVER_EDGE_NETWORKS": ""}}])),
+            ("with an empty list", value("environment", [{"variables": {"GAMESERVER_EDGE_NETWORKS": "", **_PASSES}}])),
+            ("without passes", value("environment", [{"variables": {"GAMESERVER_EDGE_NETWORKS": "192.0.2.0/24"}}])),
         )
     ],
     *without("the_api_is_reached_through_the_firewall", "aws_lambda_function"),
     *rules("the_api_is_reached_through_the_firewall", "aws_iam_policy", "policy", _ENCRYPTS_ALL, name="operator"),
     *rules("the_backup_task_only_reads", "aws_iam_policy", "policy", _EVERY_USER, _WRITER, name="task"),
     *without("the_backup_task_only_reads", "aws_iam_policy", name="task"),
+    *rules(_PASS, "aws_cloudfront_distribution", "ordered_cache_behavior", [_TO_API]),
+    *rules(_PASS, "aws_cloudfront_distribution", "ordered_cache_behavior.0.function_association", []),
+    *rules(_PASS, "aws_cloudfront_distribution", "default_cache_behavior.0.target_origin_id", "api"),
+    *rules(_PASS, "aws_cloudfront_distribution", "origin", []),
+    *rules(_PASS, "aws_cloudfront_function", "publish", False),
+    *referring(_PASS, "aws_cloudfront_function", "key_value_store_associations", "var.name"),
     *rules("the_global_database_has_two_regions", "aws_rds_global_cluster", "storage_encrypted", False),
     *rules("the_global_database_has_two_regions", "aws_rds_global_cluster", "deletion_protection", False),
     *referring("queues_have_dead_letter_queues", "aws_sqs_queue", "redrive_policy", "var.name", name="queue"),

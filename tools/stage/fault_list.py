@@ -173,6 +173,18 @@ _PERMISSIONS = (
         "",
     ),
     _fault(
+        "distribution-without-pass",
+        "the distribution sends no pass, so the API refuses all players",
+        "check edge-pass",
+        f"{_MODULES}/edge/cdn.tf",
+        """    function_association {
+      event_type   = "viewer-request"
+      function_arn = aws_cloudfront_function.pass.arn
+    }
+""",
+        "",
+    ),
+    _fault(
         "server-may-not-publish",
         "game servers may not publish events",
         "the stored result",

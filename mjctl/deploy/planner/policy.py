@@ -25,7 +25,7 @@ PROTECTED = {
     "aws_rds_global_cluster": "the rows of the database in every region",
     "aws_route53_zone": "the name servers of the zone, and with them every name of the game",
     "aws_s3_bucket": "the objects in the bucket",
-    "aws_secretsmanager_secret": "the database's password",
+    "aws_secretsmanager_secret": "the value of the secret, e.g. the database's password",
     "aws_sqs_queue": "the messages that wait in the queue",
 }
 """The protected resource types, each with the data that is lost if such a resource is deleted or replaced."""

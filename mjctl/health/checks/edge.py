@@ -10,6 +10,7 @@ from typing import Any
 
 from mjctl.clients.dns import region_dns
 from mjctl.clients.firewall_tokens import expired, tokens
+from mjctl.health.checks.http import look
 from mjctl.health.model import AWS_CHECK_SECONDS, Check, Finding, RegionContext, failed, passed, warned
 from mjctl.models.check import Severity
 from mjctl.models.contract import Contract, Managed
@@ -26,6 +27,7 @@ def checks(contract: Contract) -> Iterator[Check]:
     yield Check("certificate", check_certificate, AWS_CHECK_SECONDS, severity=Severity.CRITICAL)
     yield Check("firewall", check_firewall, AWS_CHECK_SECONDS)
     yield Check("edge-networks", check_edge_networks, AWS_CHECK_SECONDS)
+    yield Check("edge-pass", check_edge_pass, AWS_CHECK_SECONDS)
     yield Check("dns", check_dns, AWS_CHECK_SECONDS, severity=Severity.CRITICAL)
     if contract.region == contract.managed.primary_region:
         # All regions share one CloudFront distribution, so only the primary region has a check of it.
@@ -147,9 +149,67 @@ async def check_edge_networks(context: RegionContext) -> Finding:
 
 async def _edge_networks(context: RegionContext, function: str) -> set[str]:
     """Return the networks of CloudFront in the settings of a function."""
+    return set(filter(None, (await _variable(context, function, "GAMESERVER_EDGE_NETWORKS")).split(",")))
+
+
+async def _variable(context: RegionContext, function: str, name: str) -> str:
+    """Return an environment variable of a function, or "" if the function does not have the variable."""
     configuration = await context.clients.call("lambda", "get_function_configuration", FunctionName=function)
     variables: dict[str, str] = configuration.get("Environment", {}).get("Variables", {})
-    return set(filter(None, variables.get("GAMESERVER_EDGE_NETWORKS", "").split(",")))
+    return variables.get(name, "")
+
+
+async def check_edge_pass(context: RegionContext) -> Finding:
+    """Check that the API requires the pass of the game's own distribution, and that the distribution sends the pass.
+
+    Only a region to which Secrets Manager has copied the newest list of passes certainly accepts the pass of the
+    distribution. A request to the game's domain shows that the nearest region accepts it.
+    """
+    managed, scope = _managed(context), f"--env {context.contract.environment}"
+    functions = [managed.functions[purpose] for purpose in ("api", "auth") if purpose in managed.functions]
+    names = [await _variable(context, name, "GAMESERVER_DISTRIBUTION_PASSES") for name in functions]
+    evidence: dict[str, object] = {"functions": functions}
+    hint = f"`mjctl deploy {scope} --all-regions` replaces the pass"
+    open_functions = [function for function, name in zip(functions, names, strict=True) if not name]
+    if open_functions:
+        return warned(f"{', '.join(open_functions)} answers calls of other distributions", hint=hint, **evidence)
+    home = managed.primary_region
+    secret = await context.clients.call_in(home, "secretsmanager", "describe_secret", SecretId=names[0])
+    if not any("AWSCURRENT" in stages for stages in secret.get("VersionIdsToStages", {}).values()):
+        return warned(
+            "the API answers calls of other distributions, because the deploy of the edge has stored no pass yet",
+            hint=hint,
+            **evidence,
+        )
+    copies = {str(copy["Region"]): str(copy["Status"]) for copy in secret.get("ReplicationStatus", ())}
+    status = "InSync" if context.contract.region == home else copies.get(context.contract.region, "missing")
+    evidence["copy"] = status
+    if status != "InSync":
+        return failed(
+            f"the API may refuse players, because the region's list of accepted passes is not current: {status}",
+            hint=hint,
+            **evidence,
+        )
+    if not context.contract.endpoints.served:
+        return passed("the region has the current list of accepted passes", **evidence)
+    return await _through_the_distribution(context, hint, evidence)
+
+
+async def _through_the_distribution(context: RegionContext, hint: str, evidence: dict[str, object]) -> Finding:
+    """Return whether the API answers a request to the game's domain, which has no operator's pass."""
+    answer = await look(context, "CloudFront", f"https://{_managed(context).web_domain}/v1/leaderboard")
+    evidence["http_status"] = answer.status
+    error = answer.body.get("error") if isinstance(answer.body, dict) else None
+    if answer.status == 403 and isinstance(error, dict) and error.get("code") == "forbidden":
+        return failed("the API refuses players, because CloudFront sends no accepted pass", hint=hint, **evidence)
+    if answer.status >= 400:
+        return warned(
+            f"a request through CloudFront got HTTP {answer.status}",
+            hint=f"`mjctl health --env {context.contract.environment} --only cdn --only gateway` checks the parts of "
+            "the way",
+            **evidence,
+        )
+    return passed("the API accepts the pass of the distribution", **evidence)
 
 
 async def check_cdn(context: RegionContext) -> Finding:

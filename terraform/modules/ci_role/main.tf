@@ -115,6 +115,15 @@ data "aws_iam_policy_document" "deploy" {
     }
   }
 
+  # `mjctl deploy` replaces the pass in the key value store of the distribution. The ARN of a store has a random id. The
+  # calls are signed for all regions at once, so a condition on the region would not fit.
+  # https://docs.aws.amazon.com/service-authorization/latest/reference/list_amazoncloudfrontkeyvaluestore.html
+  statement {
+    sid       = "ReplaceDistributionPass"
+    actions   = ["cloudfront-keyvaluestore:DescribeKeyValueStore", "cloudfront-keyvaluestore:GetKey", "cloudfront-keyvaluestore:UpdateKeys"]
+    resources = ["arn:aws:cloudfront::${var.account_id}:key-value-store/*"]
+  }
+
   statement {
     sid     = "OwnRoles"
     actions = ["iam:AttachRolePolicy", "iam:CreatePolicy", "iam:CreatePolicyVersion", "iam:CreateRole", "iam:DeletePolicy", "iam:DeletePolicyVersion", "iam:DeleteRole", "iam:DetachRolePolicy", "iam:Get*", "iam:List*", "iam:TagPolicy", "iam:TagRole", "iam:UntagPolicy", "iam:UntagRole", "iam:UpdateAssumeRolePolicy", "iam:UpdateRole", "iam:UpdateRoleDescription"]

@@ -106,6 +106,22 @@ resource "aws_cloudfront_response_headers_policy" "web" {
   }
 }
 
+# `mjctl deploy` stores the distribution's pass in the key value store, so that the pass is in no Terraform state.
+# https://docs.aws.amazon.com/AmazonCloudFront/latest/DeveloperGuide/kvs-with-functions.html
+resource "aws_cloudfront_key_value_store" "pass" {
+  name    = "${var.name}-pass"
+  comment = "The pass by which the distribution proves itself to the API"
+}
+
+resource "aws_cloudfront_function" "pass" {
+  name                         = "${var.name}-pass"
+  code                         = file("${path.module}/distribution_pass.js")
+  comment                      = "Writes the pass of the distribution into requests to the API"
+  key_value_store_associations = [aws_cloudfront_key_value_store.pass.arn]
+  publish                      = true
+  runtime                      = "cloudfront-js-2.0"
+}
+
 resource "aws_cloudfront_distribution" "web" {
   #checkov:skip=CKV2_AWS_32:The default cache behavior has a policy for response headers, and the API sends its own headers.
 
@@ -166,6 +182,13 @@ resource "aws_cloudfront_distribution" "web" {
     path_pattern             = "/v1/*"
     target_origin_id         = "api"
     viewer_protocol_policy   = "https-only"
+
+    # The origin request policy forwards all headers except `Host`, also those that a function adds to the request.
+    # https://docs.aws.amazon.com/AmazonCloudFront/latest/DeveloperGuide/example-function-add-true-client-ip-header.html
+    function_association {
+      event_type   = "viewer-request"
+      function_arn = aws_cloudfront_function.pass.arn
+    }
   }
 
   restrictions {

@@ -8,6 +8,11 @@ output "distribution" {
   value       = { arn = aws_cloudfront_distribution.web.arn, id = aws_cloudfront_distribution.web.id }
 }
 
+output "pass_store_arn" {
+  description = "ARN of the key value store in which `mjctl deploy` stores the distribution's pass."
+  value       = aws_cloudfront_key_value_store.pass.arn
+}
+
 output "urls" {
   description = "URLs that players open, by purpose."
   value = {

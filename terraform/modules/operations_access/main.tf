@@ -72,6 +72,11 @@ locals {
       actions   = ["kms:DescribeKey", "kms:GetKeyRotationStatus"]
       resources = ["arn:aws:kms:${local.own}:key/*"]
     }
+    # Only the primary region's secret says whether the replica of this region is current.
+    LookAtPassReplicas = {
+      actions   = ["secretsmanager:DescribeSecret"]
+      resources = ["arn:aws:secretsmanager:*:${var.account_id}:secret:${var.name}-distribution-passes-??????"]
+    }
     LookAtSecret = {
       actions   = ["secretsmanager:DescribeSecret"]
       resources = ["arn:aws:secretsmanager:${local.own}:secret:${var.name}-*"]

@@ -123,6 +123,25 @@ module "certificate" {
   zone_id = module.dns.zone_id
 }
 
+# `mjctl deploy` writes the digests of the distribution's passes into the secret, and the functions of each region read
+# the region's replica (docs/decisions/0021). A digest does not reveal a pass, so AWS may delete the secret at once.
+resource "aws_secretsmanager_secret" "distribution_passes" {
+  #checkov:skip=CKV2_AWS_57:Each deploy of the edge replaces the pass, without a rotation function.
+  name                    = "${local.name}-distribution-passes"
+  description             = "Digests of the passes that the API accepts from CloudFront"
+  kms_key_id              = module.keys.arns["storage"]
+  recovery_window_in_days = 0
+
+  # As for the master secret of the database, the regions' customer keys do not exist yet.
+  dynamic "replica" {
+    for_each = local.replica_regions
+
+    content {
+      region = replica.value
+    }
+  }
+}
+
 module "ci_role" {
   source = "../../modules/ci_role"
   count  = var.ci == null ? 0 : 1

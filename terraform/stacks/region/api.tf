@@ -18,9 +18,11 @@ locals {
   })
 
   # The functions take the address of a player from CloudFront's header only if CloudFront calls from one of its networks.
-  # The functions refuse calls from all other networks without an operator's pass (docs/decisions/0018).
+  # The functions refuse calls from all other networks without an operator's pass (docs/decisions/0018), and calls from
+  # CloudFront's networks without the pass of this game's distribution (docs/decisions/0021).
   edge_settings = {
-    GAMESERVER_EDGE_NETWORKS = join(",", sort([for entry in data.aws_ec2_managed_prefix_list.cloudfront.entries : entry.cidr]))
+    GAMESERVER_DISTRIBUTION_PASSES = "${local.name}-distribution-passes"
+    GAMESERVER_EDGE_NETWORKS       = join(",", sort([for entry in data.aws_ec2_managed_prefix_list.cloudfront.entries : entry.cidr]))
   }
 
   # An operator's pass is a text that KMS has encrypted with this encryption context (gameserver/runtime/operator_pass.py):
@@ -29,6 +31,13 @@ locals {
 
   # All regions send mail by SES in the primary region, in which SES has verified the domain.
   mail_configuration_set = "arn:aws:ses:${var.foundation.primary_region}:${local.account_id}:configuration-set/${var.foundation.identity.sender.configuration_set}"
+
+  # AWS appends six random characters to the name of a secret in its ARN:
+  # https://docs.aws.amazon.com/secretsmanager/latest/userguide/auth-and-access_examples.html
+  distribution_passes = {
+    actions   = ["secretsmanager:GetSecretValue"]
+    resources = ["arn:aws:secretsmanager:${var.region}:${local.account_id}:secret:${local.name}-distribution-passes-??????"]
+  }
 
   tables_use = {
     actions   = ["dynamodb:BatchGetItem", "dynamodb:ConditionCheckItem", "dynamodb:GetItem", "dynamodb:PutItem", "dynamodb:Query", "dynamodb:UpdateItem"]
@@ -66,7 +75,7 @@ module "functions" {
       environment          = merge(local.storage_settings, local.state_settings, local.edge_settings)
       handler              = "gameserver.functions.lambda_handlers.api"
       reserved_concurrency = var.functions.reserved_concurrency.api
-      statements           = { CacheLogIn = local.cache_log_in, DatabaseLogIn = local.database_log_in, KeyUse = local.key_use, StateLogIn = local.state_log_in, Tables = local.tables_use }
+      statements           = { CacheLogIn = local.cache_log_in, DatabaseLogIn = local.database_log_in, DistributionPasses = local.distribution_passes, KeyUse = local.key_use, StateLogIn = local.state_log_in, Tables = local.tables_use }
       vpc                  = true
     }
     # The function `auth` creates accounts and logs players in by Cognito's operations for servers, which need IAM
@@ -97,7 +106,15 @@ module "functions" {
           ]
           resources = [var.foundation.identity.user_pool_arn]
         }
-        Codes = { actions = ["kms:GenerateMac"], resources = [var.foundation.identity.code_key_arn] }
+        Codes              = { actions = ["kms:GenerateMac"], resources = [var.foundation.identity.code_key_arn] }
+        DistributionPasses = local.distribution_passes
+        # The primary region's secret is encrypted with the key `storage`, and the replicas with a key of AWS.
+        # https://docs.aws.amazon.com/secretsmanager/latest/userguide/security-encryption.html
+        DistributionPassesKey = {
+          actions   = ["kms:Decrypt"]
+          condition = { test = "StringEquals", values = ["secretsmanager.${var.region}.amazonaws.com"], variable = "kms:ViaService" }
+          resources = [module.keys.arns["storage"]]
+        }
         LogIn = { actions = ["cognito-idp:AdminInitiateAuth", "cognito-idp:AdminRespondToAuthChallenge"], resources = [var.foundation.identity.user_pool_arn] }
         # https://docs.aws.amazon.com/ses/latest/dg/control-user-access.html
         Mail = {

@@ -18,6 +18,7 @@ REGION = "us-east-1"
 OTHER_REGION = "eu-west-1"
 DOMAIN = "arena.example.com"
 NAME = "arena-it"
+PASSES = f"{NAME}-distribution-passes"
 
 
 @dataclass
@@ -72,6 +73,8 @@ def build(emulators: Emulators, region: str = REGION) -> Production:
     function = create_function(client("lambda"), f"{NAME}-api")
     set_edge_networks(client("lambda"), function, edge_networks(client("ec2")))
     secret = _secret(client("secretsmanager"), is_primary)
+    if is_primary:
+        client("secretsmanager").create_secret(Name=PASSES, SecretString='{"accepted": ["a"]}')
     pool = client("cognito-idp").create_user_pool(PoolName=NAME)["UserPool"]["Id"]
     client("backup").create_backup_vault(BackupVaultName=name)
     if is_primary:
@@ -321,9 +324,9 @@ def edge_networks(ec2: Any) -> list[str]:
     return [str(entry["Cidr"]) for entry in entries]
 
 
-def set_edge_networks(client: Any, function: str, networks: list[str]) -> None:
-    """Give a function the setting with the networks of CloudFront."""
-    variables = {"GAMESERVER_EDGE_NETWORKS": ",".join(networks)}
+def set_edge_networks(client: Any, function: str, networks: list[str], passes: str = PASSES) -> None:
+    """Give a function the settings with the networks of CloudFront, and with the secret of the accepted passes."""
+    variables = {"GAMESERVER_DISTRIBUTION_PASSES": passes, "GAMESERVER_EDGE_NETWORKS": ",".join(networks)}
     client.update_function_configuration(FunctionName=function, Environment={"Variables": variables})
     client.get_waiter("function_updated_v2").wait(FunctionName=function, WaiterConfig={"Delay": 1, "MaxAttempts": 60})
 

@@ -83,3 +83,26 @@ run "rejects_an_edge_without_regions" {
 
   expect_failures = [var.regions]
 }
+
+run "writes_the_pass_into_requests_to_the_api_only" {
+  command   = plan
+  providers = { aws = aws, aws.us_east_1 = aws.us_east_1 }
+
+  assert {
+    condition = alltrue([
+      for behavior in aws_cloudfront_distribution.web.ordered_cache_behavior :
+      behavior.target_origin_id != "api" || [for function in behavior.function_association : function.event_type] == ["viewer-request"]
+    ])
+    error_message = "Each request to the API must get the pass of the distribution."
+  }
+
+  assert {
+    condition     = length(aws_cloudfront_distribution.web.default_cache_behavior[0].function_association) == 0
+    error_message = "Requests for the web client must not get the pass, because a bucket needs none."
+  }
+
+  assert {
+    condition     = aws_cloudfront_function.pass.publish && length(aws_cloudfront_function.pass.code) < 10240
+    error_message = "CloudFront runs only published functions of at most 10 KB."
+  }
+}

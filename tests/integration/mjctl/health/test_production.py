@@ -19,8 +19,10 @@ import pytest
 
 from gameserver.runtime.settings import Settings
 from mjctl.cli.output.documents.observe import health_fields
+from mjctl.clients.boto import RegionClients
 from mjctl.health.checks import backup as backup_check
-from mjctl.health.model import Thresholds
+from mjctl.health.checks.edge import check_edge_pass
+from mjctl.health.model import Finding, RegionContext, Thresholds
 from mjctl.health.runner import run_health
 from mjctl.models.backup import ManagedBackup
 from mjctl.models.check import CheckResult, CheckStatus
@@ -66,7 +68,7 @@ async def test_the_checks_of_a_healthy_region_have_these_statuses(region: Produc
         **dict.fromkeys(("service", "scaling", "targets", "database", "database-secret", "table/matches"), "pass"),
         **dict.fromkeys(("queue/persistence", "dead-letters/persistence", "topic/events", "identity"), "pass"),
         **dict.fromkeys(("function/api", "dead-letters/function-api", "alarms", "alarm-topic", "key/data"), "pass"),
-        **dict.fromkeys(("gateway", "certificate", "firewall", "edge-networks", "cdn", "dns"), "pass"),
+        **dict.fromkeys(("gateway", "certificate", "firewall", "edge-networks", "edge-pass", "cdn", "dns"), "pass"),
     }
     assert all(item.hint for item in results.values() if item.status in ("warn", "fail"))
     assert f"also in {OTHER_REGION}" in results["table/matches"].summary
@@ -223,6 +225,23 @@ def _open_function(region: Production, repairs: ExitStack) -> None:
     repairs.callback(production.set_edge_networks, client, function, known)
 
 
+def _function_without_passes(region: Production, repairs: ExitStack) -> None:
+    client, function = region.client("lambda"), region.contract.managed.functions["api"]
+    known = production.edge_networks(region.client("ec2"))
+    production.set_edge_networks(client, function, known, "")
+    repairs.callback(production.set_edge_networks, client, function, known)
+
+
+def _no_pass_yet(region: Production, repairs: ExitStack) -> None:
+    manager = region.client("secretsmanager")
+    manager.create_secret(Name="new-passes")
+    repairs.callback(manager.delete_secret, SecretId="new-passes", ForceDeleteWithoutRecovery=True)
+    client, function = region.client("lambda"), region.contract.managed.functions["api"]
+    known = production.edge_networks(region.client("ec2"))
+    production.set_edge_networks(client, function, known, "new-passes")
+    repairs.callback(production.set_edge_networks, client, function, known)
+
+
 def _not_recoverable(region: Production, repairs: ExitStack) -> None:
     def set_recovery(*, enabled: bool) -> None:
         region.client("dynamodb").update_continuous_backups(
@@ -371,6 +390,8 @@ async def test_the_dns_check_reports_whether_dns_includes_the_region(
         ),
         (_new_network_of_cloudfront, "edge-networks", "fail", "the API refuses players behind these networks"),
         (_open_function, "edge-networks", "warn", "answers calls past CloudFront's firewall"),
+        (_function_without_passes, "edge-pass", "warn", "answers calls of other distributions"),
+        (_no_pass_yet, "edge-pass", "warn", "has stored no pass yet"),
         (_not_recoverable, "table/matches", "fail", "no point-in-time recovery"),
         (_never_rotated, "key/data", "warn", "never rotated"),
         (
@@ -409,6 +430,25 @@ async def test_a_check_reports_a_fault_and_passes_after_the_repair(
     repairs.close()
     repaired = (await look(region.contract, tmp_path, check))[check]
     assert (repaired.status, repaired.summary) == (before.status, before.summary)
+
+
+async def test_a_region_without_a_current_copy_of_the_passes_may_refuse_players(
+    region: Production, tmp_path: Path, repairs: ExitStack
+) -> None:
+    elsewhere = region.contract.model_copy(update={"region": OTHER_REGION})
+
+    async def found() -> Finding:
+        with RegionClients(region.contract) as clients:
+            return await check_edge_pass(RegionContext(elsewhere, clients, None, Thresholds(), tmp_path))
+
+    missing = await found()
+    assert (missing.status, missing.evidence["copy"]) == (CheckStatus.FAIL, "missing")
+    assert "mjctl deploy" in missing.hint
+    manager = region.client("secretsmanager")
+    manager.replicate_secret_to_regions(SecretId=production.PASSES, AddReplicaRegions=[{"Region": OTHER_REGION}])
+    regions = {"RemoveReplicaRegions": [OTHER_REGION]}
+    repairs.callback(manager.remove_regions_from_replication, SecretId=production.PASSES, **regions)
+    assert (await found()).status is CheckStatus.PASS
 
 
 async def test_a_region_without_targets_fails_if_it_is_served(

@@ -41,7 +41,15 @@ def test_a_check_is_critical_if_its_failure_stops_players_from_playing(make_cont
     }
     assert names[Severity.MAJOR] == {
         *("zones", "scaling", "database-regions", "queue/persistence", "dead-letters/persistence", "topic/events"),
-        *("function/persistence", "dead-letters/function-api", "firewall", "edge-networks", "backup", "mail"),
+        *(
+            "function/persistence",
+            "dead-letters/function-api",
+            "firewall",
+            "edge-networks",
+            "edge-pass",
+            "backup",
+            "mail",
+        ),
     }
     assert names[Severity.MINOR] == {"alarms", "alarm-topic"}
 
