@@ -10,6 +10,7 @@ import inputs
 import pytest
 import terraform_cli
 
+from gameserver.runtime.distribution_pass import secret_name
 from gameserver.runtime.settings import Settings
 from mjctl.deploy.planner import aws_inputs
 from mjctl.models.environment import Environment
@@ -118,13 +119,16 @@ def test_settings_of_the_file_reach_the_resources(planned: Planned) -> None:
     assert planned.all("edge", "aws_globalaccelerator_accelerator") == []
 
 
-def test_the_function_auth_can_read_the_networks_of_cloudfront(planned: Planned) -> None:
+def test_the_function_auth_can_read_the_networks_and_the_passes_of_cloudfront(planned: Planned) -> None:
     """Check the function `auth`, because a plan does not know the environments of functions with a database."""
     if planned.environment.name != NAMES[0]:
         pytest.skip("one environment is enough")
     (auth,) = [f for f in planned.all("region", "aws_lambda_function") if f["function_name"].endswith("-auth")]
     settings = Settings.from_env(auth["environment"][0]["variables"])
     assert [network.version for network in settings.edge_networks] == [4]
+    assert settings.distribution_passes == secret_name(settings.project, settings.environment)
+    (secret,) = [s for s in planned.all("foundation", "aws_secretsmanager_secret") if "passes" in s["name"]]
+    assert secret["name"] == settings.distribution_passes
 
 
 def test_an_emulated_aws_changes_the_contract_and_no_resource(planned: Planned) -> None:

@@ -27,6 +27,7 @@ import pytest
 import terraform_cli
 import yaml
 
+from gameserver.runtime.distribution_pass import STORE_KEY
 from mjctl.clients.account import Account, open_account
 from mjctl.models.config_file import load_environment
 from mjctl.models.contract import Contract
@@ -119,7 +120,7 @@ _SECRET_NAMES = re.compile(
 
 
 def _secrets(sandbox: Sandbox) -> dict[str, str]:
-    """Return every secret of the environment by the name of the secret in Secrets Manager."""
+    """Return the pass of the distribution, and every secret in Secrets Manager by its name."""
     secrets = {}
     for region in sandbox.environment.regions:
         manager = sandbox.account.client("secretsmanager", region)
@@ -129,7 +130,9 @@ def _secrets(sandbox: Sandbox) -> dict[str, str]:
                 # Short values such as a user's name or a port are no secrets.
                 if len(str(value)) >= 20:
                     secrets[f"{secret['Name']} {name}"] = str(value)
-    return secrets
+    store = sandbox.outputs["edge"]["pass_store_arn"]
+    values = sandbox.account.client("cloudfront-keyvaluestore", "us-east-1")
+    return {**secrets, "distribution's pass": values.get_key(KvsARN=store, Key=STORE_KEY)["Value"]}
 
 
 def _secret_attributes(node: object, path: str = "") -> Iterator[str]:
