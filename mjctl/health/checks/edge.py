@@ -171,8 +171,10 @@ async def check_edge_pass(context: RegionContext) -> Finding:
     evidence: dict[str, object] = {"functions": functions}
     hint = f"`mjctl deploy {scope} --all-regions` replaces the pass"
     open_functions = [function for function, name in zip(functions, names, strict=True) if not name]
-    if open_functions:
-        return warned(f"{', '.join(open_functions)} answers calls of other distributions", hint=hint, **evidence)
+    if open_functions or not names:
+        return warned(
+            f"{', '.join(open_functions) or 'the API'} answers calls of other distributions", hint=hint, **evidence
+        )
     home = managed.primary_region
     secret = await context.clients.call_in(home, "secretsmanager", "describe_secret", SecretId=names[0])
     if not any("AWSCURRENT" in stages for stages in secret.get("VersionIdsToStages", {}).values()):
