@@ -15,6 +15,7 @@ A client receives an event as `gameserver.protocol.Event`.
 
 from __future__ import annotations
 
+import hashlib
 import json
 import math
 import re
@@ -247,20 +248,36 @@ class MatchEvent(Struct, frozen=True):
         return cls(sequence, payload.TYPE, now_ms, as_mapping(payload))
 
 
-class StoredEvent(MatchEvent, frozen=True):
+class StoredEvent(MatchEvent, frozen=True, omit_defaults=True):
     """Describes an event as Redis stores it and as the queue delivers it.
 
     Attributes:
-        event_id: `<match_id>:<sequence>`, which is the same at each delivery of the event.
+        event_id: `<match_id>:<sequence>` in JSON, because a worker of version 0.1.0 refuses other ids. `parse` replaces
+            it by the id `<match_id>:<epoch>:<sequence>`, which `parse` accepts in JSON too.
         match_id: id of the match.
         region: region of the server that recorded the event.
         server_id: id of the game server that recorded the event.
+        epoch: epoch of the owner that recorded the event, or 0 for a game server of version 0.1.0.
+        epoch_start: sequence number of the epoch's first event, or 0 for a game server of version 0.1.0. Events of
+            older epochs from this number on are void.
     """
 
-    event_id: Annotated[str, Meta(min_length=3, max_length=96)]
+    event_id: Annotated[str, Meta(min_length=3, max_length=128)]
     match_id: Identifier
     region: Identifier
     server_id: Identifier
+    epoch: Annotated[int, Meta(ge=0, le=2**62)] = 0
+    epoch_start: Annotated[int, Meta(ge=0, le=2**62)] = 0
+
+
+class DeliveredEvent(StoredEvent, frozen=True):
+    """Describes an event of the queue with a valid payload.
+
+    Attributes:
+        digest: digest of the type, the time and the payload, by which the worker sees that two events have one id.
+    """
+
+    digest: bytes = b""
 
 
 class EncodedEvent(NamedTuple):
@@ -293,12 +310,17 @@ def as_mapping(payload: Payload) -> dict[str, Any]:
     return mapping
 
 
-def event_id(match_id: str, sequence: int) -> str:
-    """Return the id of the event with this sequence number in a match."""
-    return f"{match_id}:{sequence}"
+def event_id(match_id: str, epoch: int, sequence: int) -> str:
+    """Return the id of the event with this sequence number that the owner with this epoch recorded.
+
+    The epoch 0 stands for an unknown epoch, as in the events of game servers of version 0.1.0.
+    """
+    return f"{match_id}:{epoch}:{sequence}" if epoch else f"{match_id}:{sequence}"
 
 
-def encode(event: MatchEvent, match_id: str, region: str, server_id: str) -> bytes:
+def encode(
+    event: MatchEvent, match_id: str, region: str, server_id: str, *, epoch: int = 0, epoch_start: int = 0
+) -> bytes:
     """Encode an event as the JSON that is stored in Redis and sent to SNS."""
     return _encode(
         StoredEvent(
@@ -306,10 +328,12 @@ def encode(event: MatchEvent, match_id: str, region: str, server_id: str) -> byt
             type=event.type,
             occurred_at_ms=event.occurred_at_ms,
             payload=event.payload,
-            event_id=event_id(match_id, event.sequence),
+            event_id=event_id(match_id, 0, event.sequence),
             match_id=match_id,
             region=region,
             server_id=server_id,
+            epoch=epoch,
+            epoch_start=epoch_start,
         )
     )
 
@@ -323,7 +347,7 @@ def decode(body: bytes | str) -> StoredEvent:
     return _decode(body)
 
 
-def parse_message(body: str | bytes) -> tuple[list[StoredEvent], list[PoisonEvent]]:
+def parse_message(body: str | bytes) -> tuple[list[DeliveredEvent], list[PoisonEvent]]:
     """Read the body of a queue's message: a JSON array of events, or the JSON object of an event.
 
     Returns:
@@ -333,7 +357,7 @@ def parse_message(body: str | bytes) -> tuple[list[StoredEvent], list[PoisonEven
         bodies = _decode_bodies(body)
     except UNDECODABLE as error:
         return [], [PoisonEvent(str(error))]
-    events: list[StoredEvent] = []
+    events: list[DeliveredEvent] = []
     poison: list[PoisonEvent] = []
     for event_body in bodies if isinstance(bodies, list) else [msgspec.json.encode(bodies)]:
         try:
@@ -343,8 +367,9 @@ def parse_message(body: str | bytes) -> tuple[list[StoredEvent], list[PoisonEven
     return events, poison
 
 
-def parse(body: str | bytes | msgspec.Raw) -> StoredEvent:
-    """Read an event and check its payload. The payload of the returned event is a `Payload` or a `DeclaredPayload`.
+def parse(body: str | bytes | msgspec.Raw) -> DeliveredEvent:
+    """Read an event and check its payload. The payload of the returned event is a `Payload` or a `DeclaredPayload`, and
+    its id contains the epoch.
 
     The worker does not know which types the rules declare, so `parse` accepts each type that rules may declare.
 
@@ -352,7 +377,7 @@ def parse(body: str | bytes | msgspec.Raw) -> StoredEvent:
         PoisonEvent: the body is not JSON, a field is missing or out of range, or the type is unknown.
     """
     try:
-        event = _decode(body)
+        event = _decode_delivered(body)
         kind: Any = _PAYLOADS.get(event.type)
         if kind is None:
             if not _may_be_declared(event.type):
@@ -361,9 +386,18 @@ def parse(body: str | bytes | msgspec.Raw) -> StoredEvent:
         payload = msgspec.convert(event.payload, kind)
     except UNDECODABLE as error:
         raise PoisonEvent(str(error)) from error
-    if event.event_id != event_id(event.match_id, event.sequence):
-        raise PoisonEvent("event_id is not <match_id>:<sequence>")
-    return msgspec.structs.replace(event, payload=payload)
+    full_id = event_id(event.match_id, event.epoch, event.sequence)
+    if event.event_id not in (full_id, event_id(event.match_id, 0, event.sequence)):
+        raise PoisonEvent("event_id is neither <match_id>:<epoch>:<sequence> nor <match_id>:<sequence>")
+    if event.epoch_start > event.sequence or (event.epoch > 0) is not (event.epoch_start > 0):
+        raise PoisonEvent("epoch_start is not the sequence number of the epoch's first event")
+    return msgspec.structs.replace(event, event_id=full_id, payload=payload, digest=_digest(event))
+
+
+def _digest(event: StoredEvent) -> bytes:
+    """Return a digest that does not depend on the spaces and the order of names in the JSON of the event."""
+    facts = (event.type, event.occurred_at_ms, event.payload)
+    return hashlib.sha256(msgspec.json.encode(facts, order="deterministic")).digest()[:16]
 
 
 class ReportableEvents:
@@ -465,4 +499,5 @@ _UNSTORABLE: Final = frozenset("\x00\ufffe\uffff")
 _encode = msgspec.json.Encoder().encode
 _decode_any = msgspec.json.Decoder().decode
 _decode = msgspec.json.Decoder(StoredEvent).decode
+_decode_delivered = msgspec.json.Decoder(DeliveredEvent).decode
 _decode_bodies = msgspec.json.Decoder(list[msgspec.Raw] | dict[str, msgspec.Raw]).decode

@@ -780,7 +780,7 @@ def every_alarm_has_an_action(plans: Plans, report: Report) -> None:
 
 @rule
 def every_alarm_uses_a_metric_that_aws_publishes(plans: Plans, report: Report) -> None:
-    """Require metrics and dimensions that AWS publishes, and a runbook for each alarm [REL-6]."""
+    """Require metrics that AWS or a metric filter publishes, and a runbook for each alarm [REL-6]."""
     runbooks = [re.compile(_PLACEHOLDER.sub(lambda _: r"[\w-]+", name)) for name in _headings()]
     for alarm in every(plans, "aws_cloudwatch_metric_alarm"):
         queries = alarm.blocks("metric_query")
@@ -799,13 +799,25 @@ def _fault_of_metric(alarm: Resource) -> str | None:
     """Return why AWS does not publish the metric of an alarm, or None if AWS publishes the metric.
 
     A tag of the alarm names the dimensions, because Terraform does not know the dimensions at plan if it does not know
-    all their values.
+    all their values. A metric filter of the plan publishes the metrics of other namespaces than AWS's.
     """
     namespace, name, dimensions = (alarm.get(key) for key in ("namespace", "metric_name", "dimensions"))
     keys = alarm.get("tags.Dimensions") if dimensions is UNKNOWN else " ".join(dimensions or {})
     if not all(isinstance(part, str) for part in (namespace, name, keys)):
         return "the metric is not known at plan"
+    if (namespace, name, frozenset(keys.split())) in _filtered(alarm.plan):
+        return None
     return published_fault(namespace, name, keys.split())
+
+
+def _filtered(plan: Plan) -> set[tuple[Any, Any, frozenset[str]]]:
+    """Return namespace, name and dimensions of the metrics that the metric filters of a plan publish."""
+    parts = ("namespace", "name", "dimensions")
+    metrics = (
+        [resource.get(f"metric_transformation.0.{part}") for part in parts]
+        for resource in plan.resources("aws_cloudwatch_log_metric_filter")
+    )
+    return {(namespace, name, frozenset(dimensions or ())) for namespace, name, dimensions in metrics}
 
 
 def _headings() -> list[str]:

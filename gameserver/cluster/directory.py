@@ -114,6 +114,7 @@ class ServerInfo(msgspec.Struct, frozen=True):
         certificate: certificate of the server in DER and base64, by which the servers authenticate each other; "" for
             a server that does not make its own certificate.
         outdated: True if ECS will stop the server soon, because servers of a newer deployment replace it.
+        without_epoch: number of matches that the server tries to run, and of which DynamoDB gives the server no epoch.
     """
 
     id: str
@@ -126,6 +127,7 @@ class ServerInfo(msgspec.Struct, frozen=True):
     private_url: str = ""
     certificate: str = ""
     outdated: bool = False
+    without_epoch: int = 0
 
     @property
     def load(self) -> float:

@@ -98,22 +98,24 @@ return outcomes
 # Records which event of each match was published last, and removes from the stream the events that no server needs any
 # more.
 #
-# KEYS: for each match the counter of its fencing tokens, the sequence number of its last published event, and its
+# KEYS: for each match its newest fencing token, its lease, the sequence number of its last published event, and its
 # stream of events.
-# ARGV[1]: the TTL of the recorded sequence numbers in s.
+# ARGV[1] and ARGV[2]: the id of the server, and the TTL of the recorded sequence numbers in s.
 # Further ARGV of each match: the server's fencing token, and the sequence numbers of the last published event and of
 # the oldest event that the stream must keep.
 #
-# Result: for each match 1, 0 or -1, as in `_COMMIT`: stored, refused because of the fencing token, or lost by Redis.
+# Result: for each match 1, 0 or -1, as in `_COMMIT`: stored, refused because of the fencing token or the lease, or lost
+# by Redis.
 _ADVANCE = Script("""
-local outcomes = {}
-for match = 0, #KEYS / 3 - 1 do
-  local fence, at = redis.call('GET', KEYS[3 * match + 1]), 3 * match + 2
+local outcomes, owner = {}, ARGV[1] .. ':'
+for match = 0, #KEYS / 4 - 1 do
+  local key, at = 4 * match, 3 * match + 3
+  local fence, lease = redis.call('GET', KEYS[key + 1]), redis.call('GET', KEYS[key + 2])
   if not fence then outcomes[match + 1] = -1
-  elseif fence ~= ARGV[at] then outcomes[match + 1] = 0
+  elseif fence ~= ARGV[at] or (lease and lease ~= owner .. fence) then outcomes[match + 1] = 0
   else
-    redis.call('SET', KEYS[3 * match + 2], ARGV[at + 1], 'EX', ARGV[1])
-    redis.call('XTRIM', KEYS[3 * match + 3], 'MINID', ARGV[at + 2] .. '-0')
+    redis.call('SET', KEYS[key + 3], ARGV[at + 1], 'EX', ARGV[2])
+    redis.call('XTRIM', KEYS[key + 4], 'MINID', ARGV[at + 2] .. '-0')
     outcomes[match + 1] = 1
   end
 end
@@ -121,34 +123,43 @@ return outcomes
 """)
 
 # Writes a lost match to Redis again.
-# Result: 1 if the match is written, 0 if another server has already written the match again.
+# Result: 1 if the match is written, 0 if Redis has a match with this token or a newer one.
 #
-# KEYS: the counter of the match's fencing tokens, its lease, its `MatchSpec`, the sequence number of its last published
-# event, and its stream of events.
+# A match with an older token is replaced, because a stale owner has written it after Redis lost the match.
+#
+# KEYS[1] to KEYS[4]: the match's fencing token, its lease, its `MatchSpec`, and the sequence number of the match's last
+# published event.
+# KEYS[5] to KEYS[7]: the match's stream of events, its snapshot, and the number of the snapshot's commit.
 # ARGV[1] to ARGV[4]: the id of the server, its fencing token, the length of the lease in ms, and the TTL of the match's
 # other keys in s.
-# ARGV[5] and ARGV[6]: the JSON of the `MatchSpec`, and the sequence number of the last published event.
+# ARGV[5] to ARGV[7]: the JSON of the `MatchSpec`, the sequence number of the last published event, and the snapshot.
 # Further ARGV: the sequence number of the first event to store in the stream, and the body of each event.
 _RECREATE = Script("""
-if redis.call('EXISTS', KEYS[1]) == 1 then return 0 end
+local token = redis.call('GET', KEYS[1])
+if token and tonumber(token) >= tonumber(ARGV[2]) then return 0 end
+redis.call('DEL', KEYS[5], KEYS[7])
 redis.call('SET', KEYS[1], ARGV[2], 'EX', ARGV[4])
 redis.call('SET', KEYS[2], ARGV[1] .. ':' .. ARGV[2], 'PX', ARGV[3])
 redis.call('SET', KEYS[3], ARGV[5], 'EX', ARGV[4])
 redis.call('SET', KEYS[4], ARGV[6], 'EX', ARGV[4])
-for index = 8, #ARGV do
-  redis.call('XADD', KEYS[5], string.format('%d-0', ARGV[7] + index - 8), 'e', ARGV[index])
+redis.call('SET', KEYS[6], ARGV[7], 'EX', ARGV[4])
+for index = 9, #ARGV do
+  redis.call('XADD', KEYS[5], string.format('%d-0', ARGV[8] + index - 9), 'e', ARGV[index])
 end
+redis.call('EXPIRE', KEYS[5], ARGV[4])
 return 1
 """)
 
 # Lets the keys of a finished match expire.
-# Result: 1 if the keys will expire, 0 if the server's fencing token is not the newest token of the match.
+# Result: 1 if the keys will expire. Result 0: the server's fencing token is not the newest token of the match, or the
+# lease names another server.
 #
-# KEYS: the counter of the match's fencing tokens, followed by all other keys of the match.
-# ARGV: the server's fencing token for the match, and the TTL of the match's keys in s.
+# KEYS: the match's newest fencing token and its lease, followed by all other keys of the match.
+# ARGV: the id of the server, its fencing token for the match, and the TTL of the match's keys in s.
 _FINISH = Script("""
-if redis.call('GET', KEYS[1]) ~= ARGV[1] then return 0 end
-for _, key in ipairs(KEYS) do redis.call('EXPIRE', key, ARGV[2]) end
+local fence, lease = redis.call('GET', KEYS[1]), redis.call('GET', KEYS[2])
+if fence ~= ARGV[2] or (lease and lease ~= ARGV[1] .. ':' .. ARGV[2]) then return 0 end
+for _, key in ipairs(KEYS) do redis.call('EXPIRE', key, ARGV[3]) end
 return 1
 """)
 
@@ -309,27 +320,33 @@ class MatchStore:
         return [_outcome(result) for result in results]
 
     async def recreate(
-        self, spec: MatchSpec, token: int, published: int, first_sequence: int, bodies: Sequence[bytes]
+        self,
+        spec: MatchSpec,
+        token: int,
+        published: int,
+        snapshot: bytes,
+        first_sequence: int,
+        bodies: Sequence[bytes],
     ) -> bool:
-        """Write a lost match to Redis again, with its unpublished events.
-
-        After `recreate` the caller must store a snapshot of the match.
+        """Write a lost match to Redis again, with its state and its unpublished events.
 
         Args:
             spec: the parameters of the match.
-            token: fencing token of this server.
+            token: fencing token of this server, which must be the match's newest epoch.
             published: sequence number of the last event that SNS has accepted.
+            snapshot: the encoded match after all events in `bodies`.
             first_sequence: sequence number of the first event in `bodies`.
             bodies: the encoded events that SNS has not accepted.
 
         Returns:
-            False if another server has already written the match again.
+            False if Redis has the match, written by this server or by a newer owner.
         """
         name = spec.match_id
+        names = (keys.fence, keys.lease, keys.spec, keys.published, keys.events, keys.snapshot, keys.commit)
         recreated = await _RECREATE.run(
-            self._redis, [keys.fence(name), keys.lease(name), keys.spec(name), keys.published(name), keys.events(name)],
+            self._redis, [key(name) for key in names],
             self._server_id, token, self._lease_ms, keys.MATCH_TTL_SECONDS, msgspec.json.encode(spec),
-            published, first_sequence, *bodies,
+            published, snapshot, first_sequence, *bodies,
         )  # fmt: skip
         if recreated != 1:
             return False
@@ -361,10 +378,10 @@ class MatchStore:
 
     async def _advance(self, advances: Sequence[Advance]) -> list[CommitStatus]:
         names: list[str] = []
-        arguments: list[Any] = [keys.MATCH_TTL_SECONDS]
+        arguments: list[Any] = [self._server_id, keys.MATCH_TTL_SECONDS]
         for advance in advances:
             name = advance.match_id
-            names += (keys.fence(name), keys.published(name), keys.events(name))
+            names += (keys.fence(name), keys.lease(name), keys.published(name), keys.events(name))
             arguments += (advance.token, advance.published, advance.needed_from)
         return [_outcome(result) for result in await _ADVANCE.run(self._redis, names, *arguments)]
 
@@ -393,9 +410,9 @@ class MatchStore:
         Returns:
             False if another server owns the match.
         """
-        names = keys.of_match(spec.match_id)
-        names.sort(key=lambda name: name != keys.fence(spec.match_id))
-        if await _FINISH.run(self._redis, names, token, keys.FINISHED_TTL_SECONDS) != 1:
+        checked = [keys.fence(spec.match_id), keys.lease(spec.match_id)]
+        names = checked + [name for name in keys.of_match(spec.match_id) if name not in checked]
+        if await _FINISH.run(self._redis, names, self._server_id, token, keys.FINISHED_TTL_SECONDS) != 1:
             return False
         await self._redis.zrem(keys.ACTIVE_MATCHES, spec.match_id)
         await self._redis.zrem(keys.open_matches(spec.open_list), spec.match_id)

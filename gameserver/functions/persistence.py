@@ -1,4 +1,5 @@
-"""Stores the events of matches from the queue in PostgreSQL and DynamoDB. Each event takes effect exactly once.
+"""Stores the events of matches from the queue in PostgreSQL and DynamoDB. Each event takes effect exactly once, and
+a void event takes no effect (see `gameserver.persistence.histories`).
 
 A message is finished once its events are in PostgreSQL and DynamoDB and the changed keys of the cache are invalidated.
 The writes to the databases and the invalidation can be repeated without harm. If the process crashes before a message
@@ -9,12 +10,12 @@ invalidation.
 from __future__ import annotations
 
 import time
-from collections.abc import Mapping
-from typing import Any
+from collections.abc import Collection, Mapping
+from typing import Any, Final
 
 import structlog
 
-from gameserver.events import MatchEnded, MatchStarted, StoredEvent, parse_message
+from gameserver.events import DeliveredEvent, MatchEnded, MatchStarted, parse_message
 from gameserver.functions.services import LEADERBOARD_KEY, LEADERBOARD_NAMESPACE, PROFILE_NAMESPACE, Services
 from gameserver.persistence import failures
 from gameserver.persistence.database import DatabaseUnavailable
@@ -22,6 +23,8 @@ from gameserver.persistence.metrics import EVENT_LAG, EVENTS
 from gameserver.persistence.tables import TablesUnavailable
 
 log = structlog.get_logger()
+
+_REUSED: Final = "another event with this id was stored before"
 
 
 async def persist(batch: Mapping[str, Any], services: Services) -> dict[str, Any]:
@@ -40,7 +43,7 @@ async def persist(batch: Mapping[str, Any], services: Services) -> dict[str, Any
         The answer that Lambda returns: {"batchItemFailures": [{"itemIdentifier"}]}, with the ids of the failed
         messages.
     """
-    messages: dict[str, list[StoredEvent]] = {}
+    messages: dict[str, list[DeliveredEvent]] = {}
     failed: dict[str, str] = {}
     for record in batch["Records"]:
         messages[record["messageId"]], poison = parse_message(record["body"])
@@ -49,15 +52,20 @@ async def persist(batch: Mapping[str, Any], services: Services) -> dict[str, Any
             EVENTS.labels("unknown", "poison").inc()
             log.error("poison_event", message_id=record["messageId"], cause=str(error))
     events = [event for message_events in messages.values() for event in message_events]
-    unfinished = await _save(events, services)
-    unfinished |= await _finish([event for event in events if event.event_id not in unfinished], services)
+    unfinished, void, withdrawn = await _save(events, services)
+    saved = [event for event in events if event.event_id not in unfinished]
+    unfinished |= await _finish(saved, void, withdrawn, services)
     for message_id, message_events in messages.items():
         for event in message_events:
             if event.event_id in unfinished:
                 failed.setdefault(message_id, unfinished[event.event_id])
     for event in events:
-        if event.event_id in unfinished:
+        if unfinished.get(event.event_id) == _REUSED:
+            EVENTS.labels(event.type, "reused").inc()
+        elif event.event_id in unfinished:
             EVENTS.labels(event.type, "failed").inc()
+        elif event.event_id in void:
+            EVENTS.labels(event.type, "void").inc()
         else:
             EVENTS.labels(event.type, "done").inc()
             EVENT_LAG.observe(max(0.0, time.time() - event.occurred_at_ms / 1000))
@@ -79,39 +87,63 @@ async def _keep_causes(causes: Mapping[str, str], services: Services) -> None:
         log.warning("causes_not_kept", cause=str(error))
 
 
-async def _save(events: list[StoredEvent], services: Services) -> dict[str, str]:
+async def _save(
+    events: list[DeliveredEvent], services: Services
+) -> tuple[dict[str, str], frozenset[str], frozenset[str]]:
     """Write events to PostgreSQL.
 
     Returns:
-        Event id -> cause, for each event that could not be written.
+        Event id -> cause, for each event that could not be written. The ids of the events that are void. The ids of the
+        players whose earlier result is void.
     """
     import asyncpg
 
+    nothing: frozenset[str] = frozenset()
     if not events:
-        return {}
+        return {}, nothing, nothing
     try:
-        await services.results.apply(events)
+        applied = await services.results.apply(events)
     except DatabaseUnavailable as error:
         log.warning("database_unavailable", cause=str(error))
-        return {event.event_id: f"PostgreSQL does not answer: {error}" for event in events}
+        return {event.event_id: f"PostgreSQL does not answer: {error}" for event in events}, nothing, nothing
     except asyncpg.PostgresError as error:
         if len(events) == 1:
             log.error("event_rejected", event_id=events[0].event_id, cause=type(error).__name__)
-            return {events[0].event_id: f"PostgreSQL refuses the event: {type(error).__name__}"}
+            cause = f"PostgreSQL refuses the event: {type(error).__name__}"
+            return {events[0].event_id: cause}, nothing, nothing
         # An event that PostgreSQL refuses aborts the transaction of the whole batch. After PostgreSQL has refused an
         # event, write each event of the batch in its own transaction, so that only the refused event fails.
         rejected: dict[str, str] = {}
+        void, withdrawn = set[str](), set[str]()
         for event in events:
-            rejected |= await _save([event], services)
-        return rejected
-    return {}
+            causes, more_void, more_withdrawn = await _save([event], services)
+            rejected |= causes
+            void |= more_void
+            withdrawn |= more_withdrawn
+        return rejected, frozenset(void), frozenset(withdrawn)
+    for event_id in sorted(applied.void):
+        log.warning("event_void", event_id=event_id)
+    for event_id in sorted(applied.reused):
+        # The event is no redelivery. It fails at each delivery, so it becomes a dead letter. A metric filter of
+        # terraform/modules/observability reads this line for the alarm `event-ids-reused`.
+        log.error("event_id_reused", event_id=event_id)
+    causes = dict.fromkeys(applied.reused, _REUSED)
+    return causes, applied.void, applied.withdrawn
 
 
-async def _finish(events: list[StoredEvent], services: Services) -> dict[str, str]:
+async def _finish(
+    events: list[DeliveredEvent], void: Collection[str], withdrawn: Collection[str], services: Services
+) -> dict[str, str]:
     """Write events to DynamoDB and invalidate the cache.
 
     `events` includes events that PostgreSQL already had, because an earlier delivery may have stopped after the write
     to PostgreSQL.
+
+    Args:
+        events: the events that PostgreSQL has.
+        void: ids of the events that are void. These events change nothing in DynamoDB.
+        withdrawn: ids of the players whose earlier result is void.
+        services: the connections and limits of this process.
 
     Returns:
         Event id -> cause, for each event that could not be finished.
@@ -121,6 +153,8 @@ async def _finish(events: list[StoredEvent], services: Services) -> dict[str, st
     unfinished: dict[str, str] = {}
     stale: dict[str, list[tuple[str, str]]] = {}
     for event in events:
+        if event.event_id in void:
+            continue
         try:
             match event.payload:
                 case MatchStarted():
@@ -134,6 +168,12 @@ async def _finish(events: list[StoredEvent], services: Services) -> dict[str, st
         except TablesUnavailable as error:
             log.warning("event_unfinished", event_id=event.event_id, match_id=event.match_id, cause=str(error))
             unfinished[event.event_id] = f"DynamoDB does not answer: {error}"
+    if withdrawn:
+        # The event with the new epoch made the earlier result void, and any event of the batch may be this event.
+        names = [(PROFILE_NAMESPACE, player_id) for player_id in withdrawn]
+        names.append((LEADERBOARD_NAMESPACE, LEADERBOARD_KEY))
+        for event in events:
+            stale.setdefault(event.event_id, []).extend(names)
     if stale:
         try:
             # Invalidate the keys of the whole batch in one call, because each call can wait for the leases of

@@ -6,7 +6,8 @@ from prometheus_client import Counter, Histogram
 
 EVENTS = Counter(
     "gameserver_persistence_events_total",
-    "Deliveries of key events by outcome: done, failed (will be delivered again) or poison",
+    "Deliveries of key events by outcome: done, failed (will be delivered again), void, reused (another event has the "
+    "id) or poison",
     ("type", "outcome"),
 )
 EVENT_LAG = Histogram(

@@ -13,6 +13,7 @@ import msgspec
 import structlog
 
 from gameserver.events import (
+    DeliveredEvent,
     MatchEnded,
     MatchStarted,
     PlayerChatted,
@@ -22,11 +23,17 @@ from gameserver.events import (
     StoredEvent,
 )
 from gameserver.persistence.database import Database
+from gameserver.persistence.histories import Histories
 
 log = structlog.get_logger()
 
 _CLAIM = """
-INSERT INTO processed_events (event_id) SELECT unnest($1::text[]) ON CONFLICT DO NOTHING RETURNING event_id
+INSERT INTO processed_events (event_id, digest) SELECT * FROM unnest($1::text[], $2::bytea[])
+ON CONFLICT DO NOTHING RETURNING event_id
+"""
+# A worker of version 0.1.0 stored no digests.
+_CLAIMED = """
+SELECT event_id, digest FROM processed_events WHERE event_id = ANY($1::text[]) AND digest IS NOT NULL
 """
 # The queue does not keep the order of events, so each event creates the row of its match if the row is missing.
 _ENSURE_MATCH = """
@@ -38,15 +45,23 @@ UPDATE matches SET mode = $2, seats = $3, started_at = coalesce(started_at, to_t
 WHERE match_id = $1
 """
 _JOINED = """
-INSERT INTO match_players (match_id, player_id, display_name, joined_at)
-VALUES ($1, $2, $3, to_timestamp($4 / 1000.0))
+INSERT INTO match_players (match_id, player_id, display_name, joined_at, joined_sequence)
+VALUES ($1, $2, $3, to_timestamp($4 / 1000.0), $5)
 ON CONFLICT (match_id, player_id) DO UPDATE SET
     display_name = coalesce(match_players.display_name, excluded.display_name),
+    joined_sequence = CASE
+        WHEN match_players.joined_at <= excluded.joined_at THEN match_players.joined_sequence
+        ELSE excluded.joined_sequence END,
     joined_at = least(match_players.joined_at, excluded.joined_at)
 """
 _LEFT = """
-INSERT INTO match_players (match_id, player_id, left_at) VALUES ($1, $2, to_timestamp($3 / 1000.0))
-ON CONFLICT (match_id, player_id) DO UPDATE SET left_at = greatest(match_players.left_at, excluded.left_at)
+INSERT INTO match_players (match_id, player_id, left_at, left_sequence)
+VALUES ($1, $2, to_timestamp($3 / 1000.0), $4)
+ON CONFLICT (match_id, player_id) DO UPDATE SET
+    left_sequence = CASE
+        WHEN match_players.left_at >= excluded.left_at THEN match_players.left_sequence
+        ELSE excluded.left_sequence END,
+    left_at = greatest(match_players.left_at, excluded.left_at)
 """
 # A row of `match_players` with a rank has the final score, so an event `player.scored` that arrives later must not
 # change it. If two scores of a player arrive in the wrong order, the score of the newer event stays.
@@ -57,17 +72,17 @@ WHERE match_players.rank IS NULL
   AND coalesce(match_players.score_sequence, -1) < excluded.score_sequence
 """
 _CHATTED = """
-INSERT INTO chat_messages (match_id, sequence, player_id, sent_at, sealed)
-VALUES ($1, $2, $3, to_timestamp($4 / 1000.0), $5) ON CONFLICT DO NOTHING
+INSERT INTO chat_messages (match_id, sequence, player_id, sent_at, sealed, epoch)
+VALUES ($1, $2, $3, to_timestamp($4 / 1000.0), $5, $6) ON CONFLICT DO NOTHING
 """
 _REPORTED = """
-INSERT INTO match_events (match_id, sequence, type, occurred_at, payload)
-VALUES ($1, $2, $3, to_timestamp($4 / 1000.0), $5) ON CONFLICT DO NOTHING
+INSERT INTO match_events (match_id, sequence, type, occurred_at, payload, epoch)
+VALUES ($1, $2, $3, to_timestamp($4 / 1000.0), $5, $6) ON CONFLICT DO NOTHING
 """
 _ENDED = """
 UPDATE matches SET
     state = 'ended', mode = $2, reason = $3, server_id = $4,
-    started_at = to_timestamp($5 / 1000.0), ended_at = to_timestamp($6 / 1000.0), internal = $7
+    started_at = to_timestamp($5 / 1000.0), ended_at = to_timestamp($6 / 1000.0), internal = $7, ended_sequence = $8
 WHERE match_id = $1 AND state <> 'ended'
 RETURNING match_id
 """
@@ -124,17 +139,32 @@ class Stats:
     best_score: int = 0
 
 
+@dataclass(frozen=True)
+class Applied:
+    """Describes what became of a batch of events.
+
+    Attributes:
+        written: ids of the events that were written.
+        void: ids of the events that have no effect, because a newer owner of their match has recorded other events with
+            their sequence numbers.
+        reused: ids of the events that were not written, because another event with the same id was written before.
+        withdrawn: ids of the players whose statistics no longer include a result, because the result is void.
+    """
+
+    written: frozenset[str] = frozenset()
+    void: frozenset[str] = frozenset()
+    reused: frozenset[str] = frozenset()
+    withdrawn: frozenset[str] = frozenset()
+
+
 class Results:
     """Reads and writes matches and statistics. All methods raise DatabaseUnavailable if PostgreSQL does not answer."""
 
     def __init__(self, database: Database) -> None:
         self._database = database
 
-    async def apply(self, events: Sequence[StoredEvent]) -> list[str]:
-        """Write events in one transaction. Events that were written before are skipped.
-
-        Returns:
-            The ids of the events that were written.
+    async def apply(self, events: Sequence[DeliveredEvent]) -> Applied:
+        """Write events in one transaction. Events that were written before, and void events, are skipped.
 
         Raises:
             asyncpg.PostgresError: no event was written, because PostgreSQL refuses one of the events, or ended a
@@ -142,15 +172,18 @@ class Results:
         """
         # All workers lock rows in the same order, so of two batches with the same rows one waits for the other without
         # a deadlock.
-        ordered = sorted(events, key=lambda event: (event.match_id, event.sequence))
+        ordered = sorted(events, key=lambda event: (event.match_id, event.sequence, event.epoch))
         async with self._database.transaction() as connection:
-            rows = await connection.fetch(_CLAIM, sorted({event.event_id for event in ordered}))
-            unseen = {row["event_id"] for row in rows}
-            for event in ordered:
-                if event.event_id in unseen:
-                    unseen.discard(event.event_id)
+            unseen, reused = await _claim(connection, ordered)
+            for event in {event.match_id: event for event in unseen}.values():
+                await connection.execute(_ENSURE_MATCH, event.match_id, event.region, event.server_id)
+            histories = await Histories.load(connection, ordered, unseen)
+            for event in unseen:
+                if not histories.is_void(event):
                     await _write(connection, event)
-        return [row["event_id"] for row in rows]
+        void = frozenset(event.event_id for event in ordered if histories.is_void(event))
+        written = frozenset(event.event_id for event in unseen) - void
+        return Applied(written, void, reused, frozenset(histories.withdrawn))
 
     async def stats(self, player_id: str) -> Stats:
         """Return the statistics of a player.
@@ -192,35 +225,59 @@ class Results:
         return int(status.rsplit(" ", 1)[-1])
 
 
+async def _claim(connection: Any, events: Sequence[DeliveredEvent]) -> tuple[list[DeliveredEvent], frozenset[str]]:
+    """Store the ids of events.
+
+    Returns:
+        The first event of each id that was not stored before, and the ids that stand for two different events.
+    """
+    first: dict[str, DeliveredEvent] = {}
+    reused = set()
+    for event in events:
+        if first.setdefault(event.event_id, event).digest != event.digest:
+            reused.add(event.event_id)
+    ids = sorted(first)
+    rows = await connection.fetch(_CLAIM, ids, [first[name].digest for name in ids])
+    claimed = {row["event_id"] for row in rows}
+    known = [name for name in ids if name not in claimed]
+    for row in await connection.fetch(_CLAIMED, known) if known else []:
+        if row["digest"] != first[row["event_id"]].digest:
+            reused.add(row["event_id"])
+    return [event for name, event in first.items() if name in claimed], frozenset(reused)
+
+
 async def _write(connection: Any, event: StoredEvent) -> None:
     match_id = event.match_id
-    await connection.execute(_ENSURE_MATCH, match_id, event.region, event.server_id)
+    number = event.sequence if event.epoch else None
     match event.payload:
         case MatchStarted(mode=mode, seats=seats, internal=internal):
             await connection.execute(_STARTED, match_id, mode, seats, event.occurred_at_ms, internal)
         case PlayerJoined(player_id=player_id, display_name=name):
-            await connection.execute(_JOINED, match_id, player_id, name, event.occurred_at_ms)
+            await connection.execute(_JOINED, match_id, player_id, name, event.occurred_at_ms, number)
         case PlayerLeft(player_id=player_id):
-            await connection.execute(_LEFT, match_id, player_id, event.occurred_at_ms)
+            await connection.execute(_LEFT, match_id, player_id, event.occurred_at_ms, number)
         case PlayerScored(player_id=player_id, score=score):
             await connection.execute(_SCORED, match_id, player_id, score, event.sequence)
         case PlayerChatted(player_id=player_id, sealed=sealed):
-            await connection.execute(_CHATTED, match_id, event.sequence, player_id, event.occurred_at_ms, sealed)
+            line = (player_id, event.occurred_at_ms, sealed, event.epoch)
+            await connection.execute(_CHATTED, match_id, event.sequence, *line)
         case MatchEnded() as ended:
             await _write_result(connection, event, ended)
         case payload:
             text = msgspec.json.encode(payload).decode()
-            await connection.execute(_REPORTED, match_id, event.sequence, event.type, event.occurred_at_ms, text)
+            values = (event.type, event.occurred_at_ms, text, event.epoch)
+            await connection.execute(_REPORTED, match_id, event.sequence, *values)
 
 
 async def _write_result(connection: Any, event: StoredEvent, ended: MatchEnded) -> None:
     times = ended.started_at_ms, ended.ended_at_ms
+    number = event.sequence if event.epoch else None
     first = await connection.fetchval(
-        _ENDED, event.match_id, ended.mode, ended.reason, event.server_id, *times, ended.internal
+        _ENDED, event.match_id, ended.mode, ended.reason, event.server_id, *times, ended.internal, number
     )
     if first is None:
-        # The fencing token should make a second result of a match impossible. If a second result of a match arrives,
-        # the statistics must not count it.
+        # A result of an older epoch is void before the result of a newer epoch is written. If a second result arrives
+        # nevertheless, the statistics must not count it.
         log.error("second_result_ignored", match_id=event.match_id, event_id=event.event_id)
         return
     players = sorted(ended.players, key=lambda player: player.player_id)

@@ -7,6 +7,8 @@ An item of the table `matches` has these attributes:
 * expires_at, in Unix seconds: DynamoDB deletes the item after this time. The end of a match of players removes
   expires_at, so that the item is kept
 * result, a map with the reason of the end and the results of the players
+* result_epoch, the epoch of the owner that recorded the result, or 0 for a game server of version 0.1.0
+* owner_epoch, the epoch of the newest owner, which `gameserver.cluster.epochs` counts
 
 An item of the table `players` has player_id, display_name and the contact fields email, device_id and address. The
 contact fields are stored encrypted, as binary values.
@@ -175,10 +177,11 @@ class Tables:
     async def mark_ended(self, event: StoredEvent, ended: MatchEnded) -> bool:
         """Apply an event `match.ended` to the item of its match: store the state and the result.
 
-        A match of players is kept for good. A match of probe or load-test accounts expires after a day.
+        A match of players is kept for good. A match of probe or load-test accounts expires after a day. The result of a
+        newer epoch replaces the result of an older epoch, which is void.
 
         Returns:
-            False if the match already had a result, or the event was applied before.
+            False if the match already had a result of this epoch or a newer one, or the event was applied before.
         """
         players = [
             {"player_id": p.player_id, "display_name": p.display_name, "score": p.score, "rank": p.rank}
@@ -186,9 +189,11 @@ class Tables:
         ]
         update = {
             "UpdateExpression": "SET #state = :ended, #region = :region, #mode = :mode, #result = :result, "
-            "started_at = :started, ended_at = :at, created_at = if_not_exists(created_at, :started)"
+            "result_epoch = :epoch, started_at = :started, ended_at = :at, "
+            "created_at = if_not_exists(created_at, :started)"
             + (", expires_at = :expires" if ended.internal else " REMOVE expires_at"),
-            "ConditionExpression": "attribute_not_exists(#state) OR #state <> :ended",
+            "ConditionExpression": "attribute_not_exists(#state) OR #state <> :ended "
+            "OR (result_epoch > :no_epoch AND result_epoch < :epoch)",
             "ExpressionAttributeNames": {
                 "#state": "state",
                 "#region": "region",
@@ -198,6 +203,8 @@ class Tables:
             "ExpressionAttributeValues": _item(
                 {
                     ":ended": "ended",
+                    ":epoch": event.epoch,
+                    ":no_epoch": 0,
                     ":region": event.region,
                     ":mode": ended.mode,
                     ":result": {"reason": ended.reason, "players": players},

@@ -16,7 +16,7 @@ from gameserver.cluster.departures import Departures
 from gameserver.cluster.directory import Directory, ServerInfo
 from gameserver.cluster.lease import LeaseHeld, Leases, NoSuchMatch
 from gameserver.match import MatchSpec
-from gameserver.server.host import MatchHost, UnplayableError
+from gameserver.server.host import MatchHost, NoEpochError, UnplayableError
 
 log = structlog.get_logger()
 
@@ -30,6 +30,8 @@ _FRESH_SECONDS: Final = 5.0
 chosen for it."""
 
 _ADOPTING_AT_ONCE: Final = 8
+_NO_EPOCH_SECONDS: Final = 2.0
+"""Pause between two attempts to adopt a match of which DynamoDB gives no epoch."""
 
 
 class Heartbeat:
@@ -69,6 +71,7 @@ class Heartbeat:
         # The sweep tries to adopt a match after the match's owner has missed two heartbeats. Only the lease decides
         # whether the match can be adopted, so an attempt that comes too early is refused and does no harm.
         self._stale_seconds = max(2 * _BEAT_SECONDS, lease_seconds - _BEAT_SECONDS)
+        self._not_before: dict[str, float] = {}
         self.last_beat = 0.0
 
     async def beat(self) -> None:
@@ -137,7 +140,10 @@ class Heartbeat:
 
     async def _sweep_once(self) -> None:
         stale = await self._leases.stale(self._stale_seconds, _SWEEP_LIMIT)
-        orphans = [match_id for match_id in stale if match_id not in self._host.rooms]
+        now = time.monotonic()
+        self._not_before = {match_id: until for match_id, until in self._not_before.items() if until > now}
+        unowned = (match_id for match_id in stale if match_id not in self._not_before)
+        orphans = [match_id for match_id in unowned if match_id not in self._host.rooms]
         if not orphans:
             return
         # The list of the last heartbeat may not contain a successor that has just started.
@@ -167,5 +173,7 @@ class Heartbeat:
                 return
             try:
                 await self._host.adopt(match_id)
+            except NoEpochError:
+                self._not_before[match_id] = time.monotonic() + _NO_EPOCH_SECONDS
             except (LeaseHeld, NoSuchMatch, UnplayableError):
                 return

@@ -13,6 +13,7 @@ from picows import WSCloseCode
 from redis.exceptions import RedisError
 
 from gameserver.cluster.directory import ALIVE_SECONDS, Directory, ServerInfo
+from gameserver.cluster.epochs import EpochUnavailable, UnknownMatch
 from gameserver.cluster.lease import LeaseHeld, Leases, NoSuchMatch
 from gameserver.cluster.publisher import Outbox, Publisher
 from gameserver.cluster.store import MatchStore
@@ -52,6 +53,9 @@ _HANDED_OVER_SECONDS: Final = 5.0
 _REDIRECTED_AT_ONCE: Final = 200
 _ALTERNATES: Final = 3
 _HAND_OVER_CHUNK: Final = 64
+_WITHOUT_EPOCH_SECONDS: Final = 10.0
+"""Time for which a match counts as waiting after DynamoDB has given no epoch. The next attempt comes within this time,
+unless another server has the match."""
 
 
 class _Elsewhere(Exception):
@@ -68,6 +72,10 @@ class _Elsewhere(Exception):
 
 class UnplayableError(Exception):
     """Reports that this server cannot run the match at the moment."""
+
+
+class NoEpochError(UnplayableError):
+    """Reports that DynamoDB gave this server no epoch of the match."""
 
 
 class MatchHost:
@@ -135,6 +143,7 @@ class MatchHost:
         self._tasks: set[asyncio.Task[Any]] = set()
         self._listed: set[str] = set()
         self._recreating: set[str] = set()
+        self._without_epoch: dict[str, float] = {}
         self._origin = Origin(
             identity.region, identity.server_id, snapshot_seconds, lease_seconds, self._alternates, sealer
         )
@@ -149,12 +158,23 @@ class MatchHost:
         """Return the number of open WebSocket connections."""
         return len(self._connections)
 
+    @property
+    def without_epoch(self) -> int:
+        """Return the number of matches of which DynamoDB has lately given this server no epoch.
+
+        These matches wait to be started, taken over, or written to Redis again.
+        """
+        since = time.monotonic() - _WITHOUT_EPOCH_SECONDS
+        self._without_epoch = {match_id: at for match_id, at in self._without_epoch.items() if at > since}
+        return len(self._without_epoch)
+
     def gauges(self) -> Gauges:
         """Return the momentary values for a scrape of the metrics."""
         return Gauges(
             players=self.players,
             connections=self.connections,
             matches=len(self.rooms),
+            matches_without_epoch=self.without_epoch,
             event_backlog=self.publisher.backlog,
             event_lag_seconds=self.publisher.lag_seconds,
             events_published=self.publisher.events_published,
@@ -187,6 +207,7 @@ class MatchHost:
             private_url=me.private_url,
             certificate=self.links.published,
             outdated=self.outdated,
+            without_epoch=self.without_epoch,
         )
 
     # The methods from here to `admit` are those of `connection.ConnectionOwner`, which admits clients.
@@ -337,6 +358,7 @@ class MatchHost:
         Raises:
             LeaseHeld: another server holds the lease.
             NoSuchMatch: Redis has no match with this id.
+            NoEpochError: DynamoDB gives no epoch of the match.
             UnplayableError: this server drains, or cannot restore the match.
             redis.exceptions.RedisError: Redis does not answer.
         """
@@ -354,7 +376,15 @@ class MatchHost:
         return await asyncio.shield(task)
 
     async def _adopt(self, match_id: str) -> Room:
-        token = await self._leases.acquire(match_id)
+        try:
+            token = await self._leases.acquire(match_id)
+        except (EpochUnavailable, UnknownMatch) as error:
+            self._no_epoch(match_id, error)
+            raise NoEpochError(match_id) from error
+        except (LeaseHeld, NoSuchMatch):
+            self._without_epoch.pop(match_id, None)
+            raise
+        self._without_epoch.pop(match_id, None)
         stored = await self._store.load(match_id)
         if stored is None:
             raise NoSuchMatch(match_id)
@@ -457,12 +487,30 @@ class MatchHost:
             self._spawn(self._recreate(room)).add_done_callback(lambda _: self._recreating.discard(room.match_id))
 
     async def _recreate(self, room: Room) -> None:
-        """Write a match to Redis again, from this process's memory, because Redis restarted without its data."""
-        outbox = room.outbox
-        first = outbox.recent[0].sequence if outbox.recent else outbox.committed + 1
-        bodies = [event.body for event in outbox.recent]
-        log.warning("match_recreated", match_id=room.match_id, token=outbox.token, unpublished=len(bodies))
-        await self._store.recreate(room.match.spec, outbox.token, outbox.published, first, bodies)
+        """Write a match to Redis again, from this process's memory, because Redis restarted without its data.
+
+        Only the match's newest owner writes the match again. An owner that was stopped while another server took over
+        drops the match.
+        """
+        token = room.outbox.token
+        try:
+            newest = await self._leases.confirm(room.match_id, token)
+        except EpochUnavailable as error:
+            # The next failed write of the match leads here again.
+            self._no_epoch(room.match_id, error)
+            return
+        self._without_epoch.pop(room.match_id, None)
+        if not newest:
+            self._fenced(room)
+            return
+        snapshot, first, bodies = room.rescue()
+        log.warning("match_recreated", match_id=room.match_id, token=token, unpublished=len(bodies))
+        await self._store.recreate(room.match.spec, token, room.outbox.published, snapshot, first, bodies)
+
+    def _no_epoch(self, match_id: str, error: Exception) -> None:
+        self.metrics.epochs_unavailable += 1
+        self._without_epoch[match_id] = time.monotonic()
+        log.warning("epoch_unavailable", match_id=match_id, cause=str(error))
 
     async def list_open_matches(self) -> None:
         """Update the list of open matches: add matches that have free seats, and remove the full ones.

@@ -23,6 +23,7 @@ class Gauges:
         players: players who are connected to a seat.
         connections: open WebSocket connections.
         matches: matches that this server owns.
+        matches_without_epoch: matches of which DynamoDB has lately given this server no epoch.
         event_backlog: stored events that SNS has not accepted yet.
         event_lag_seconds: longest time for which SNS has accepted no event of a match with unpublished events.
         events_published: events that SNS has accepted since the start.
@@ -32,6 +33,7 @@ class Gauges:
     players: int
     connections: int
     matches: int
+    matches_without_epoch: int
     event_backlog: int
     event_lag_seconds: float
     events_published: int
@@ -73,6 +75,7 @@ class Metrics:
     matches_adopted: int = 0
     matches_handed_over: int = 0
     matches_fenced: int = 0
+    epochs_unavailable: int = 0
     matches_ended: int = 0
     matches_failed: int = 0
     commits: int = 0
@@ -118,6 +121,7 @@ _COUNTERS = {
     "matches_adopted": "Matches started here or taken over from another server",
     "matches_handed_over": "Matches handed over to another server as planned",
     "matches_fenced": "Matches that another server has taken over from this server",
+    "epochs_unavailable": "Matches not started or taken over because DynamoDB gave no epoch",
     "matches_ended": "Matches ended here",
     "matches_failed": "Matches ended by a fault in their rules",
     "commits": "Writes of a match's events and snapshot to Redis",
@@ -143,6 +147,11 @@ class Collector:
         yield GaugeMetricFamily("gameserver_players", "Players connected to a seat", value=gauges.players)
         yield GaugeMetricFamily("gameserver_connections", "Open WebSocket connections", value=gauges.connections)
         yield GaugeMetricFamily("gameserver_matches", "Matches owned", value=gauges.matches)
+        yield GaugeMetricFamily(
+            "gameserver_matches_without_epoch",
+            "Matches that wait to be started or taken over, because DynamoDB gives no epoch",
+            value=gauges.matches_without_epoch,
+        )
         yield GaugeMetricFamily("gameserver_event_backlog", "Events waiting for SNS", value=gauges.event_backlog)
         yield GaugeMetricFamily(
             "gameserver_event_lag_seconds",

@@ -72,6 +72,7 @@ class OpsApp:
                 "players": host.players,
                 "connections": host.connections,
                 "matches": len(host.rooms),
+                "matches_without_epoch": host.without_epoch,
                 "draining": host.draining,
                 "uptime_seconds": round(host.metrics.uptime_seconds, 3),
                 "pid": os.getpid(),

@@ -22,6 +22,7 @@ from redis.exceptions import RedisError
 from gameserver import match
 from gameserver.cluster import departures, draining
 from gameserver.cluster.directory import Directory
+from gameserver.cluster.epochs import Epochs
 from gameserver.cluster.lease import Leases
 from gameserver.cluster.publisher import Publisher
 from gameserver.cluster.store import MatchStore
@@ -132,7 +133,8 @@ class GameServer:
             max_players=settings.max_players,
             tick_rate_hz=settings.tick_rate_hz,
         )
-        leases = Leases(redis, identity.server_id, settings.lease_seconds)
+        self._epochs = Epochs.of(settings)
+        leases = Leases(redis, identity.server_id, settings.lease_seconds, self._epochs)
         store = MatchStore(redis, identity.server_id, settings.lease_seconds)
         self.host = MatchHost(
             identity,
@@ -167,8 +169,11 @@ class GameServer:
         self.on_failure: Callable[[], None] = lambda: None
         self._tasks: list[asyncio.Task[None]] = []
         self._listening: list[asyncio.Server] = []
+        self._preparing: asyncio.Task[None] | None = None
         if not settings.events_topic_arn:
             log.warning("events_not_published", reason="GAMESERVER_EVENTS_TOPIC_ARN is not set")
+        if self._epochs is None:
+            log.warning("epochs_not_durable", reason="GAMESERVER_TABLES is not set")
 
     @classmethod
     @asynccontextmanager
@@ -234,6 +239,8 @@ class GameServer:
             work["protection"] = self._protection.run()
         if self._fleet_watch is not None:
             work["fleet"] = self._fleet_watch.run()
+        if self._epochs is not None:
+            self._preparing = asyncio.create_task(self._epochs.prepare())
         for name, coroutine in work.items():
             task = asyncio.create_task(coroutine, name=name)
             task.add_done_callback(self._watch)
@@ -281,6 +288,8 @@ class GameServer:
 
     async def _stop(self) -> None:
         await end_tasks(self._tasks)
+        if self._preparing is not None:
+            await end_tasks([self._preparing])
         self.host.close()
         self._close_listeners()
         # Wait a turn of the event loop, in which the transports send their close frames.
@@ -289,6 +298,8 @@ class GameServer:
         # connections again, so `_stop` ends the admissions.
         while self.host.tasks:
             await end_tasks(self.host.tasks)
+        if self._epochs is not None:
+            self._epochs.close()
 
     def _watch(self, task: asyncio.Task[None]) -> None:
         """Stop the server because a background task has ended, which only a fault can cause.

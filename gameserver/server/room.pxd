@@ -9,7 +9,7 @@ cdef class Room:
     cdef public Match match
     cdef public object outbox
     cdef public bint closing, sampled, _urgent, _end_stored
-    cdef public long _commits
+    cdef public long _commits, _epoch_start
     cdef public double _stored_at, _snapshot_at, _read_at
     cdef public object _origin, _metrics, _wake_committer, _chat, _in_flight
     cdef public set _saying

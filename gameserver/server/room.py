@@ -119,6 +119,7 @@ class Room:
         self._urgent = True
         self._in_flight = _InFlight(0, 0, 0)
         self._commits = 0
+        self._epoch_start = match.taken_sequence + 1
         self._stored_at = time.monotonic()
         self._snapshot_at = self._stored_at - random.random() * origin.snapshot_seconds
         self._end_stored = match.end_taken
@@ -337,16 +338,35 @@ class Room:
         if final or self._waiting or self._snapshot_due(now) or any(map(needs_snapshot, self._pending)):
             snapshot = self.match.snapshot()
             self._snapshot_at = now
-        origin = self._origin
         return Commit(
             match_id=self.match_id,
             token=self.outbox.token,
             number=self._commits,
             first_sequence=self._pending[0].sequence if self._pending else 0,
-            bodies=[encode(event, self.match_id, origin.region, origin.server_id) for event in self._pending],
+            bodies=self._encode_pending(),
             snapshot=snapshot,
             seats_taken=self.match.seated,
         )
+
+    def _encode_pending(self) -> list[bytes]:
+        origin, epoch, start = self._origin, self.outbox.token, self._epoch_start
+        return [
+            encode(event, self.match_id, origin.region, origin.server_id, epoch=epoch, epoch_start=start)
+            for event in self._pending
+        ]
+
+    def rescue(self) -> tuple[bytes, int, list[bytes]]:
+        """Return what must be written to Redis if Redis has lost the match.
+
+        Returns:
+            A snapshot, the sequence number of the first event that SNS has not accepted, and these events' bodies. The
+            snapshot covers all events.
+        """
+        self._pending += self.match.take_events()
+        recent = self.outbox.recent
+        bodies = [event.body for event in recent] + self._encode_pending()
+        first = recent[0].sequence if recent else self.outbox.committed + 1
+        return self.match.snapshot(), first, bodies
 
     def stored(self, commit: Commit, now: float) -> None:
         """Handle a write that Redis has stored.

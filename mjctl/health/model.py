@@ -24,6 +24,9 @@ T = TypeVar("T")
 AWS_CHECK_SECONDS = 5.0
 """Time limit of a check that makes several calls to AWS, perhaps on another continent. A call has a shorter limit."""
 
+INVOKE_SECONDS = 10.0
+"""Time limit of a check that invokes the ops function, including a cold start inside a VPC, which takes seconds."""
+
 
 @dataclass(frozen=True)
 class Thresholds:

@@ -466,6 +466,21 @@ BREAKAGES: list[Breakage] = [
         )
         for wrong in ({"ApiName": "arena-prod"}, {"ApiId": "a", "LoadBalancer": "b"}, {}, None)
     ],
+    *rules(
+        "every_alarm_uses_a_metric_that_aws_publishes",
+        "aws_cloudwatch_log_metric_filter",
+        "metric_transformation.0.name",
+        "ReusedIds",
+        name="event_ids_reused",
+    ),
+    *rules(
+        "every_alarm_uses_a_metric_that_aws_publishes",
+        "aws_cloudwatch_log_metric_filter",
+        "metric_transformation.0.dimensions",
+        {"Region": "$.region"},
+        name="event_ids_reused",
+    ),
+    *without("every_alarm_uses_a_metric_that_aws_publishes", "aws_cloudwatch_log_metric_filter", "event_ids_reused"),
     *rules("every_alarm_uses_a_metric_that_aws_publishes", _ALARM, "tags.Dimensions", "ApiName", None, name="alarm"),
     *rules(
         "every_alarm_uses_a_metric_that_aws_publishes",

@@ -91,7 +91,8 @@ def alarms() -> list[Alarm]:
 
 
 def _of_regions() -> Iterator[Alarm]:
-    for match in _ALARM.finditer(OBSERVABILITY.read_text(encoding="utf-8")):
+    source = OBSERVABILITY.read_text(encoding="utf-8").replace("${var.name}", "PROJECT-ENVIRONMENT")
+    for match in _ALARM.finditer(source):
         values = dict(re.findall(r'(\w+)\s*=\s*"?([^",}\n]+)"?', f'namespace = "{match["rest"]}'))
         yield _alarm(_name(match["quoted"] or match["bare"]), values)
 

@@ -37,7 +37,7 @@ text file collector of the node exporter, or send the output to a push gateway. 
 
 def page() -> str:
     """Return the whole page."""
-    nothing = Gauges(0, 0, 0, 0, 0.0, 0, 0)
+    nothing = Gauges(0, 0, 0, 0, 0, 0.0, 0, 0)
     report = HealthReport(environment="", started_at="1970-01-01T00:00:00+00:00", duration_seconds=0.0, results=())
     sections = (
         ("The game server", _GAME_SERVER, _rows(Collector(Metrics(), nothing))),

@@ -55,24 +55,31 @@ async def _look(contract: Contract) -> tuple[int, list[str]]:
         )
         metrics_with_values = (await clients.call_all("cloudwatch", "list_metrics"))["Metrics"]
         names = await _names(clients)
+        filtered = await _filtered(clients)
     names["Region"] = {contract.region, "Global"}
     faults = [
         f"{alarm['AlarmName']}: {why}"
         for alarm in answer["MetricAlarms"]
-        if (why := fault_of(alarm, metrics_with_values, names))
+        if (why := fault_of(alarm, metrics_with_values, names, filtered))
     ]
     if not answer["MetricAlarms"]:
         faults = [f"no alarm named {contract.managed.alarm_prefix}* exists"]
     return len(answer["MetricAlarms"]), faults
 
 
-def fault_of(alarm: Metric, metrics_with_values: Sequence[Metric], names: Mapping[str, Collection[str]]) -> str | None:
+def fault_of(
+    alarm: Metric,
+    metrics_with_values: Sequence[Metric],
+    names: Mapping[str, Collection[str]],
+    filtered: Collection[tuple[str, str]] = (),
+) -> str | None:
     """Return why an alarm cannot fire, or None if the alarm can fire.
 
     Args:
         alarm: the alarm as `DescribeAlarms` describes it.
         metrics_with_values: the metrics that have values, as `ListMetrics` describes them.
         names: the names of existing resources, by the name of the dimension that names such resources.
+        filtered: namespace and name of the metrics that metric filters of logs publish, without dimensions.
     """
     if alarm.get("Metrics"):
         expression = str(alarm["Metrics"][0].get("Expression"))
@@ -80,14 +87,15 @@ def fault_of(alarm: Metric, metrics_with_values: Sequence[Metric], names: Mappin
         return query_fault(expression) or _silent_query(query, metrics_with_values)
     namespace, name = str(alarm["Namespace"]), str(alarm["MetricName"])
     dimensions = {item["Name"]: item["Value"] for item in alarm.get("Dimensions", ())}
-    if why := fault(namespace, name, dimensions):
+    of_filter = not dimensions and (namespace, name) in filtered
+    if not of_filter and (why := fault(namespace, name, dimensions)):
         return why
     same = [
         _dimensions(metric)
         for metric in metrics_with_values
         if (metric["Namespace"], metric["MetricName"]) == (namespace, name)
     ]
-    if dimensions in same:
+    if of_filter or dimensions in same:
         return None
     entry = published(namespace, name)
     if entry is not None and entry.reported is Reported.ALWAYS:
@@ -135,6 +143,20 @@ async def _names(clients: RegionClients) -> dict[str, set[str]]:
     named["Rule"] = {"ALL"}
     named["WebACL"] = await _acl_metrics(clients)
     return named
+
+
+async def _filtered(clients: RegionClients) -> set[tuple[str, str]]:
+    """Return namespace and name of the metrics of existing metric filters whose log group exists."""
+    groups, filters = await asyncio.gather(
+        clients.call_all("logs", "describe_log_groups"), clients.call_all("logs", "describe_metric_filters")
+    )
+    existing = {group["logGroupName"] for group in groups["logGroups"]}
+    return {
+        (metric["metricNamespace"], metric["metricName"])
+        for item in filters["metricFilters"]
+        for metric in item["metricTransformations"]
+        if item["logGroupName"] in existing and not metric.get("dimensions")
+    }
 
 
 async def _acl_metrics(clients: RegionClients) -> set[str]:

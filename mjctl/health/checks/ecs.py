@@ -7,8 +7,19 @@ from collections.abc import Iterator
 from datetime import UTC, datetime
 
 from mjctl.clients.ecs import EcsDeployment, Service, Task, read_service, read_tasks
-from mjctl.health.checks.fleet import NOT_SERVED
-from mjctl.health.model import AWS_CHECK_SECONDS, Check, Finding, RegionContext, failed, passed, skipped, warned
+from mjctl.clients.ops_function import ops_function
+from mjctl.health.checks.fleet import EPOCH_HINT, NOT_SERVED, without_epoch
+from mjctl.health.model import (
+    AWS_CHECK_SECONDS,
+    INVOKE_SECONDS,
+    Check,
+    Finding,
+    RegionContext,
+    failed,
+    passed,
+    skipped,
+    warned,
+)
 from mjctl.models.check import Severity
 from mjctl.models.contract import Contract
 
@@ -20,6 +31,8 @@ def checks(contract: Contract) -> Iterator[Check]:
     yield Check("service", check_service, AWS_CHECK_SECONDS, severity=Severity.CRITICAL)
     yield Check("zones", check_zones, AWS_CHECK_SECONDS)
     yield Check("scaling", check_scaling, AWS_CHECK_SECONDS)
+    if contract.state.access == "ops_function":
+        yield Check("owners", check_owners, INVOKE_SECONDS)
     if contract.managed is not None:
         yield Check("targets", check_targets, AWS_CHECK_SECONDS, severity=Severity.CRITICAL)
 
@@ -147,6 +160,20 @@ async def check_scaling(context: RegionContext) -> Finding:
     if service.desired < low:
         return warned(f"{summary}: too few tasks", hint="autoscaling adds tasks within minutes: look again", **evidence)
     return passed(summary, **evidence)
+
+
+async def check_owners(context: RegionContext) -> Finding:
+    """Check that each match can get an owner: no game server waits for an epoch of a match."""
+    if not context.contract.endpoints.served:
+        return skipped(NOT_SERVED)
+    async with ops_function(context.contract) as function:
+        servers = (await function.run("servers"))["servers"]
+    # A game server of release 0.1.0 counts no epochs. Each server tries to take over each match without an owner.
+    waiting = {server["id"]: int(server.get("without_epoch", 0)) for server in servers}
+    most = max(waiting.values(), default=0)
+    if most:
+        return failed(without_epoch(most), hint=EPOCH_HINT, waiting=waiting)
+    return passed(f"no match waits for an owner on {len(servers)} servers", waiting=waiting)
 
 
 async def check_targets(context: RegionContext) -> Finding:

@@ -126,6 +126,8 @@ def _server(server_id: str, ops_url: str) -> CheckFunction:
                 f"{log_command(context.contract, server_id)}",
                 **body,
             )
+        if waiting := int(body.get("matches_without_epoch") or 0):
+            return failed(without_epoch(waiting), hint=EPOCH_HINT, **body)
         lateness, bounds = float(body.get("tick_lateness_p99_ms") or 0), context.thresholds
         grade = graded(lateness, warn=bounds.tick_lateness_ms_warn, fail=bounds.tick_lateness_ms_fail)
         return Finding(
@@ -141,6 +143,19 @@ def _server(server_id: str, ops_url: str) -> CheckFunction:
         )
 
     return check
+
+
+EPOCH_HINT = (
+    "running matches continue. If the check `table/matches` fails, follow the advice of that check: the matches then "
+    "start automatically. If `table/matches` passes, the line `epoch_unavailable` in the servers' log shows the cause"
+)
+"""The advice if DynamoDB gives no epochs."""
+
+
+def without_epoch(matches: int) -> str:
+    """Return a sentence about the matches that wait for DynamoDB."""
+    counted = "1 match waits" if matches == 1 else f"{matches} matches wait"
+    return f"{counted} to be started or taken over, because DynamoDB gives the new owner no epoch"
 
 
 def _out_of_service(contract: Contract, server: str, drained: Drained, evidence: dict[str, object]) -> Finding:

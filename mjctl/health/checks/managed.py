@@ -13,6 +13,7 @@ from mjctl.clients.ops_function import ops_function
 from mjctl.health.checks.fleet import NOT_SERVED
 from mjctl.health.model import (
     AWS_CHECK_SECONDS,
+    INVOKE_SECONDS,
     Check,
     Finding,
     RegionContext,
@@ -28,15 +29,13 @@ from mjctl.models.check import CheckStatus, Severity
 from mjctl.models.contract import Contract, Managed
 from mjctl.models.errors import ConfigError
 
-# The time limit of the check `redis` includes the cold start of the ops function inside a VPC, which takes seconds.
-_INVOKE_SECONDS = 10.0
 _WORKING = frozenset({"available", "modifying", "snapshotting", "backing-up"})
 
 
 def checks(contract: Contract) -> Iterator[Check]:
     """Yield the check of private stores, and for a region on AWS the checks of ElastiCache, Aurora and the secret."""
     if contract.cache.access == "ops_function":
-        yield Check("redis", check_redis, _INVOKE_SECONDS, severity=Severity.CRITICAL)
+        yield Check("redis", check_redis, INVOKE_SECONDS, severity=Severity.CRITICAL)
     if contract.managed is None:
         return
     if contract.managed.state_group is not None:

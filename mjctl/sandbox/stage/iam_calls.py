@@ -323,10 +323,39 @@ def condition_keys(action: str, call: SignedCall) -> dict[str, Any]:
             for kind in ("ToAddresses", "CcAddresses", "BccAddresses")
             for address in (call.parameters.get("Destination") or {}).get(kind) or ()
         ]
+    if prefix == "dynamodb":
+        keys |= _dynamodb_keys(call)
     if action == "iam:CreateServiceLinkedRole":
         keys["iam:AWSServiceName"] = call.text("AWSServiceName")
     if action in ("iam:AttachRolePolicy", "iam:DetachRolePolicy"):
         keys["iam:PolicyARN"] = call.text("PolicyArn")
+    return keys
+
+
+# The words and functions of DynamoDB's expressions, which are no names of attributes:
+# https://docs.aws.amazon.com/amazondynamodb/latest/developerguide/Expressions.OperatorsAndFunctions.html
+# https://docs.aws.amazon.com/amazondynamodb/latest/developerguide/Expressions.UpdateExpressions.html
+_EXPRESSION_WORDS = frozenset(
+    ("set", "remove", "add", "delete", "and", "or", "not", "between", "in", "contains", "size", "begins_with")
+) | {"attribute_exists", "attribute_not_exists", "attribute_type", "if_not_exists", "list_append"}
+_EXPRESSION_NAME = re.compile(r"(?<![\w:#.])#?[A-Za-z_]\w*")
+
+
+def _dynamodb_keys(call: SignedCall) -> dict[str, Any]:
+    """Return the condition keys `dynamodb:Attributes` and `dynamodb:ReturnValues`.
+
+    `dynamodb:Attributes` has the attributes of the key, of a written item, and of the expressions:
+    https://docs.aws.amazon.com/amazondynamodb/latest/developerguide/specifying-conditions.html
+    """
+    aliases = call.parameters.get("ExpressionAttributeNames") or {}
+    names = {name for part in ("Key", "Item") for name in call.parameters.get(part) or {}}
+    for parameter, text in call.parameters.items():
+        if parameter.endswith("Expression") and isinstance(text, str):
+            words = (match[0] for match in _EXPRESSION_NAME.finditer(text))
+            names |= {aliases.get(word, word) for word in words if word.lower() not in _EXPRESSION_WORDS}
+    keys: dict[str, Any] = {"dynamodb:Attributes": sorted(names)} if names else {}
+    if returned := call.text("ReturnValues"):
+        keys["dynamodb:ReturnValues"] = returned
     return keys
 
 

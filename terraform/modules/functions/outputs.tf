@@ -13,6 +13,11 @@ output "invoke_arns" {
   value       = { for name, function in aws_lambda_function.function : name => function.invoke_arn }
 }
 
+output "log_groups" {
+  description = "Names of the log groups of the functions, by the keys of `functions`."
+  value       = { for name, group in aws_cloudwatch_log_group.function : name => group.name }
+}
+
 output "names" {
   description = "Names of the functions in Lambda, by the keys of `functions`, for alarms and permissions."
   value       = { for name in keys(var.functions) : name => "${var.name}-${name}" }

@@ -65,7 +65,7 @@ data "aws_iam_policy_document" "task" {
       resources = statement.value.resources
 
       dynamic "condition" {
-        for_each = statement.value.condition == null ? [] : [statement.value.condition]
+        for_each = statement.value.conditions
 
         content {
           test     = condition.value.test

@@ -109,9 +109,9 @@ variable "scaling" {
 variable "statements" {
   description = "Permissions of the task role by statement id, in addition to the permission to protect its own task."
   type = map(object({
-    actions   = list(string)
-    condition = optional(object({ test = string, values = list(string), variable = string }))
-    resources = list(string)
+    actions    = list(string)
+    conditions = optional(list(object({ test = string, values = list(string), variable = string })), [])
+    resources  = list(string)
   }))
   default = {}
 }

@@ -12,6 +12,7 @@ locals {
     copy-failed           = { namespace = "AWS/Backup", metric = "NumberOfCopyJobsFailed", dimensions = { BackupVaultName = var.backup_vault }, statistic = "Sum", period = 3600, evaluations = 1 }
     database-cpu          = { namespace = "AWS/RDS", metric = "CPUUtilization", dimensions = { DBClusterIdentifier = var.database.cluster_id }, threshold = 80, evaluations = 5 }
     database-replica-lag  = { namespace = "AWS/RDS", metric = "AuroraReplicaLagMaximum", dimensions = { DBClusterIdentifier = var.database.cluster_id }, statistic = "Maximum", threshold = 1000, evaluations = 5 }
+    event-ids-reused      = { namespace = "${var.name}/events", metric = "ReusedEventIds", dimensions = {}, statistic = "Sum", evaluations = 1 }
     load-balancer-5xx     = { namespace = "AWS/ApplicationELB", metric = "HTTPCode_ELB_5XX_Count", dimensions = local.load_balancer, statistic = "Sum", threshold = 10 }
     no-healthy-server     = { namespace = "AWS/ApplicationELB", metric = "HealthyHostCount", dimensions = local.target_group, statistic = "Maximum", comparison = "LessThanThreshold", threshold = 1, evaluations = 2, missing = "breaching" }
     requests-blocked      = { namespace = "AWS/WAFV2", metric = "BlockedRequests", dimensions = { Region = var.region, Rule = "ALL", WebACL = var.web_acl_metric }, statistic = "Sum", threshold = 1000, evaluations = 5 }
@@ -97,6 +98,23 @@ resource "aws_sns_topic_subscription" "email" {
   topic_arn = aws_sns_topic.alarms.arn
   protocol  = "email"
   endpoint  = each.key
+}
+
+# The function `persistence` logs {"event": "event_id_reused"} for an event whose id was stored with another content.
+# Lambda does not change a line of a log that is JSON already, and the metric has no dimensions.
+# https://docs.aws.amazon.com/lambda/latest/dg/monitoring-cloudwatchlogs-logformat.html
+# https://docs.aws.amazon.com/AmazonCloudWatchLogs/latest/APIReference/API_MetricTransformation.html
+resource "aws_cloudwatch_log_metric_filter" "event_ids_reused" {
+  name           = "${var.name}-event-ids-reused"
+  log_group_name = var.event_log_group
+  pattern        = "{ $.event = \"event_id_reused\" }"
+
+  metric_transformation {
+    name      = "ReusedEventIds"
+    namespace = "${var.name}/events"
+    unit      = "Count"
+    value     = "1"
+  }
 }
 
 resource "aws_cloudwatch_metric_alarm" "alarm" {

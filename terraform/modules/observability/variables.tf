@@ -31,6 +31,11 @@ variable "dead_letter_queues" {
   type        = map(string)
 }
 
+variable "event_log_group" {
+  description = "Name of the log group of the function `persistence`, in which an alarm looks for reused ids of events."
+  type        = string
+}
+
 variable "functions" {
   description = "Names of the functions in Lambda, each by a short name."
   type        = map(string)

@@ -265,7 +265,8 @@ module "observability" {
     { for name, queue in module.functions.dead_letter_queues : "function-${name}" => queue },
     { function-ops = module.operations_access.dead_letter_queue },
   )
-  functions = merge(module.functions.names, { ops = module.operations_access.function_name })
+  event_log_group = module.functions.log_groups["persistence"]
+  functions       = merge(module.functions.names, { ops = module.operations_access.function_name })
   game = {
     cluster_name  = module.game_service.cluster_name
     load_balancer = module.game_service.load_balancer.arn_suffix

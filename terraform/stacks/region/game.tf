@@ -72,6 +72,7 @@ module "game_service" {
 
   environment = merge(local.settings, local.state_settings, {
     GAMESERVER_MAX_PLAYERS  = tostring(var.game.max_players_per_server)
+    GAMESERVER_TABLES       = jsonencode({ matches = local.tables["matches"].name })
     GAMESERVER_TICK_RATE_HZ = tostring(var.game.tick_rate_hz)
     # The value 0 switches off the game server's limit of connections from one address, because every connection comes
     # from the load balancer's address. The web ACL limits the requests from each player's address.
@@ -89,7 +90,18 @@ module "game_service" {
     players_per_task = var.game.max_players_per_server
   }
   statements = {
-    KeyUse        = local.key_use
+    KeyUse = local.key_use
+    # A game server counts the owners of a match in the match's item. The conditions let it change and read no other
+    # attribute of an item.
+    # https://docs.aws.amazon.com/amazondynamodb/latest/developerguide/specifying-conditions.html
+    MatchEpochs = {
+      actions = ["dynamodb:UpdateItem"]
+      conditions = [
+        { test = "ForAllValues:StringEquals", values = ["match_id", "owner_epoch"], variable = "dynamodb:Attributes" },
+        { test = "StringEquals", values = ["UPDATED_NEW"], variable = "dynamodb:ReturnValues" },
+      ]
+      resources = [local.tables["matches"].arn]
+    }
     PublishEvents = { actions = ["sns:Publish"], resources = values(module.events.topics) }
     StateLogIn    = local.state_log_in
   }

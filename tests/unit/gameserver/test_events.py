@@ -78,7 +78,7 @@ def test_events_of_version_0_1_0_are_parsed() -> None:
     assert (events, poison) == ([parse(body) for body in RECORDED], [])
     for body in RECORDED:
         for_replay, as_json = decode(body), msgspec.json.decode(body)
-        assert {name: getattr(for_replay, name) for name in for_replay.__struct_fields__} == as_json
+        assert msgspec.to_builtins(for_replay) == as_json
 
 
 def test_a_match_writes_what_version_0_1_0_wrote() -> None:
@@ -109,7 +109,8 @@ def test_an_event_is_parsed() -> None:
 
 def test_fields_of_a_later_version_are_ignored() -> None:
     later = {**SCORED, "trace": "x", "payload": {**SCORED["payload"], "combo": 2}}
-    assert parse(json.dumps(later)) == parse(json.dumps(SCORED))
+    event = parse(json.dumps(later))
+    assert msgspec.structs.replace(event, digest=b"") == msgspec.structs.replace(parse(json.dumps(SCORED)), digest=b"")
 
 
 def test_the_end_of_a_match_without_players_is_parsed() -> None:
@@ -256,3 +257,43 @@ def test_an_event_that_cannot_be_stored_is_refused(event_type: Any, payload: Any
 def test_some_types_cannot_be_declared(name: Any) -> None:
     with pytest.raises(ValueError, match="event_types: "):
         ReportableEvents({name: dict})
+
+
+def test_the_id_of_an_event_contains_the_epoch_of_its_owner() -> None:
+    """Write the id of version 0.1.0, whose worker accepts no other id, and read both forms of the id."""
+    recorded = MatchEvent(4, "player.scored", 1, SCORED["payload"])
+    body = encode(recorded, "m1", "us-east-1", "game-us-east-1a-1", epoch=3, epoch_start=2)
+    written = json.loads(body)
+    assert (written["event_id"], written["epoch"], written["epoch_start"]) == ("m1:4", 3, 2)
+    event = parse(body)
+    assert (event.event_id, event.epoch, event.epoch_start) == ("m1:3:4", 3, 2)
+    assert parse(json.dumps({**written, "event_id": "m1:3:4"})) == event
+    assert decode(body).event_id == "m1:4"
+    assert parse(json.dumps(SCORED)).epoch == 0
+
+
+@pytest.mark.parametrize(
+    "changed",
+    [
+        {"event_id": "m1:2:4"},
+        {"event_id": "m1:3:5"},
+        {"epoch": 0},
+        {"epoch": -3},
+        {"epoch_start": 0},
+        {"epoch_start": 5},
+        {"epoch": 2**62 + 1},
+    ],
+    ids=str,
+)
+def test_an_event_with_a_wrong_epoch_is_refused(changed: dict[str, Any]) -> None:
+    valid = {**SCORED, "event_id": "m1:3:4", "epoch": 3, "epoch_start": 4}
+    assert parse(json.dumps(valid)).epoch_start == 4
+    with pytest.raises(PoisonEvent):
+        parse(json.dumps({**valid, **changed}))
+
+
+def test_the_digest_of_an_event_depends_on_its_contents_only() -> None:
+    digest = parse(json.dumps(SCORED)).digest
+    assert parse(json.dumps(dict(reversed(SCORED.items())), indent=2)).digest == digest
+    others = [{"occurred_at_ms": 1}, {"payload": {**SCORED["payload"], "score": 31}}]
+    assert all(parse(json.dumps({**SCORED, **other})).digest != digest for other in others)

@@ -60,7 +60,15 @@ def test_a_query_that_finds_no_metric_is_a_fault(query: str) -> None:
 
 def test_the_table_lists_the_metrics_of_every_alarm() -> None:
     listed = {f"{entry.namespace} {name}" for entry in PUBLISHED for name in entry.names}
-    assert {alarm.metric for alarm in alarms()} <= listed
+    own = "PROJECT-ENVIRONMENT/"
+    assert {alarm.metric for alarm in alarms() if not alarm.metric.startswith(own)} <= listed
+
+
+def test_a_metric_filter_publishes_each_metric_of_the_environments_own_namespace() -> None:
+    text = (OBSERVABILITY / "main.tf").read_text(encoding="utf-8").replace("${var.name}", "PROJECT-ENVIRONMENT")
+    filters = re.findall(r'metric_transformation \{\n +name += "(\w+)"\n +namespace += "([\w/-]+)"', text)
+    own = {alarm.metric for alarm in alarms() if alarm.metric.startswith("PROJECT-ENVIRONMENT/")}
+    assert own == {f"{namespace} {name}" for name, namespace in filters} != set()
 
 
 def test_aws_publishes_the_metrics_of_the_dashboard() -> None:

@@ -13,6 +13,7 @@ variables {
   state_members      = { 1 = "arena-prod-state-eu-west-1-001" }
   database           = { cluster_id = "arena-prod-eu-west-1", secondary = true }
   dead_letter_queues = { persistence = "arena-prod-persistence-dlq" }
+  event_log_group    = "/aws/lambda/arena-prod-persistence"
   functions          = { auth = "arena-prod-auth" }
   kms_key_arn        = "arn:aws:kms:eu-west-1:123456789012:key/mrk-0123456789abcdef0123456789abcdef"
   name               = "arena-prod"
@@ -79,6 +80,25 @@ run "monitors_the_age_of_the_oldest_message_of_every_queue" {
   assert {
     condition     = aws_cloudwatch_metric_alarm.alarm["queue-persistence-age"].treat_missing_data == "notBreaching"
     error_message = "An empty queue reports no age, and must not trigger the alarm."
+  }
+}
+
+run "monitors_reused_ids_of_events" {
+  command = plan
+
+  assert {
+    condition     = aws_cloudwatch_log_metric_filter.event_ids_reused.log_group_name == "/aws/lambda/arena-prod-persistence"
+    error_message = "The metric filter must read the log of the function `persistence`."
+  }
+
+  assert {
+    condition     = aws_cloudwatch_metric_alarm.alarm["event-ids-reused"].metric_name == one(aws_cloudwatch_log_metric_filter.event_ids_reused.metric_transformation).name && aws_cloudwatch_metric_alarm.alarm["event-ids-reused"].namespace == one(aws_cloudwatch_log_metric_filter.event_ids_reused.metric_transformation).namespace
+    error_message = "The alarm `event-ids-reused` must monitor the metric of the metric filter."
+  }
+
+  assert {
+    condition     = aws_cloudwatch_metric_alarm.alarm["event-ids-reused"].threshold == 0 && aws_cloudwatch_metric_alarm.alarm["event-ids-reused"].evaluation_periods == 1
+    error_message = "One reused id must trigger the alarm."
   }
 }
 

@@ -105,7 +105,7 @@ async def test_only_the_last_owner_may_write_anything(new_match: Any, stores: An
     assert await old.advance([Advance(spec.match_id, first, 2, 3)]) == [CommitStatus.FENCED]
     assert not await old.finish(spec, first)
     assert not await old_leases.release(spec.match_id, first)
-    assert not await old.recreate(spec, first, 0, 1, [])
+    assert not await old.recreate(spec, first, 0, b"old", 1, [])
 
     stored = await new.load(spec.match_id)
     assert stored is not None
@@ -125,6 +125,25 @@ async def test_an_owner_that_was_stopped_continues_if_no_server_took_over(
     assert await store.commit([_commit(spec.match_id, token, 1, 1)]) == [CommitStatus.STORED]
     with pytest.raises(LeaseHeld):
         await stores["s2"][0].acquire(spec.match_id)
+
+
+async def test_a_lease_of_another_server_stops_every_write(new_match: Any, stores: Any, redis: Redis) -> None:
+    """Let Redis lose the newest fencing token but keep the lease: the server with the older token writes nothing."""
+    spec = await new_match("s1")
+    leases, store = stores["s1"]
+    token = await leases.acquire(spec.match_id)
+    assert await store.commit([_commit(spec.match_id, token, 1, 2, b"snapshot")]) == [CommitStatus.STORED]
+    await redis.set(keys.lease(spec.match_id), f"s2:{token}")
+    assert await store.commit([_commit(spec.match_id, token, 3, 3)]) == [CommitStatus.FENCED]
+    assert await store.advance([Advance(spec.match_id, token, 2, 3)]) == [CommitStatus.FENCED]
+    assert not await store.finish(spec, token)
+    assert not await leases.release(spec.match_id, token)
+    stored = await store.load(spec.match_id)
+    assert stored is not None
+    assert (stored.published, [event.sequence for event in stored.events]) == (0, [1, 2])
+    await redis.delete(keys.lease(spec.match_id))
+    assert await store.advance([Advance(spec.match_id, token, 2, 3)]) == [CommitStatus.STORED]
+    assert await store.finish(spec, token)
 
 
 async def test_a_repeated_commit_adds_nothing(new_match: Any, stores: Any) -> None:
@@ -163,7 +182,8 @@ async def test_a_lost_match_is_written_again_by_its_owner(new_match: Any, stores
     token = await leases.acquire(spec.match_id)
     await redis.flushdb()
     bodies = [encode(_event(n), spec.match_id, "region", "s1") for n in (4, 5)]
-    assert await store.recreate(spec, token, 3, 4, bodies)
+    assert await store.recreate(spec, token, 3, b"lost", 4, bodies)
+    assert (await store.load(spec.match_id)).snapshot == b"lost"
     assert await store.commit([_commit(spec.match_id, token, 6, 6, b"snapshot")]) == [CommitStatus.STORED]
     stored = await store.load(spec.match_id)
     assert stored is not None

@@ -133,7 +133,9 @@ class Region:
         await redis.aclose()
 
     async def empty(self) -> None:
-        await self.execute("TRUNCATE matches, match_players, match_events, player_stats, processed_events")
+        await self.execute(
+            "TRUNCATE matches, match_epochs, match_players, match_events, player_stats, processed_events"
+        )
         for key, name in (("matches", "match_id"), ("players", "player_id")):
             deletes = [{"DeleteRequest": {"Key": {name: {"S": item_key}}}} for item_key in self.items(key)]
             for start in range(0, len(deletes), 25):

@@ -7,6 +7,7 @@ outdated replica of a table or of a secret.
 
 from __future__ import annotations
 
+import asyncio
 import json
 import time
 from collections.abc import Callable, Iterator
@@ -15,11 +16,16 @@ from datetime import UTC, datetime, timedelta
 from pathlib import Path
 from typing import Any
 
+import msgspec
 import pytest
+from redis.asyncio import Redis
 
+from gameserver.cluster.directory import Directory, ServerInfo
 from gameserver.runtime.settings import Settings
+from gameserver.server.process import end_tasks
 from mjctl.cli.output.documents.observe import health_fields
 from mjctl.clients.boto import RegionClients
+from mjctl.clients.ops_function import ops_function
 from mjctl.health.checks import backup as backup_check
 from mjctl.health.checks.edge import check_edge_pass
 from mjctl.health.model import Finding, RegionContext, Thresholds
@@ -60,7 +66,7 @@ async def test_the_checks_of_a_healthy_region_have_these_statuses(region: Produc
     status = {name: str(item.status) for name, item in results.items()}
     assert status == {
         # The emulated AWS runs no processes behind the addresses of the contract (`endpoints.served` is false).
-        **dict.fromkeys(("api", "login", "match", "redis"), "skip"),
+        **dict.fromkeys(("api", "login", "match", "owners", "redis"), "skip"),
         # `zones` and `cache` warn, because the emulated AWS starts all tasks in the first zone and has no metrics of
         # the cache and the state store. `backup` warns, because the test made no backup. `mail` warns, because the pool
         # does not use SES.
@@ -107,6 +113,39 @@ async def test_the_ops_function_of_release_0_1_0_is_asked_only_for_its_one_redis
         redis = (await look(reached, tmp_path, "redis"))["redis"]
     assert redis.status is CheckStatus.PASS, redis
     assert "state store" not in redis.summary
+
+
+async def test_a_server_that_waits_for_an_epoch_fails_the_check_of_the_owners(
+    region: Production, contract: Contract, settings: Settings, tmp_path: Path
+) -> None:
+    redis = Redis.from_url(settings.state_url)
+    directory = Directory(redis)
+    idle = ServerInfo("game-1", f"{REGION}a", "ws://game-1", 0, 0, 10, draining=False)
+    with ops_lambda(settings) as arn:
+        inside = {"access": "ops_function", "ops_function_arn": arn}
+        parts = {"cache": contract.cache, "state": contract.state}
+        reached = contract.model_copy(
+            update={name: part.model_copy(update=inside) for name, part in parts.items()}
+            | {"fleet": region.contract.fleet}
+        )
+        # On a busy machine, the start of the function's process takes longer than the check waits.
+        async with ops_function(reached) as function:
+            await function.run("servers")
+        for waiting, status in ((0, CheckStatus.PASS), (2, CheckStatus.FAIL)):
+            info = msgspec.structs.replace(idle, without_epoch=waiting)
+            reports = asyncio.create_task(_report(directory, info))
+            owners = (await look(reached, tmp_path, "owners"))["owners"]
+            await end_tasks([reports])
+            assert owners.status is status, owners
+            assert owners.evidence["waiting"] == {"game-1": waiting}
+    assert "2 matches wait to be started or taken over" in owners.summary
+    await redis.aclose()
+
+
+async def _report(directory: Directory, info: ServerInfo) -> None:
+    while True:
+        await directory.heartbeat(info)
+        await asyncio.sleep(0.5)
 
 
 @pytest.mark.parametrize("store", ["cache", "state"])

@@ -25,12 +25,17 @@ MANAGED = {
 }
 
 
+_REDIS = {"url": "rediss://ops@inside:6379", "access": "ops_function", "ops_function_arn": "arn:ops"}
+INSIDE = {"cache": {**_REDIS, "url": "rediss://ops@cache:6379"}, "state": _REDIS}
+
+
 def test_a_check_is_critical_if_its_failure_stops_players_from_playing(make_contract: MakeContract) -> None:
     contract = make_contract(
         target="aws",
         fleet={"kind": "ecs", "cluster": "arena-test", "service": "arena-test-game"},
         backup={"vault_name": "arena-test-us-east-1"},
         managed=MANAGED,
+        **INSIDE,
     )
     names: dict[Severity, set[str]] = {severity: set() for severity in Severity}
     for check in checks_for(contract):
@@ -40,16 +45,9 @@ def test_a_check_is_critical_if_its_failure_stops_players_from_playing(make_cont
         *("service", "targets", "gateway", "certificate", "cdn", "dns", "function/api"),
     }
     assert names[Severity.MAJOR] == {
-        *("zones", "scaling", "database-regions", "queue/persistence", "dead-letters/persistence", "topic/events"),
-        *(
-            "function/persistence",
-            "dead-letters/function-api",
-            "firewall",
-            "edge-networks",
-            "edge-pass",
-            "backup",
-            "mail",
-        ),
+        *("zones", "scaling", "owners", "database-regions", "queue/persistence", "dead-letters/persistence"),
+        *("topic/events", "function/persistence", "dead-letters/function-api", "firewall", "edge-networks"),
+        *("edge-pass", "backup", "mail"),
     }
     assert names[Severity.MINOR] == {"alarms", "alarm-topic"}
 

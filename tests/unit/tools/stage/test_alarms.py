@@ -46,6 +46,14 @@ def test_an_alarm_that_can_fire_has_no_fault(described: dict[str, Any]) -> None:
     assert fault_of(described, METRICS, NAMES) is None
 
 
+def test_an_alarm_on_the_metric_of_a_metric_filter_can_fire() -> None:
+    described = alarm("arena/events", "ReusedEventIds")
+    assert fault_of(described, METRICS, NAMES, {("arena/events", "ReusedEventIds")}) is None
+    assert "lists no metric" in str(fault_of(described, METRICS, NAMES, {("arena/events", "Other")}))
+    with_dimension = alarm("arena/events", "ReusedEventIds", Region="eu-west-1")
+    assert fault_of(with_dimension, METRICS, NAMES, {("arena/events", "ReusedEventIds")}) is not None
+
+
 @pytest.mark.parametrize(
     ("described", "text"),
     [

@@ -12,6 +12,8 @@ from typing import Any
 import pytest
 from botocore.exceptions import ClientError
 
+from gameserver.cluster.epochs import Epochs
+from gameserver.runtime.aws import AwsClients
 from tests.integration.mjctl.sandbox.released import corrections_of
 from tests.integration.mjctl.sandbox.stage.unguarded import ACCOUNT, REGION, UnguardedStage, allow, document
 
@@ -244,6 +246,47 @@ def test_a_correction_is_needed_and_works(name: tuple[str, str], stage: tuple[bo
 
 def test_every_correction_has_a_probe() -> None:
     assert corrections_of("mjctl.sandbox.stage.permissions") == {correction for correction, _ in PROBES}
+
+
+@pytest.mark.parametrize("stage", [True], indirect=True, ids=["corrected"])
+async def test_a_game_server_counts_epochs_and_changes_nothing_else(
+    stage: tuple[bool, UnguardedStage], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Call the real `Epochs` with the conditions of the statement `MatchEpochs` of terraform/stacks/region/game.tf."""
+    _, running = stage
+    table = {"TableName": "matches"}
+    tables = running.client("dynamodb", REGION)
+    tables.create_table(
+        AttributeDefinitions=[{"AttributeName": "match_id", "AttributeType": "S"}],
+        BillingMode="PAY_PER_REQUEST",
+        KeySchema=[{"AttributeName": "match_id", "KeyType": "HASH"}],
+        **table,
+    )
+    name = {"match_id": {"S": "m"}}
+    tables.put_item(Item={**name, "state": {"S": "running"}}, **table)
+    conditions = {
+        "ForAllValues:StringEquals": {"dynamodb:Attributes": ["match_id", "owner_epoch"]},
+        "StringEquals": {"dynamodb:ReturnValues": "UPDATED_NEW"},
+    }
+    role = running.role("game", allow("dynamodb:UpdateItem", Condition=conditions))
+    for variable, value in role.environment().items():
+        monkeypatch.setenv(variable, value)
+    epochs = Epochs(AwsClients(REGION, running.url("ministack"), threads=1, attempts=1), "matches")
+    assert [await epochs.next("m", above) for above in (0, 0, 6)] == [1, 2, 7]
+    assert await epochs.confirm("m", 7)
+    await epochs.give_back("m", 7)
+    assert await epochs.confirm("m", 6)
+    epochs.close()
+    dynamodb = role.client("dynamodb")
+    call = {"Key": name, "ReturnValues": "UPDATED_NEW", **table}
+    ended = {"UpdateExpression": "SET #s = :e", "ExpressionAttributeNames": {"#s": "state"}}
+    counted = {"UpdateExpression": "SET owner_epoch = :e"}
+    epoch = {"ExpressionAttributeValues": {":e": {"N": "9"}}}
+    assert refused(lambda: dynamodb.update_item(**call, **ended, **epoch))
+    assert refused(lambda: dynamodb.update_item(**{**call, "ReturnValues": "ALL_NEW"}, **counted, **epoch))
+    assert refused(lambda: dynamodb.get_item(Key=name, **table))
+    assert not refused(lambda: dynamodb.update_item(**call, **counted, **epoch))
+    assert tables.get_item(Key=name, **table)["Item"]["state"] == {"S": "running"}
 
 
 class TestBoundariesAndSessions:

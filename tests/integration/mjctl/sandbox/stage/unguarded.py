@@ -72,6 +72,12 @@ class Role:
         """Return the role with the credentials of a session that a session policy limits."""
         return Role(self._stage, self.arn, Policy=document(*statements))
 
+    def environment(self) -> dict[str, str]:
+        """Return the environment variables with which a program calls AWS as the role."""
+        names = {"AWS_ACCESS_KEY_ID": "AccessKeyId", "AWS_SECRET_ACCESS_KEY": "SecretAccessKey"}
+        names["AWS_SESSION_TOKEN"] = "SessionToken"
+        return {variable: self._credentials[name] for variable, name in names.items()}
+
     def client(self, service: str, region: str = REGION) -> Any:
         return boto3.client(
             service,

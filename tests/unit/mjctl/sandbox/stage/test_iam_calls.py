@@ -133,3 +133,25 @@ def test_keys_and_clusters_are_condition_keys() -> None:
     keys = condition_keys("kms:Encrypt", call(KeyId="alias/a", EncryptionContext={"k": "v"}))
     assert keys["kms:EncryptionContext:k"] == "v"
     assert keys["kms:RequestAlias"] == "alias/a"
+
+
+def test_the_attributes_of_an_item_are_a_condition_key() -> None:
+    update = {
+        "TableName": "t",
+        "Key": {"match_id": {"S": "m"}},
+        "UpdateExpression": "SET owner_epoch = if_not_exists(owner_epoch, :above) + :one",
+        "ConditionExpression": "attribute_exists(match_id) AND owner_epoch >= :above",
+        "ReturnValues": "UPDATED_NEW",
+    }
+    assert condition_keys("dynamodb:UpdateItem", call(**update)) == {
+        "dynamodb:Attributes": ["match_id", "owner_epoch"],
+        "dynamodb:ReturnValues": "UPDATED_NEW",
+    }
+    renamed = {**update, "UpdateExpression": "SET #s = :v REMOVE other", "ExpressionAttributeNames": {"#s": "state"}}
+    assert condition_keys("dynamodb:UpdateItem", call(**renamed))["dynamodb:Attributes"] == [
+        "match_id",
+        "other",
+        "owner_epoch",
+        "state",
+    ]
+    assert condition_keys("dynamodb:DescribeTable", call(TableName="t")) == {}
