@@ -21,7 +21,7 @@ import jwt
 import pytest
 
 from gameserver.functions.account_codes import AccountCodes, CodePurpose
-from gameserver.runtime import operator_pass
+from gameserver.runtime import distribution_pass, operator_pass
 from gameserver.runtime.aws import AwsClients
 from gameserver.runtime.settings import Settings
 
@@ -206,6 +206,28 @@ def test_players_behind_one_address_of_cloudfront_have_separate_limits(start: An
         ]
         assert stranger[-1][0] == 429
         assert function.http("POST /v1/login", body, address="192.0.2.9", edge="203.0.113.9")[0] == 401
+
+
+def test_requests_through_another_distribution_are_refused(start: Any, settings: Settings) -> None:
+    name = distribution_pass.secret_name(settings.project, settings.environment)
+    manager = boto3.client("secretsmanager", endpoint_url=settings.aws_endpoint_url, region_name=settings.region)
+    text = distribution_pass.encode([distribution_pass.digest("genuine")])
+    secret = manager.create_secret(Name=name, SecretString=text)["ARN"]
+    networks = (ipaddress.ip_network("203.0.113.0/24"),)
+    behind_edge = dataclasses.replace(settings, edge_networks=networks, distribution_passes=name)
+    body = {"email": "through@example.com", "password": "wrong Horse 7 battery"}
+    variables = (*AUTH_VARIABLES, "DISTRIBUTION_PASSES", "EDGE_NETWORKS")
+
+    def answer(function: Any, *passes: str) -> int:
+        headers = dict.fromkeys([distribution_pass.HEADER], passes[0]) if passes else {}
+        status: int = function.http("POST /v1/login", body, edge="203.0.113.9", headers=headers)[0]
+        return status
+
+    with start("auth", behind_edge, variables) as function:
+        assert [answer(function), answer(function, "forged"), answer(function, "genuine")] == [403, 403, 401]
+    manager.delete_secret(SecretId=secret, ForceDeleteWithoutRecovery=True)
+    with start("auth", behind_edge, variables) as function:
+        assert answer(function) == 401
 
 
 def test_calls_past_cloudfront_need_an_operators_pass(start: Any, settings: Settings) -> None:
