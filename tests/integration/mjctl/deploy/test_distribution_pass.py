@@ -6,15 +6,20 @@ The key value store and the secret are those of the emulated AWS. The processes 
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator
+from pathlib import Path
+from types import SimpleNamespace
 from typing import Any
 
 import pytest
 
 from gameserver.functions.distribution_passes import DistributionPasses
 from gameserver.runtime.aws import AwsClients
-from gameserver.runtime.distribution_pass import PAUSE_SECONDS, STORE_KEY
-from mjctl.deploy.distribution_pass import DistributionPass
+from gameserver.runtime.distribution_pass import PAUSE_SECONDS, STORE_KEY, decode, digest, secret_name
+from mjctl.clients.account import account_at
+from mjctl.deploy.distribution_pass import DistributionPass, replace_at
+from mjctl.models.config_file import load_environment
 from mjctl.models.errors import UnreachableError
+from mjctl.models.workspace import Workspace
 from mjctl.sandbox.emulators import Emulators
 
 HOME, OTHER = "us-east-1", "eu-west-1"
@@ -186,3 +191,25 @@ async def test_a_second_replacement_at_the_same_time_is_refused_by_the_store(wor
     with pytest.raises(world.values.exceptions.ConflictException):
         DistributionPass(world.store, world.secret, *clients, sleep=lambda _: None).replace()
     await nobody_is_refused(world)
+
+
+def test_a_deploy_uses_the_store_and_the_secret_of_its_environment(emulators: Emulators) -> None:
+    environment = load_environment(Workspace.discover(Path(__file__)), "sandbox")
+    account = account_at(environment, emulators.endpoints(), str(emulators.key_file))
+    cloudfront = emulators.client("cloudfront", HOME)
+    store = cloudfront.create_key_value_store(Name="deployed")["KeyValueStore"]["ARN"]
+    manager = emulators.client("secretsmanager", account.region)
+    secret = secret_name(environment.project, environment.name)
+    manager.create_secret(Name=secret)
+
+    def replaced(**contract: str) -> bool:
+        return replace_at(SimpleNamespace(account=account, outputs=lambda: {"contract": contract}), environment)  # type: ignore[arg-type]
+
+    assert replaced(pass_store_arn=store)
+    values = emulators.client("cloudfront-keyvaluestore", HOME)
+    sent = values.get_key(KvsARN=store, Key=STORE_KEY)["Value"]
+    assert decode(manager.get_secret_value(SecretId=secret)["SecretString"]) == {digest(sent)}
+    # An edge that an older release deployed has no store.
+    assert not replaced(distribution_id="E1")
+    with pytest.raises(UnreachableError, match="ResourceNotFoundException"):
+        replaced(pass_store_arn=f"{store}-gone")
