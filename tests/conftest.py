@@ -26,7 +26,7 @@ _DEPLOY_THEIR_OWN_REGIONS = (
     "test_unfinished.py",
 )
 # Files of tests/terraform whose tests use the plans of production, which take two minutes.
-_SHARE_PLANS = ("test_data_plane.py", "test_well_architected.py")
+_SHARE_PLANS = ("test_data_plane.py", "test_handlers.py", "test_well_architected.py")
 _ALLOWED = "reruns_allowed"
 _guard = pytest.StashKey[Guard]()
 

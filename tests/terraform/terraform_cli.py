@@ -83,11 +83,11 @@ class Root:
             )
         return done.stdout + done.stderr
 
-    def plan(self, inputs: Mapping[str, Any]) -> dict[str, Any]:
-        """Plan from an empty state and return the plan as JSON."""
+    def plan(self, inputs: Mapping[str, Any], *options: str) -> dict[str, Any]:
+        """Plan and return the plan as JSON. `options` are further options of `terraform plan`."""
         file = self.data / "inputs.tfvars.json"
         file.write_text(json.dumps(inputs), encoding="utf-8")
-        self.run("plan", "-no-color", "-lock=false", f"-var-file={file}", f"-out={self.data / 'plan'}")
+        self.run("plan", "-no-color", "-lock=false", f"-var-file={file}", f"-out={self.data / 'plan'}", *options)
         plan: dict[str, Any] = json.loads(self.run("show", "-json", str(self.data / "plan")))
         return plan
 
