@@ -5,6 +5,7 @@ The parts are:
 - the web client behind CloudFront, and the shared name of the game servers
 - the leaderboard
 - the API's refusal of calls past CloudFront
+- Cognito's refusal of sign-ups and resets of passwords past the API
 - the limits of log-ins
 - the operator's commands
 - the calls of roles that IAM refused
@@ -25,14 +26,18 @@ from gameserver.client.play_socket import USER_AGENT
 from gameserver.persistence.call_counts import caller_key
 from gameserver.protocol import CODECS
 from mjctl.clients.boto import RegionClients
+from mjctl.clients.error_codes import error_code
 from mjctl.clients.operator_pass import OperatorPass
 from mjctl.clients.tls import private_context
+from mjctl.models.errors import MjctlError
 from tools.stage.alarms import alarms_can_fire
 from tools.stage.commands import Commands
 from tools.stage.play import SERVER_ERROR, PlayedMatch
 from tools.stage.steps import Failure, finding_of
 
 _FORBIDDEN = 403
+# The refusals of a user pool that only administrators change, and of the web ACL of a user pool.
+_CLOSED = ("ForbiddenException", "NotAuthorizedException")
 _CALL_SECONDS = 20.0
 # The API's answer of the leaderboard can come from a cache.
 _LEADERBOARD_SECONDS = 40.0
@@ -70,6 +75,7 @@ class _Checks:
                 self._shared_name(http),
                 self._leaderboard(http),
                 self._direct_calls(http),
+                self._past_the_api(),
                 self._limits(http),
                 asyncio.to_thread(self._operators_commands),
                 asyncio.to_thread(self._calls),
@@ -136,6 +142,25 @@ class _Checks:
         if status != 200:
             raise Failure(step, f"a call with a pass is answered by {status}: {text[:100]}")
         return f"{step}: the API refuses a call without an operator's pass"
+
+    async def _past_the_api(self) -> str:
+        """Call Cognito as a stranger who knows the public id of the app client."""
+        step = "calls of Cognito past the API"
+        identity = self._contract.identity
+        home = identity.user_pool_id.partition("_")[0]
+        account = {"ClientId": identity.client_id, "Username": f"{secrets.token_hex(6)}@example.com"}
+        calls = {"sign_up": {"Password": f"Match-{secrets.token_urlsafe(12)}-9"}, "forgot_password": {}}
+        with RegionClients(self._contract) as clients:
+            for operation, parameters in calls.items():
+                try:
+                    await clients.call_in(home, "cognito-idp", operation, **account, **parameters)
+                except MjctlError as error:
+                    code = error_code(error.__cause__) if isinstance(error.__cause__, Exception) else ""
+                    if code in _CLOSED:
+                        continue
+                    raise Failure(step, f"{operation} is answered by another error than a refusal: {error}") from error
+                raise Failure(step, f"Cognito accepts {operation} without AWS credentials")
+        return f"{step}: Cognito refuses {' and '.join(calls)}"
 
     async def _by_region(self, http: aiohttp.ClientSession, step: str, path: str) -> tuple[int, str]:
         """Send a request with an operator's pass to the API of the region. Returns: the status and the answer."""

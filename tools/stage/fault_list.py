@@ -63,6 +63,14 @@ _ROUTES = (
         "",
     ),
     _fault(
+        "mail-sender",
+        "the function auth may not send mail from the address of the environment",
+        "a player's confirmation",
+        f"{_REGION}/api.tf",
+        'values = [var.foundation.identity.sender.address], variable = "ses:FromAddress"',
+        'values = [var.foundation.dns.domain], variable = "ses:FromAddress"',
+    ),
+    _fault(
         "authorizer-audience",
         "the authorizer expects tokens of another client",
         "a player's match creation",

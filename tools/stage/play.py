@@ -1,8 +1,8 @@
 """Plays one match in a deployed region as two players, who have no access to the deployment.
 
-The players use only the names of the environment, and the code from their confirmation mail. The first player also adds
-a second factor. The calls of the players go through API Gateway, Cognito, the firewall, the load balancer and the game
-servers.
+The players use only the names of the environment, and the codes from their mails. The first player also adds a second
+factor, and the second player resets the password. The calls of the players go through API Gateway, Cognito, the
+firewall, the load balancer and the game servers.
 """
 
 from __future__ import annotations
@@ -143,6 +143,8 @@ class _Play:
             await player.log_in(email, password)
         self._begin("second factor")
         await self._add_second_factor(players[0], *accounts[0])
+        self._begin("password reset")
+        await self._reset_password(players[1], *accounts[1])
         self._begin("match creation")
         ticket = await players[0].create_match("probe", "new")
         self._begin("join")
@@ -189,6 +191,19 @@ class _Play:
         else:
             raise Failure("a player's second factor", "the password alone was enough for the log-in")
         await player.log_in(email, password, code=lambda: totp(secret))
+
+    async def _reset_password(self, player: GameClient, email: str, password: str) -> None:
+        """Choose a new password with the code of a mail, and log in with it."""
+        new_password = f"{password}-new"
+        await player.forgot_password(email)
+        await player.reset_password(email, await self._code(email), new_password)
+        try:
+            await player.log_in(email, password)
+        except ApiError:
+            pass
+        else:
+            raise Failure("a player's password reset", "the old password is still valid")
+        await player.log_in(email, new_password)
 
     async def _code(self, email: str) -> str:
         give_up_at = time.monotonic() + _MAIL_SECONDS

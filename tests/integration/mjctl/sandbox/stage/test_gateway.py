@@ -54,6 +54,39 @@ def test_a_role_may_do_what_its_policy_allows_and_nothing_else(stage: StageCalle
     assert "AccessDenied" in code_of(refused)
 
 
+def test_a_role_may_send_mail_only_from_the_address_of_its_policy(stage: StageCaller) -> None:
+    plain = stage.plain("sesv2", REGION)
+    plain.create_email_identity(EmailIdentity="arena.example.com")
+    plain.create_configuration_set(ConfigurationSetName="players")
+    resources = [
+        f"arn:aws:ses:{REGION}:{ACCOUNT}:{name}" for name in ("identity/arena.example.com", "configuration-set/players")
+    ]
+    condition = {"StringEquals": {"ses:FromAddress": "no-reply@arena.example.com"}}
+
+    def mailer(name: str, *on: str) -> Any:
+        statement = {"Effect": "Allow", "Action": "ses:SendEmail", "Resource": list(on), "Condition": condition}
+        policy = json.dumps({"Version": "2012-10-17", "Statement": [statement]})
+        return stage.client("sesv2", REGION, session_of_role(stage, name, policy))
+
+    def send(client: Any, sender: str) -> str:
+        content = {"Subject": {"Data": "code"}, "Body": {"Text": {"Data": "1234"}}}
+        try:
+            answer = client.send_email(
+                FromEmailAddress=sender,
+                ConfigurationSetName="players",
+                Destination={"ToAddresses": ["ada@example.com"]},
+                Content={"Simple": content},
+            )
+        except ClientError as error:
+            return str(error.response["Error"]["Code"])
+        return "sent" if answer["MessageId"] else ""
+
+    both = mailer("mailer", *resources)
+    assert send(both, "no-reply@arena.example.com") == "sent"
+    assert "AccessDenied" in send(both, "admin@arena.example.com")
+    assert "AccessDenied" in send(mailer("identity-only", resources[0]), "no-reply@arena.example.com")
+
+
 def test_all_callers_get_the_queue_url_of_aws_and_can_use_it(stage: StageCaller) -> None:
     expected = f"https://sqs.{REGION}.amazonaws.com/{ACCOUNT}/first"
     for sqs in (stage.plain("sqs", REGION), stage.client("sqs", REGION)):
