@@ -43,15 +43,15 @@ LEASE = 30.0
 
 
 class StateNode:
-    """Runs a Redis without persistence."""
+    """Runs a Redis without persistence. A replica writes the primary's data to `folder` nevertheless."""
 
-    def __init__(self) -> None:
+    def __init__(self, folder: Path) -> None:
         with socket.socket() as sock:
             sock.bind(("127.0.0.1", 0))
             self.port: int = sock.getsockname()[1]
         options = ("--bind", "127.0.0.1", "--port", str(self.port), "--save", "", "--appendonly", "no")
         self._process = subprocess.Popen(
-            [str(redis_binary()), *options, "--repl-diskless-sync-delay", "0"],
+            [str(redis_binary()), *options, "--repl-diskless-sync-delay", "0", "--dir", str(folder)],
             stdin=subprocess.DEVNULL,
             stdout=subprocess.DEVNULL,
         )
@@ -84,8 +84,8 @@ def epochs(region: Settings) -> Iterator[Epochs]:
 
 
 @pytest.fixture
-def nodes() -> Iterator[list[StateNode]]:
-    nodes = [StateNode(), StateNode()]
+def nodes(tmp_path: Path) -> Iterator[list[StateNode]]:
+    nodes = [StateNode(tmp_path), StateNode(tmp_path)]
     yield nodes
     for node in nodes:
         node.kill()

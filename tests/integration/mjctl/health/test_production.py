@@ -306,7 +306,10 @@ def _invocation_failed(region: Production, repairs: ExitStack) -> None:
 
 def _function_gone(region: Production, repairs: ExitStack) -> None:
     functions = region.client("lambda")
+    known = production.edge_networks(region.client("ec2"))
     functions.delete_function(FunctionName=f"{NAME}-api")
+    # The callbacks run in the opposite order: the function exists before it gets its settings.
+    repairs.callback(production.set_edge_networks, functions, f"{NAME}-api", known)
     repairs.callback(production.create_function, functions, f"{NAME}-api")
 
 
