@@ -315,13 +315,21 @@ def connections_to_game_servers_are_encrypted(plans: Plans, report: Report) -> N
 
 @rule
 def every_entry_has_a_firewall(plans: Plans, report: Report) -> None:
-    """Require a web ACL with rate limit, managed rules and logs for each load balancer and CDN [SEC-5.5, SEC-4.2]."""
+    """Require a web ACL with logs for each load balancer, CDN and user pool [SEC-5.5, SEC-4.2].
+
+    The web ACL of a load balancer or CDN has a rate limit and managed rules. The web ACL of a user pool blocks each
+    operation that is not in its list.
+    """
     for plan in plans:
-        guarded = plan.resources("aws_wafv2_web_acl_association")
-        for balancer in plan.resources("aws_lb"):
-            output = f"{balancer.module[-1]}.load_balancer"
-            is_guarded = any(output in a.origins("resource_arn") for a in guarded)
-            report.expect(is_guarded, balancer, "has no web ACL")
+        guarded = [(a.module, a.origins("resource_arn")) for a in plan.resources("aws_wafv2_web_acl_association")]
+        entries = [
+            *((balancer, "load_balancer") for balancer in plan.resources("aws_lb")),
+            *((pool, "user_pool_arn") for pool in plan.resources("aws_cognito_user_pool")),
+        ]
+        for entry, output in entries:
+            is_guarded = any(f"{entry.module[-1]}.{output}" in origins for _, origins in guarded)
+            report.expect(is_guarded, entry, "has no web ACL")
+        of_pools = {module for module, origins in guarded if any(o.endswith(".user_pool_arn") for o in origins)}
         for distribution in plan.resources("aws_cloudfront_distribution"):
             report.expect(distribution.origins("web_acl_id") == {"firewall.arn"}, distribution, "has no web ACL")
         logged = {log.module for log in plan.resources("aws_wafv2_web_acl_logging_configuration")}
@@ -332,12 +340,57 @@ def every_entry_has_a_firewall(plans: Plans, report: Report) -> None:
             report.expect(acl.get("scope") in {"CLOUDFRONT", "REGIONAL"}, acl, "scope is not known")
             report.expect(region == right_region, acl, f"is created in {region} and must be in {right_region}")
             rules = acl.blocks("rule")
+            if acl.module in of_pools:
+                report.expect(bool(acl.get("default_action.0.block")), acl, "does not block requests by default")
+                report.expect(bool(rules) and all(_is_closed(r) for r in rules), acl, "lets thieves change accounts")
+                continue
             report.expect(any(r["statement"][0].get("rate_based_statement") for r in rules), acl, "no rate limit")
             excepted = [s for r in rules for s in _excepted(r)]
             tokens = [s for s in excepted if "x-load-test" in json.dumps(s)]
             report.expect(excepted == tokens, acl, "the rate limit excepts more than load tests")
             managed = [r for r in rules if r["statement"][0].get("managed_rule_group_statement")]
             report.expect(len(managed) >= 2, acl, "no managed rules")
+
+
+# Operations of Cognito with which a stranger or the thief of an access token could go round the API:
+# https://docs.aws.amazon.com/cognito/latest/developerguide/authentication-flows-public-server-side.html
+_CLOSED_OPERATIONS = (
+    "ChangePassword",
+    "ConfirmForgotPassword",
+    "ConfirmSignUp",
+    "DeleteUser",
+    "DeleteUserAttributes",
+    "ForgotPassword",
+    "InitiateAuth",
+    "ResendConfirmationCode",
+    "RespondToAuthChallenge",
+    "SetUserMFAPreference",
+    "SetUserSettings",
+    "SignUp",
+    "UpdateUserAttributes",
+)
+
+
+def _is_closed(waf_rule: dict[str, Any]) -> bool:
+    """Return whether a rule allows only operations by name, and none that goes round the API, or only requests without
+    an operation."""
+    [statement] = waf_rule["statement"]
+    if not (waf_rule["action"] and waf_rule["action"][0]["allow"]):
+        return False
+    for part in statement.get("and_statement") or []:
+        negations = [n for inner in part["statement"] for n in inner.get("not_statement") or []]
+        return any(_operations(n["statement"][0]) == "." for n in negations)
+    pattern = _operations(statement)
+    return bool(pattern) and not any(re.search(pattern, operation) for operation in _CLOSED_OPERATIONS)
+
+
+def _operations(statement: dict[str, Any]) -> str:
+    """Return the pattern that a statement compares with the name of Cognito's operation, or an empty text."""
+    for match in statement.get("regex_match_statement") or []:
+        headers = match["field_to_match"][0].get("single_header") or []
+        if [header["name"] for header in headers] == ["x-amzn-cognito-operation-name"]:
+            return str(match["regex_string"])
+    return ""
 
 
 def _excepted(waf_rule: dict[str, Any]) -> list[Any]:

@@ -1,7 +1,7 @@
 """Finds, creates and changes players' accounts by Cognito's operations for servers.
 
-The user pool refuses SignUp and ForgotPassword, because every stranger who knows the id of the app client could call
-these operations at Cognito itself. The functions use only operations that need the credentials of the function `auth`:
+The user pool and its web ACL refuse the operations by which strangers or thieves of an access token could change an
+account at Cognito itself. The functions of this module use only operations that need AWS credentials:
 https://docs.aws.amazon.com/cognito/latest/developerguide/authentication-flows-public-server-side.html
 """
 
@@ -138,6 +138,19 @@ async def set_password(services: Services, player_id: str, password: str) -> Non
         CognitoError: the policy of the user pool refuses the password, or Cognito does not answer.
     """
     await _admin(services, "admin_set_user_password", Username=player_id, Password=password, Permanent=True)
+
+
+async def set_second_factor(services: Services, player_id: str, *, enabled: bool) -> None:
+    """Switch the second factor of an account on or off.
+
+    The web ACL of the user pool blocks SetUserMFAPreference, which needs only an access token:
+    https://docs.aws.amazon.com/cognito-user-identity-pools/latest/APIReference/API_AdminSetUserMFAPreference.html
+
+    Raises:
+        CognitoError: Cognito throttles the call or does not answer.
+    """
+    preference: dict[str, bool] = {"Enabled": enabled, "PreferredMfa": enabled}
+    await _admin(services, "admin_set_user_mfa_preference", Username=player_id, SoftwareTokenMfaSettings=preference)
 
 
 async def revoke_log_ins(services: Services, player_id: str) -> None:

@@ -14,6 +14,7 @@ from urllib.parse import quote, urlencode
 import msgspec
 from msgspec import Meta
 
+from gameserver.functions import accounts
 from gameserver.functions.http import HttpError, Request, Response
 from gameserver.functions.identity import REFUSED, CognitoError, call, check_code, check_password, unavailable
 from gameserver.functions.services import Services
@@ -104,13 +105,8 @@ async def verify(request: Request, services: Services) -> Response:
         if answer["Status"] != "SUCCESS":
             raise _wrong_code()
         # VerifySoftwareToken only registers the app. Cognito asks for a code once the app is the preferred factor:
-        # https://docs.aws.amazon.com/cognito-user-identity-pools/latest/APIReference/API_SetUserMFAPreference.html
-        await call(
-            services,
-            lambda: services.aws.cognito.set_user_mfa_preference(
-                AccessToken=token, SoftwareTokenMfaSettings={"Enabled": True, "PreferredMfa": True}
-            ),
-        )
+        # https://docs.aws.amazon.com/cognito-user-identity-pools/latest/APIReference/API_AdminSetUserMFAPreference.html
+        await accounts.set_second_factor(services, request.player_id, enabled=True)
     except CognitoError as error:
         raise _failed(error) from error
     return Response(200, {"enabled": True})
@@ -134,14 +130,7 @@ async def remove(request: Request, services: Services) -> Response:
         # A revoked access token must not give answers about passwords and codes.
         await call(services, lambda: services.aws.cognito.get_user(AccessToken=token))
         await _log_in_again(request, services, body)
-        # SetUserMFAPreference takes the access token of the player. AdminSetUserMFAPreference would need another right.
-        # https://docs.aws.amazon.com/cognito-user-identity-pools/latest/APIReference/API_SetUserMFAPreference.html
-        await call(
-            services,
-            lambda: services.aws.cognito.set_user_mfa_preference(
-                AccessToken=token, SoftwareTokenMfaSettings={"Enabled": False, "PreferredMfa": False}
-            ),
-        )
+        await accounts.set_second_factor(services, request.player_id, enabled=False)
     except CognitoError as error:
         raise _failed(error) from error
     return Response(200, {"enabled": False})

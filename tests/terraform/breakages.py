@@ -120,8 +120,8 @@ def rules(
     return [*breakages, Breakage(rule, f"{path} unknown", type, unknown(path), name, module)]
 
 
-def without(rule: str, type: str, name: str | None = None) -> list[Breakage]:
-    return [Breakage(rule, "missing", type, removed, name)]
+def without(rule: str, type: str, name: str | None = None, module: str | None = None) -> list[Breakage]:
+    return [Breakage(rule, "missing", type, removed, name, module)]
 
 
 def referring(rule: str, type: str, path: str, *references: str, name: str | None = None) -> list[Breakage]:
@@ -140,6 +140,30 @@ _LIMITS_SOME = [
     {"statement": [{"rate_based_statement": [{"scope_down_statement": [{"geo_match_statement": [{}]}]}]}]},
     *[{"statement": [{"managed_rule_group_statement": [{"name": name}]}]} for name in ("a", "b")],
 ]
+
+
+def _allows(**statement: Any) -> Change:
+    return {"action": [{"allow": [{}]}], "statement": [statement]}
+
+
+def _on_header(name: str, pattern: str) -> list[Change]:
+    return [{"field_to_match": [{"single_header": [{"name": name}]}], "regex_string": pattern}]
+
+
+_OPEN_TO_THIEVES = {
+    "a rule for all paths": _allows(regex_match_statement=[{"field_to_match": [{"uri_path": [{}]}]}]),
+    "a pattern for the start of operations": _allows(
+        regex_match_statement=_on_header("x-amzn-cognito-operation-name", "^(GetUser|Set)")
+    ),
+    "a pattern for another header": _allows(regex_match_statement=_on_header("x-amz-target", "^(GetUser)$")),
+    "a path with an operation": _allows(
+        and_statement=[{"statement": [{"regex_match_statement": [{"field_to_match": [{"uri_path": [{}]}]}]}]}]
+    ),
+    "a rule that blocks": {
+        "action": [{"allow": []}],
+        "statement": [{"regex_match_statement": _on_header("x-amzn-cognito-operation-name", "^(GetUser)$")}],
+    },
+}
 _ENCRYPTS_ALL = '{"Statement":[{"Sid":"A","Effect":"Allow","Action":"kms:Encrypt","Resource":"arn:x"}]}'
 _MASTER = '{"Statement":[{"Sid":"A","Effect":"Allow","Action":"secretsmanager:GetSecretValue","Resource":"arn:x"}]}'
 _WRITER = '{"Statement":[{"Sid":"A","Effect":"Allow","Action":"dynamodb:PutItem","Resource":"arn:x:table/players"}]}'
@@ -222,13 +246,36 @@ BREAKAGES: list[Breakage] = [
         "domain_name_configuration.0.security_policy",
         "TLS_1_0",
     ),
-    *without("every_entry_has_a_firewall", "aws_wafv2_web_acl_association"),
-    *without("every_entry_has_a_firewall", "aws_wafv2_web_acl_logging_configuration"),
-    *rules("every_entry_has_a_firewall", "aws_wafv2_web_acl", "scope", "CLOUDFRONT_"),
-    *rules("every_entry_has_a_firewall", "aws_wafv2_web_acl", "rule", []),
+    *[
+        breakage
+        for module in ("firewall", "identity_firewall")
+        for breakage in (
+            *without("every_entry_has_a_firewall", "aws_wafv2_web_acl_association", module=module),
+            *without("every_entry_has_a_firewall", "aws_wafv2_web_acl_logging_configuration", module=module),
+            *rules("every_entry_has_a_firewall", "aws_wafv2_web_acl", "scope", "CLOUDFRONT_", module=module),
+            *rules("every_entry_has_a_firewall", "aws_wafv2_web_acl", "rule", [], module=module),
+        )
+    ],
     Breakage(
-        "every_entry_has_a_firewall", "a limit for some requests", "aws_wafv2_web_acl", value("rule", _LIMITS_SOME)
+        "every_entry_has_a_firewall",
+        "a limit for some requests",
+        "aws_wafv2_web_acl",
+        value("rule", _LIMITS_SOME),
+        module="firewall",
     ),
+    *rules(
+        "every_entry_has_a_firewall",
+        "aws_wafv2_web_acl",
+        "default_action",
+        [{"allow": [{}], "block": []}],
+        module="identity_firewall",
+    ),
+    *[
+        Breakage(
+            "every_entry_has_a_firewall", label, "aws_wafv2_web_acl", value("rule", [wrong]), module="identity_firewall"
+        )
+        for label, wrong in _OPEN_TO_THIEVES.items()
+    ],
     *referring("every_entry_has_a_firewall", "aws_cloudfront_distribution", "web_acl_id", "var.name"),
     *rules("tables_are_backed_up_and_encrypted", "aws_dynamodb_table", "point_in_time_recovery.0.enabled", False),
     *rules("tables_are_backed_up_and_encrypted", "aws_dynamodb_table", "server_side_encryption.0.enabled", False),

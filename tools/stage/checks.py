@@ -5,7 +5,7 @@ The parts are:
 - the web client behind CloudFront, and the shared name of the game servers
 - the leaderboard
 - the API's refusal of calls past CloudFront
-- Cognito's refusal of sign-ups and resets of passwords past the API
+- the refusal of sign-ups and resets of passwords at Cognito past the API, and of other operations by Cognito's firewall
 - the limits of log-ins
 - the operator's commands
 - the calls of roles that IAM refused
@@ -149,7 +149,12 @@ class _Checks:
         identity = self._contract.identity
         home = identity.user_pool_id.partition("_")[0]
         account = {"ClientId": identity.client_id, "Username": f"{secrets.token_hex(6)}@example.com"}
-        calls = {"sign_up": {"Password": f"Match-{secrets.token_urlsafe(12)}-9"}, "forgot_password": {}}
+        # Only the web ACL refuses ResendConfirmationCode.
+        calls = {
+            "sign_up": {"Password": f"Match-{secrets.token_urlsafe(12)}-9"},
+            "forgot_password": {},
+            "resend_confirmation_code": {},
+        }
         with RegionClients(self._contract) as clients:
             for operation, parameters in calls.items():
                 try:

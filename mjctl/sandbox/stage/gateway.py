@@ -62,7 +62,7 @@ class Gateway:
         self._aws = AwsNames(context.account_id)
         self._domains = Domains(context.account_id)
         self._tls: dict[tuple[str, ...], ssl.SSLContext] = {}
-        self._firewalls = KeptFirewalls(WebAcls(context.moto, context.access_key_id)) if context.moto else None
+        self._firewalls = KeptFirewalls(WebAcls(context.moto, context.access_key_id).of_arn) if context.moto else None
         context.names.append(self._published)
 
     def install(self) -> None:

@@ -31,6 +31,7 @@ from mjctl.sandbox.stage.layout import authority_folder, hosts_file
 from mjctl.sandbox.stage.load_balancers import LoadBalancers
 from mjctl.sandbox.stage.mail import Mail
 from mjctl.sandbox.stage.metrics import MetricPublisher
+from mjctl.sandbox.stage.pool_firewall import PoolFirewall
 from mjctl.sandbox.stage.targets import Targets
 from mjctl.sandbox.stage.tasks import Tasks
 
@@ -154,6 +155,7 @@ def _parts(context: StageContext) -> list[StagePart]:
         Functions(context),
         ApiGateway(context),
         EdgeAddresses(context),
+        PoolFirewall(context),
         # MetricPublisher comes last, so that it also counts the requests that the other parts refuse.
         MetricPublisher(context),
     ]

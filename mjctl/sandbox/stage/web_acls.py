@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import threading
 import time
-from collections.abc import Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from typing import Any
 
 from mjctl.sandbox.stage.firewall import Firewall, FirewallDecision
@@ -35,7 +35,7 @@ class WebAcls:
         """Return the documents of the web ACL of a regional resource, or None if no web ACL protects the resource.
 
         Args:
-            resource: The ARN of a load balancer.
+            resource: The ARN of a load balancer or of a user pool.
 
         Raises:
             OSError: moto does not answer.
@@ -94,16 +94,16 @@ class KeptFirewalls:
     """Keeps web ACLs in memory, and decides on requests by them.
 
     Call `decide` in a worker thread, because the method may wait for an answer of moto. The stage uses this class for
-    requests to CloudFront. The proxy of the load balancers evaluates web ACLs itself.
+    requests to CloudFront and Cognito. The proxy of the load balancers evaluates web ACLs itself.
     """
 
-    def __init__(self, acls: WebAcls) -> None:
+    def __init__(self, read: Callable[[str], Json | None]) -> None:
         """Create the object without reading a web ACL.
 
         Args:
-            acls: The client that reads web ACLs from moto.
+            read: Returns the documents of a web ACL: `WebAcls.of_arn` or `WebAcls.of_resource`.
         """
-        self._acls = acls
+        self._read = read
         self._lock = threading.Lock()
         self._kept: dict[str, tuple[float, Firewall | None]] = {}
 
@@ -112,13 +112,17 @@ class KeptFirewalls:
 
         Two seconds after the last read, the method reads the web ACL again, and keeps the counts for rate limits.
 
+        Args:
+            arn: The argument of the function `read`: the ARN of the web ACL, or of the resource that it protects.
+            request: The request.
+
         Raises:
             OSError: moto does not answer.
         """
         with self._lock:
             read_at, firewall = self._kept.get(arn, (float("-inf"), None))
             if time.monotonic() - read_at > _KEPT_SECONDS:
-                documents = self._acls.of_arn(arn)
+                documents = self._read(arn)
                 if documents is None:
                     firewall = None
                 elif firewall is None or firewall.documents != documents:

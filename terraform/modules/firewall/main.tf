@@ -1,10 +1,11 @@
 locals {
+  guards_user_pool = length(var.token_operations) > 0
   # Rule groups that AWS maintains, in the order in which WAF evaluates the groups.
-  managed_groups = ["AWSManagedRulesAmazonIpReputationList", "AWSManagedRulesCommonRuleSet", "AWSManagedRulesKnownBadInputsRuleSet"]
+  managed_groups = local.guards_user_pool ? [] : ["AWSManagedRulesAmazonIpReputationList", "AWSManagedRulesCommonRuleSet", "AWSManagedRulesKnownBadInputsRuleSet"]
   # Rules of the groups that count requests and block none.
   counted_rules = merge(
     { for group in local.managed_groups : group => toset([]) },
-    var.native_clients ? { AWSManagedRulesCommonRuleSet = toset(["NoUserAgent_HEADER"]) } : {},
+    var.native_clients && !local.guards_user_pool ? { AWSManagedRulesCommonRuleSet = toset(["NoUserAgent_HEADER"]) } : {},
   )
   metric = replace(title("${var.name}-${lower(var.scope)}"), "-", "")
 }
@@ -29,39 +30,154 @@ resource "aws_wafv2_regex_pattern_set" "load_tests" {
 
 resource "aws_wafv2_web_acl" "main" {
   name        = "${var.name}-${lower(var.scope)}"
-  description = "Rate limit and managed rules"
+  description = local.guards_user_pool ? "Operations for players' tokens" : "Rate limit and managed rules"
   scope       = var.scope
 
   default_action {
-    allow {}
-  }
-
-  rule {
-    name     = "rate-limit"
-    priority = 0
-
-    action {
-      block {}
+    dynamic "allow" {
+      for_each = local.guards_user_pool ? [] : [true]
+      content {}
     }
 
-    statement {
-      rate_based_statement {
-        aggregate_key_type = "IP"
-        limit              = var.rate_limit
+    dynamic "block" {
+      for_each = local.guards_user_pool ? [true] : []
+      content {}
+    }
+  }
 
-        # The rate limit does not count the requests of a load test, whose players have one address.
-        dynamic "scope_down_statement" {
-          for_each = aws_wafv2_regex_pattern_set.load_tests
+  # A user pool has no rate limit by address, because the functions of all players' requests share a few addresses. The
+  # functions count the requests of each player.
+  dynamic "rule" {
+    for_each = local.guards_user_pool ? [] : [var.rate_limit]
 
-          content {
+    content {
+      name     = "rate-limit"
+      priority = 0
+
+      action {
+        block {}
+      }
+
+      statement {
+        rate_based_statement {
+          aggregate_key_type = "IP"
+          limit              = rule.value
+
+          # The rate limit does not count the requests of a load test, whose players have one address.
+          dynamic "scope_down_statement" {
+            for_each = aws_wafv2_regex_pattern_set.load_tests
+
+            content {
+              not_statement {
+                statement {
+                  regex_pattern_set_reference_statement {
+                    arn = scope_down_statement.value.arn
+
+                    field_to_match {
+                      single_header {
+                        name = "x-load-test"
+                      }
+                    }
+
+                    text_transformation {
+                      priority = 0
+                      type     = "NONE"
+                    }
+                  }
+                }
+              }
+            }
+          }
+        }
+      }
+
+      visibility_config {
+        cloudwatch_metrics_enabled = true
+        metric_name                = "${local.metric}RateLimit"
+        sampled_requests_enabled   = true
+      }
+    }
+  }
+
+  # Cognito sends a request to WAF with the name of the operation in a header, and without names, addresses and passwords.
+  # WAF does not see operations that need AWS credentials:
+  # https://docs.aws.amazon.com/cognito/latest/developerguide/user-pool-waf.html
+  dynamic "rule" {
+    for_each = local.guards_user_pool ? [join("|", sort(var.token_operations))] : []
+
+    content {
+      name     = "token-operations"
+      priority = 0
+
+      action {
+        allow {}
+      }
+
+      statement {
+        regex_match_statement {
+          regex_string = "^(${rule.value})$"
+
+          field_to_match {
+            single_header {
+              name = "x-amzn-cognito-operation-name"
+            }
+          }
+
+          text_transformation {
+            priority = 0
+            type     = "NONE"
+          }
+        }
+      }
+
+      visibility_config {
+        cloudwatch_metrics_enabled = true
+        metric_name                = "${local.metric}TokenOperations"
+        sampled_requests_enabled   = true
+      }
+    }
+  }
+
+  # API Gateway and the game servers read the public keys of the user pool without AWS credentials. AWS lists the two
+  # addresses among the endpoints whose requests WAF inspects:
+  # https://docs.aws.amazon.com/cognito/latest/developerguide/federation-endpoints.html
+  dynamic "rule" {
+    for_each = local.guards_user_pool ? [true] : []
+
+    content {
+      name     = "public-keys"
+      priority = 1
+
+      action {
+        allow {}
+      }
+
+      statement {
+        and_statement {
+          statement {
+            regex_match_statement {
+              regex_string = "^/[^/]+/\\.well-known/(jwks\\.json|openid-configuration)$"
+
+              field_to_match {
+                uri_path {}
+              }
+
+              text_transformation {
+                priority = 0
+                type     = "NONE"
+              }
+            }
+          }
+
+          statement {
             not_statement {
               statement {
-                regex_pattern_set_reference_statement {
-                  arn = scope_down_statement.value.arn
+                regex_match_statement {
+                  regex_string = "."
 
                   field_to_match {
                     single_header {
-                      name = "x-load-test"
+                      name = "x-amzn-cognito-operation-name"
                     }
                   }
 
@@ -75,12 +191,12 @@ resource "aws_wafv2_web_acl" "main" {
           }
         }
       }
-    }
 
-    visibility_config {
-      cloudwatch_metrics_enabled = true
-      metric_name                = "${local.metric}RateLimit"
-      sampled_requests_enabled   = true
+      visibility_config {
+        cloudwatch_metrics_enabled = true
+        metric_name                = "${local.metric}PublicKeys"
+        sampled_requests_enabled   = true
+      }
     }
   }
 

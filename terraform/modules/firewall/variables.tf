@@ -1,5 +1,5 @@
 variable "associations" {
-  description = "ARNs of the load balancers that the web ACL protects, each by a name. A CloudFront distribution is not in `associations`, because the distribution's own configuration names the web ACL."
+  description = "ARNs of the load balancers or of the user pool that the web ACL protects, each by a name. A CloudFront distribution is not in `associations`, because the distribution's own configuration names the web ACL."
   type        = map(string)
   default     = {}
 
@@ -77,4 +77,26 @@ variable "shield_protections" {
   description = "ARNs of the resources under Shield Advanced, each by a name. The account must subscribe to Shield Advanced for a year, at 3,000 USD a month. Shield Standard protects all resources at no cost."
   type        = map(string)
   default     = {}
+}
+
+variable "token_operations" {
+  description = "Operations of Cognito that a web ACL for a user pool allows. The web ACL blocks all other requests except those for the public keys, and has no rate limit and no managed rules. Without `token_operations`, the web ACL is for load balancers or distributions."
+  type        = set(string)
+  default     = []
+
+  validation {
+    condition     = length(var.token_operations) == 0 || (var.scope == "REGIONAL" && !var.load_tests)
+    error_message = "token_operations needs scope REGIONAL and excludes load_tests, because a user pool has no rate limit."
+  }
+
+  validation {
+    condition     = alltrue([for operation in var.token_operations : can(regex("^[A-Za-z]+$", operation))])
+    error_message = "token_operations must contain names of operations, for example GetUser, and no patterns."
+  }
+
+  # WAF limits the length of a pattern: https://docs.aws.amazon.com/waf/latest/developerguide/limits.html
+  validation {
+    condition     = length(join("|", var.token_operations)) <= 190
+    error_message = "The names in token_operations must have at most 190 characters together, because a pattern of WAF has at most 200."
+  }
 }

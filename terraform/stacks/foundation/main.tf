@@ -66,6 +66,19 @@ module "identity" {
   threat_protection   = var.identity.threat_protection
 }
 
+# Cognito's endpoint is public. Without the firewall, the thief of an access token could switch the second factor off, or
+# change or delete the account, past the routes of the API.
+module "identity_firewall" {
+  source = "../../modules/firewall"
+
+  associations     = { players = module.identity.user_pool_arn }
+  kms_key_arn      = module.keys.arns["storage"]
+  name             = "${local.name}-players"
+  region           = var.primary_region
+  scope            = "REGIONAL"
+  token_operations = local.data_plane.identity.token_operations
+}
+
 module "mail" {
   source = "../../modules/mail"
 

@@ -79,7 +79,8 @@ module "functions" {
       vpc                  = true
     }
     # The function `auth` creates accounts and logs players in by Cognito's operations for servers, which need IAM
-    # permissions. The operations for tokens need none. KMS makes the codes that `auth` sends to players by SES
+    # permissions. The operations for tokens need none, and the firewall of the stack `foundation` allows no other
+    # operations without permissions (docs/decisions/0023). KMS makes the codes that `auth` sends to players by SES
     # (docs/decisions/0020). The role of `auth` may also update the table `players`, in which `auth` stores the name
     # that a new player chose. All instances of `auth` count the calls of a caller in the table `rate_limits`.
     auth = {
@@ -101,7 +102,8 @@ module "functions" {
         Accounts = {
           actions = [
             "cognito-idp:AdminConfirmSignUp", "cognito-idp:AdminCreateUser", "cognito-idp:AdminDeleteUser", "cognito-idp:AdminGetUser",
-            "cognito-idp:AdminSetUserPassword", "cognito-idp:AdminUpdateUserAttributes", "cognito-idp:AdminUserGlobalSignOut",
+            "cognito-idp:AdminSetUserMFAPreference", "cognito-idp:AdminSetUserPassword", "cognito-idp:AdminUpdateUserAttributes",
+            "cognito-idp:AdminUserGlobalSignOut",
             "cognito-idp:DescribeUserPool",
           ]
           resources = [var.foundation.identity.user_pool_arn]

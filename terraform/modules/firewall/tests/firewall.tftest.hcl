@@ -118,3 +118,65 @@ run "rejects_an_association_with_a_distribution" {
 
   expect_failures = [var.associations]
 }
+
+run "allows_a_user_pool_only_the_given_operations_and_its_public_keys" {
+  command = plan
+
+  variables {
+    associations     = { players = "arn:aws:cognito-idp:eu-west-1:123456789012:userpool/eu-west-1_AbCdEfGhI" }
+    name             = "arena-prod-players"
+    native_clients   = true
+    token_operations = ["RevokeToken", "GetUser"]
+  }
+
+  assert {
+    condition     = length(aws_wafv2_web_acl.main.default_action[0].block) == 1 && length(aws_wafv2_web_acl.main.default_action[0].allow) == 0
+    error_message = "The web ACL of a user pool must block requests by default."
+  }
+
+  assert {
+    condition     = toset([for rule in aws_wafv2_web_acl.main.rule : rule.name]) == toset(["public-keys", "token-operations"]) && alltrue([for rule in aws_wafv2_web_acl.main.rule : length(rule.action[0].allow) == 1])
+    error_message = "The web ACL of a user pool must have no rate limit and no managed rules."
+  }
+
+  assert {
+    condition = alltrue(flatten([for rule in aws_wafv2_web_acl.main.rule : [
+      for match in rule.statement[0].regex_match_statement : [
+        match.field_to_match[0].single_header[0].name == "x-amzn-cognito-operation-name",
+        [for operation in ["GetUser", "RevokeToken", "ChangePassword", "AdminGetUser", "GetUserAttributeVerificationCode", "GetUser,ChangePassword", ""] : operation if can(regex(match.regex_string, operation))] == ["GetUser", "RevokeToken"],
+      ]
+    ] if rule.name == "token-operations"]))
+    error_message = "Only the given operations may pass, by their whole names."
+  }
+
+  assert {
+    condition = alltrue(flatten([for rule in aws_wafv2_web_acl.main.rule : [
+      for part in flatten([for both in rule.statement[0].and_statement : both.statement]) : [
+        [for match in part.regex_match_statement : [for path in ["/eu-west-1_AbCdEfGhI/.well-known/jwks.json", "/eu-west-1_AbCdEfGhI/.well-known/openid-configuration", "/", "/x/y/.well-known/jwks.json", "/oauth2/token"] : path if can(regex(match.regex_string, path))] == ["/eu-west-1_AbCdEfGhI/.well-known/jwks.json", "/eu-west-1_AbCdEfGhI/.well-known/openid-configuration"]],
+        [for negation in part.not_statement : negation.statement[0].regex_match_statement[0].field_to_match[0].single_header[0].name == "x-amzn-cognito-operation-name"],
+      ]
+    ] if rule.name == "public-keys"]))
+    error_message = "The rule public-keys must allow only the two addresses of public keys, and no operation."
+  }
+}
+
+run "rejects_operations_of_a_user_pool_for_load_tests" {
+  command = plan
+
+  variables {
+    load_tests       = true
+    token_operations = ["GetUser"]
+  }
+
+  expect_failures = [var.token_operations]
+}
+
+run "rejects_an_operation_that_is_a_pattern" {
+  command = plan
+
+  variables {
+    token_operations = [".*"]
+  }
+
+  expect_failures = [var.token_operations]
+}

@@ -13,6 +13,7 @@ from typing import Any
 
 import jwt
 import pytest
+import yaml
 from botocore.exceptions import ClientError
 
 from gameserver.client.totp import totp
@@ -38,6 +39,22 @@ OTHER: Any = {
     "MfaConfiguration": "OPTIONAL",
     "Policies": {"PasswordPolicy": {**_POLICY, "RequireSymbols": False}},
 }
+_DATA_PLANE = Path(__file__).parents[4] / "terraform" / "modules" / "data_plane" / "data-plane.yaml"
+OPERATIONS: list[str] = yaml.safe_load(_DATA_PLANE.read_text())["identity"]["token_operations"]
+VISIBLE: Any = {"SampledRequestsEnabled": False, "CloudWatchMetricsEnabled": False, "MetricName": "players"}
+RULE: Any = {
+    "Name": "token-operations",
+    "Priority": 0,
+    "Action": {"Allow": {}},
+    "Statement": {
+        "RegexMatchStatement": {
+            "FieldToMatch": {"SingleHeader": {"Name": "x-amzn-cognito-operation-name"}},
+            "RegexString": f"^({'|'.join(OPERATIONS)})$",
+            "TextTransformations": [{"Priority": 0, "Type": "NONE"}],
+        }
+    },
+    "VisibilityConfig": VISIBLE,
+}
 SENDER = "no-reply@arena.example.com"
 PASSWORD, NEW_PASSWORD = "correct Horse 7 battery", "another Horse 8 battery"
 Function = Callable[[Request, Services], Awaitable[Response]]
@@ -49,6 +66,7 @@ class Game:
 
     services: Services
     outbox: Path
+    remove_firewall: Callable[[], None]
 
     async def ask(self, function: Function, token: str = "", **body: str) -> tuple[int, Any]:
         """Return the status and the body of the answer, or the status and the code of the error."""
@@ -106,7 +124,7 @@ def other(code: str) -> str:
 def game(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Game]:
     folder = tmp_path_factory.mktemp("stage")
     with (
-        Emulators(folder, names=["ministack"], stage=True) as running,
+        Emulators(folder, names=["ministack", "moto"], stage=True) as running,
         pytest.MonkeyPatch.context() as patch,
     ):
         for name, value in running.key.variables.items():
@@ -117,12 +135,19 @@ def game(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Game]:
         )
         key = kms.create_key(KeySpec="HMAC_256", KeyUsage="GENERATE_VERIFY_MAC")["KeyMetadata"]["Arn"]
         ses.create_email_identity(EmailIdentity=SENDER.partition("@")[2])
-        pool = cognito.create_user_pool(
+        created = cognito.create_user_pool(
             PoolName="players",
             **CLOSED,
             **OTHER,
             UsernameAttributes=["email"],
-        )["UserPool"]["Id"]
+        )["UserPool"]
+        pool = created["Id"]
+        # The web ACL of terraform/modules/firewall for a user pool.
+        waf = running.client("wafv2", REGION)
+        acl = waf.create_web_acl(
+            Name="players", Scope="REGIONAL", DefaultAction={"Block": {}}, VisibilityConfig=VISIBLE, Rules=[RULE]
+        )
+        waf.associate_web_acl(WebACLArn=acl["Summary"]["ARN"], ResourceArn=created["Arn"])
         # The settings of the app client in terraform/modules/identity, without a grace period.
         client = cognito.create_user_pool_client(
             UserPoolId=pool,
@@ -150,7 +175,13 @@ def game(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Game]:
         )
         services = Services(settings)
         services.mail_answer_seconds = 0.0
-        yield Game(services, folder / "stage" / "mail.jsonl")
+
+        def remove_firewall() -> None:
+            waf.disassociate_web_acl(ResourceArn=created["Arn"])
+            # The stage reads the web ACL of a user pool every two seconds.
+            time.sleep(2.1)
+
+        yield Game(services, folder / "stage" / "mail.jsonl", remove_firewall)
         services.aws.close()
 
 
@@ -280,25 +311,6 @@ async def test_a_password_that_only_cognito_refuses_leaves_no_account(
     body = {"email": "weak@example.com", "password": "short", "display_name": "Ada"}
     assert await game.ask(auth.sign_up, **body) == (400, "weak_password")
     assert await accounts.find_account(game.services, "weak@example.com") is None
-
-
-async def test_an_account_of_a_public_sign_up_keeps_working(game: Game) -> None:
-    """Test accounts that Cognito's SignUp made before the user pool refused SignUp."""
-    cognito, settings = game.services.aws.cognito, game.services.settings
-    pool = settings.user_pool_id
-    cognito.update_user_pool(UserPoolId=pool, AdminCreateUserConfig={"AllowAdminCreateUserOnly": False}, **OTHER)
-    for email in ("old@example.com", "older@example.com"):
-        attributes = [{"Name": "email", "Value": email}]
-        cognito.sign_up(ClientId=settings.client_id, Username=email, Password=PASSWORD, UserAttributes=attributes)
-    code = re.search(r"\b\d{6}\b", game.mails("older@example.com")[-1].text)[0]  # type: ignore[index]
-    cognito.confirm_sign_up(ClientId=settings.client_id, Username="older@example.com", ConfirmationCode=code)
-    cognito.update_user_pool(UserPoolId=pool, **CLOSED, **OTHER)
-    assert (await game.log_in("older@example.com"))[0] == 200
-    assert await game.log_in("old@example.com") == (401, "invalid_credentials")
-    assert await game.ask(auth.resend_code, email="old@example.com") == (202, {})
-    code = game.code("old@example.com")
-    assert await game.ask(auth.confirm, email="old@example.com", code=code) == (200, {"confirmed": True})
-    assert (await game.log_in("old@example.com"))[0] == 200
 
 
 async def test_a_mail_that_ses_refuses_does_not_change_the_answer(game: Game) -> None:
@@ -433,7 +445,55 @@ async def test_the_codes_of_one_log_in_are_limited(game: Game) -> None:
     assert answers == [(401, "login_expired")] * 5 + [(429, "too_many_requests")]
 
 
-async def test_players_cannot_go_round_the_api(game: Game) -> None:
+async def test_a_stranger_cannot_use_up_the_tries_of_a_player(game: Game) -> None:
+    email = "victim@example.com"
+    await game.player(email)
+    guess = json.dumps({"email": email, "password": "wrong Horse 7 battery"}).encode()
+    refused = 0
+    for _ in range(15):
+        try:
+            await sessions.log_in(Request(guess, source="203.0.113.9"), game.services)
+        except HttpError as error:
+            refused += error.status == 429
+    assert refused >= 4
+    # Cognito locks an account for some seconds after many wrong passwords.
+    # https://docs.aws.amazon.com/cognito/latest/developerguide/authentication.html
+    for _ in range(8):
+        await asyncio.sleep(1.1)
+        status, _ = await game.log_in(email)
+        if status == 200:
+            break
+    assert status == 200
+
+
+async def test_the_thief_of_an_access_token_cannot_change_the_account_past_the_api(game: Game) -> None:
+    email = "stolen@example.com"
+    token = (await game.player(email))["access_token"]
+    secret = (await game.ask(second_factor.enrol, token))[1]["secret"]
+    assert await game.ask(second_factor.verify, token, code=totp(secret)) == (200, {"enabled": True})
+    cognito = game.services.aws.cognito
+    off: Any = {"Enabled": False, "PreferredMfa": False}
+    client = {"ClientId": game.services.settings.client_id}
+    password = {"USERNAME": email, "PASSWORD": PASSWORD}
+    calls: list[Callable[[], Any]] = [
+        lambda: cognito.set_user_mfa_preference(AccessToken=token, SoftwareTokenMfaSettings=off),
+        lambda: cognito.change_password(AccessToken=token, PreviousPassword=PASSWORD, ProposedPassword=NEW_PASSWORD),
+        lambda: cognito.update_user_attributes(AccessToken=token, UserAttributes=[{"Name": "locale", "Value": "en"}]),
+        lambda: cognito.delete_user(AccessToken=token),
+        lambda: cognito.sign_up(**client, Username="direct@example.com", Password=PASSWORD),
+        lambda: cognito.forgot_password(**client, Username=email),
+        lambda: cognito.initiate_auth(**client, AuthFlow="USER_PASSWORD_AUTH", AuthParameters=password),
+    ]
+    for call in calls:
+        with pytest.raises(ClientError, match="ForbiddenException"):
+            call()
+    assert await game.ask(second_factor.get_state, token) == (200, {"enabled": True})
+    assert (await game.log_in(email))[1]["challenge"] == "second_factor"
+
+
+# The next tests are the last tests, because they remove the firewall of the user pool.
+async def test_players_cannot_go_round_the_api_without_a_firewall(game: Game) -> None:
+    game.remove_firewall()
     await game.player("round@example.com")
     await game.sign_up("pending@example.com")
     cognito, settings = game.services.aws.cognito, game.services.settings
@@ -461,22 +521,21 @@ async def test_players_cannot_go_round_the_api(game: Game) -> None:
         )
 
 
-async def test_a_stranger_cannot_use_up_the_tries_of_a_player(game: Game) -> None:
-    email = "victim@example.com"
-    await game.player(email)
-    guess = json.dumps({"email": email, "password": "wrong Horse 7 battery"}).encode()
-    refused = 0
-    for _ in range(15):
-        try:
-            await sessions.log_in(Request(guess, source="203.0.113.9"), game.services)
-        except HttpError as error:
-            refused += error.status == 429
-    assert refused >= 4
-    # Cognito locks an account for some seconds after many wrong passwords.
-    # https://docs.aws.amazon.com/cognito/latest/developerguide/authentication.html
-    for _ in range(8):
-        await asyncio.sleep(1.1)
-        status, _ = await game.log_in(email)
-        if status == 200:
-            break
-    assert status == 200
+async def test_an_account_of_a_public_sign_up_keeps_working(game: Game) -> None:
+    """Test accounts that Cognito's SignUp made before the user pool and its firewall refused SignUp."""
+    game.remove_firewall()
+    cognito, settings = game.services.aws.cognito, game.services.settings
+    pool = settings.user_pool_id
+    cognito.update_user_pool(UserPoolId=pool, AdminCreateUserConfig={"AllowAdminCreateUserOnly": False}, **OTHER)
+    for email in ("old@example.com", "older@example.com"):
+        attributes = [{"Name": "email", "Value": email}]
+        cognito.sign_up(ClientId=settings.client_id, Username=email, Password=PASSWORD, UserAttributes=attributes)
+    code = re.search(r"\b\d{6}\b", game.mails("older@example.com")[-1].text)[0]  # type: ignore[index]
+    cognito.confirm_sign_up(ClientId=settings.client_id, Username="older@example.com", ConfirmationCode=code)
+    cognito.update_user_pool(UserPoolId=pool, **CLOSED, **OTHER)
+    assert (await game.log_in("older@example.com"))[0] == 200
+    assert await game.log_in("old@example.com") == (401, "invalid_credentials")
+    assert await game.ask(auth.resend_code, email="old@example.com") == (202, {})
+    code = game.code("old@example.com")
+    assert await game.ask(auth.confirm, email="old@example.com", code=code) == (200, {"confirmed": True})
+    assert (await game.log_in("old@example.com"))[0] == 200

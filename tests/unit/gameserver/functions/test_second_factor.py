@@ -27,7 +27,7 @@ class VerifyingCognito:
             raise ClientError({"Error": {"Code": self.answer, "Message": "no"}}, "VerifySoftwareToken")
         return {"Status": self.answer}
 
-    def set_user_mfa_preference(self, **_: Any) -> None:
+    def admin_set_user_mfa_preference(self, **_: Any) -> None:
         self.preferred = True
 
 

@@ -79,7 +79,7 @@ def test_kept_firewalls_follow_changes_and_keep_their_counts(
 ) -> None:
     api = running.client("wafv2", "us-west-2")
     arn = create(api, "REGIONAL")
-    firewalls = KeptFirewalls(WebAcls(running.url("moto"), running.key.access_key_id))
+    firewalls = KeptFirewalls(WebAcls(running.url("moto"), running.key.access_key_id).of_arn)
     admin, play = (WebRequest("203.0.113.1", "GET", path, "", []) for path in ("/admin", "/play"))
 
     def passes(request: WebRequest) -> bool:
