@@ -306,7 +306,8 @@ FAULTS = (
         "auth",
     ),
     Fault("auth has no user pool", _variable("auth", "USER_POOL_ID"), logs_in, "auth"),
-    Fault("api has no right to use the tables", _statement("api-fn", "Tables"), changes_the_profile),
+    Fault("api has no right to use the players", _statement("api-fn", "Players"), changes_the_profile),
+    Fault("api has no right to use the matches", _statement("api-fn", "Matches"), finds_a_match),
     Fault("api has no right to use the keys", _statement("api-fn", "KeyUse"), changes_the_profile, "api"),
     Fault(
         "api has the wrong name of a table",
@@ -317,7 +318,10 @@ FAULTS = (
     Fault("api has no state store", _variable("api", "STATE_URL"), finds_a_match, "api"),
     Fault("migrate has no right to log in", _statement("migrate-fn", "MasterLogIn"), migrates),
     Fault("ops has no right to log in at the cache", _statement("ops-fn", "CacheLogIn"), operates, "ops"),
-    Fault("persistence has no right to use the tables", _statement("persistence-fn", "Tables"), stores_a_result),
+    Fault("persistence has no right to use the matches", _statement("persistence-fn", "Matches"), stores_a_result),
+    Fault(
+        "persistence has no right to remember events", _statement("persistence-fn", "ProcessedEvents"), stores_a_result
+    ),
     Fault("persistence has no database", _variable("persistence", "DATABASE_HOST"), stores_a_result, "persistence"),
     Fault("persistence has no right to read the queue", _statement("persistence-fn", "OwnQueue"), reads_the_queue),
     Fault(

@@ -39,10 +39,20 @@ locals {
     resources = ["arn:aws:secretsmanager:${var.region}:${local.account_id}:secret:${local.name}-distribution-passes-??????"]
   }
 
-  tables_use = {
-    actions   = ["dynamodb:BatchGetItem", "dynamodb:ConditionCheckItem", "dynamodb:GetItem", "dynamodb:PutItem", "dynamodb:Query", "dynamodb:UpdateItem"]
-    resources = concat(local.table_arns, [for arn in local.table_arns : "${arn}/index/*"])
+  # Each function may only make those calls of a table that it makes (gameserver/persistence/tables.py). A write to a table
+  # with an index needs no permission for the index. A transaction needs the permissions of its writes:
+  # https://docs.aws.amazon.com/amazondynamodb/latest/developerguide/transaction-apis.html#transaction-apis-iam
+  tables_of_api = {
+    Matches    = { actions = ["dynamodb:GetItem", "dynamodb:PutItem"], resources = [local.tables["matches"].arn] }
+    Players    = { actions = ["dynamodb:BatchGetItem", "dynamodb:GetItem", "dynamodb:UpdateItem"], resources = [local.tables["players"].arn] }
+    RateLimits = local.rate_limits
   }
+  tables_of_persistence = {
+    Matches         = { actions = ["dynamodb:UpdateItem"], resources = [local.tables["matches"].arn] }
+    ProcessedEvents = { actions = ["dynamodb:PutItem"], resources = [local.tables["processed_events"].arn] }
+  }
+  rate_limits = { actions = ["dynamodb:UpdateItem"], resources = ["arn:aws:dynamodb:${var.region}:${local.account_id}:table/${local.name}-rate_limits"] }
+
   # The user of PostgreSQL for the functions. `Settings.application_user` in gameserver/runtime/settings.py makes an equal
   # name, and the function `migrate` creates the user. The name contains the environment, so that the policy below allows
   # no log-in at the database of another environment in this account. The policy does not name the id of the cluster, because
@@ -75,8 +85,14 @@ module "functions" {
       environment          = merge(local.storage_settings, local.state_settings, local.edge_settings)
       handler              = "gameserver.functions.lambda_handlers.api"
       reserved_concurrency = var.functions.reserved_concurrency.api
-      statements           = { CacheLogIn = local.cache_log_in, DatabaseLogIn = local.database_log_in, DistributionPasses = local.distribution_passes, KeyUse = local.key_use, StateLogIn = local.state_log_in, Tables = local.tables_use }
-      vpc                  = true
+      statements = merge(local.tables_of_api, {
+        CacheLogIn         = local.cache_log_in
+        DatabaseLogIn      = local.database_log_in
+        DistributionPasses = local.distribution_passes
+        KeyUse             = local.key_use
+        StateLogIn         = local.state_log_in
+      })
+      vpc = true
     }
     # The function `auth` creates accounts and logs players in by Cognito's operations for servers, which need IAM
     # permissions. The operations for tokens need none, and the firewall of the stack `foundation` allows no other
@@ -130,7 +146,7 @@ module "functions" {
           resources = [module.keys.arns["data"]]
         }
         PlayerName = { actions = ["dynamodb:UpdateItem"], resources = [local.tables["players"].arn] }
-        RateLimits = { actions = ["dynamodb:UpdateItem"], resources = ["arn:aws:dynamodb:${var.region}:${local.account_id}:table/${local.name}-rate_limits"] }
+        RateLimits = local.rate_limits
       }
     }
     # `mjctl deploy` invokes the function `migrate` in the region of the database's writer. Every region has the function,
@@ -165,8 +181,12 @@ module "functions" {
       handler              = "gameserver.functions.lambda_handlers.persistence"
       queue                = { arn = module.events.queues["persistence"].arn }
       reserved_concurrency = var.functions.reserved_concurrency.persistence
-      statements           = { CacheLogIn = local.cache_log_in, DatabaseLogIn = local.database_log_in, KeyUse = local.key_use, Tables = local.tables_use }
-      vpc                  = true
+      statements = merge(local.tables_of_persistence, {
+        CacheLogIn    = local.cache_log_in
+        DatabaseLogIn = local.database_log_in
+        KeyUse        = local.key_use
+      })
+      vpc = true
     }
   }
 }
