@@ -1,4 +1,4 @@
-"""Lists changes of a correct plan. Each change breaks a rule of tools/well_architected.py by a wrong value, an unknown
+"""Lists changes of a correct plan. Each change breaks a rule of tools/well_architected by a wrong value, an unknown
 value or a missing resource."""
 
 from __future__ import annotations

@@ -7,7 +7,7 @@ from nothing, which takes about seven minutes. Several patches share a base, whi
 Each patch is then deployed over a restored copy of the base, which takes about two minutes. `--base` keeps the base in
 a folder for later runs, and uses the base for a single patch too. A fault that only a first deploy shows, for example a
 migration that creates no table, needs the form without a base. If no check of the stage finds the fault, the program
-checks the rules of production (tools/well_architected.py) on the plans of the copy, which takes two minutes.
+checks the rules of production (tools/well_architected) on the plans of the copy, which takes two minutes.
 
 The copies have their own state and processes, which the program removes at the end. The exit codes are:
 

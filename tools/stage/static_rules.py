@@ -1,7 +1,7 @@
 """Checks the rules of production on a copy of the project, for faults that no match and no check of a stage can show.
 
 Some faults hurt only after hours, or only if a part fails: a missing plan of backups, or a connection that ends after
-ten idle seconds. The rules of tools/well_architected.py find such faults in the plans of configs/prod.yaml.
+ten idle seconds. The rules of tools/well_architected find such faults in the plans of configs/prod.yaml.
 """
 
 from __future__ import annotations
