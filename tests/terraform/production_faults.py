@@ -331,5 +331,10 @@ FAULTS = (
     ),
     Fault("the game server has no state store", _task_variable("STATE_URL"), starts_a_game_server),
     Fault("ECS has no right to pull the image", _statement("game-exec", "PullImage"), starts_a_game_server),
+    Fault(
+        "the condition for the owners of a match is too narrow",
+        _statement("game-task", "MatchEpochs", _condition("dynamodb:ReturnValues", "ALL_OLD")),
+        plays_a_match,
+    ),
     Fault("the game server has no right to publish", _statement("game-task", "PublishEvents"), plays_a_match),
 )

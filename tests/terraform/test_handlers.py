@@ -181,6 +181,9 @@ def server(production: Production) -> str:
 @pytest.fixture(scope="module")
 def match(production: Production, migrated: list[Json], server: str) -> PlayedMatch:
     """Return a match whose players have used every route of the API."""
+    # On a busy machine, the start of a function's process can take longer than the time limit of the function.
+    eventually(lambda: production.door.request("GET", "/v1/leaderboard").status == 200, 60)
+    eventually(lambda: production.door.request("POST", "/v1/refresh", {}).status == 400, 60)
     return asyncio.run(played(production, server))
 
 
@@ -222,6 +225,12 @@ def test_the_first_migration_runs_with_the_password_and_the_second_by_iam(migrat
     assert migrated[0]["heads"] == []
     assert migrated[0]["applied"]
     assert migrated[1] == {"heads": [migrated[0]["applied"][-1].partition("_")[0]], "applied": []}
+
+
+def test_the_game_server_has_encrypted_the_chat(production: Production, match: PlayedMatch) -> None:
+    key = task_variables(production.plan)["GAMESERVER_DATA_KEY_ARN"]
+    uses = {(call.action, call.resource) for call in production.calls() if call.caller.endswith("-game-task")}
+    assert ("kms:GenerateDataKey", key) in uses
 
 
 def test_the_result_of_the_match_is_in_dynamodb(production: Production, match: PlayedMatch) -> None:
