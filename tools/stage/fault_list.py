@@ -169,8 +169,8 @@ _PERMISSIONS = (
         "the function `auth` may not count log-ins in DynamoDB, so each instance counts alone",
         "the limits of log-ins",
         f"{_REGION}/api.tf",
-        'RateLimits = { actions = ["dynamodb:UpdateItem"]',
-        'RateLimits = { actions = ["dynamodb:GetItem"]',
+        "        RateLimits = local.rate_limits\n",
+        '        RateLimits = merge(local.rate_limits, { actions = ["dynamodb:GetItem"] })\n',
     ),
     _fault(
         "auth-without-edge-networks",
