@@ -87,7 +87,7 @@ class Epochs:
                 epoch = await self._update(match_id, "SET owner_epoch = :epoch", condition, values)
             if epoch is not None:
                 return epoch
-        raise UnknownMatch(match_id)
+        raise UnknownMatch(f"the table {self._table} has no item of the match")
 
     async def confirm(self, match_id: str, epoch: int) -> bool:
         """Return True if `epoch` is the newest epoch of the match, by a write that DynamoDB refuses otherwise.

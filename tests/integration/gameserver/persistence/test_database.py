@@ -17,7 +17,6 @@ from typing import Any
 
 import asyncpg
 import boto3
-import botocore.auth
 import pytest
 from redis.asyncio import Redis
 from redis.exceptions import AuthenticationError
@@ -28,6 +27,7 @@ from gameserver.runtime.aws import AwsClients
 from gameserver.runtime.redis_connection import open_cache
 from gameserver.runtime.secrets import SecretError, resolve
 from gameserver.runtime.settings import Settings
+from tests.signing import sign_at
 
 WriteSecret = Callable[..., str]
 
@@ -244,7 +244,7 @@ async def test_a_token_of_iam_equals_the_token_of_the_client_of_aws(
     settings: Settings, clients: AwsClients, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     now = datetime.now(UTC)
-    monkeypatch.setattr(botocore.auth, "get_current_datetime", lambda *_: now.replace(tzinfo=None))
+    sign_at(monkeypatch, lambda: now)
     with_iam = dataclasses.replace(settings, database_secret="iam", database_host="db.example.com", database_user="app")
     token = await connection_options(with_iam, clients)["password"]()
     client = boto3.client("rds", region_name=settings.region)
@@ -258,8 +258,7 @@ async def test_a_token_of_iam_is_used_again_until_it_is_old_or_refused(
     token = IamToken(dataclasses.replace(settings, database_host="db.example.com", database_user="app"), clients)
 
     async def at(seconds: float) -> str:
-        moment = datetime.fromtimestamp(start + seconds, UTC).replace(tzinfo=None)
-        monkeypatch.setattr(botocore.auth, "get_current_datetime", lambda *_: moment)
+        sign_at(monkeypatch, lambda: datetime.fromtimestamp(start + seconds, UTC))
         monkeypatch.setattr("gameserver.persistence.database.time.time", lambda: start + seconds)
         return await token.get()
 

@@ -15,6 +15,7 @@ import pytest
 from redis.asyncio import Redis
 
 from gameserver.cluster.directory import Directory
+from gameserver.functions.services import Services
 from gameserver.match import MatchSpec
 from gameserver.runtime.settings import Settings
 from gameserver.server.process import GameServer, end_tasks
@@ -100,7 +101,8 @@ async def ready(region: Production, count: int) -> list[ServerRow]:
         await asyncio.sleep(0.2)
 
 
-async def a_match(directory: Directory, server_id: str) -> str:
+async def a_match(settings: Settings, directory: Directory, server_id: str) -> str:
+    """Create a match on a server, with its item in DynamoDB, as the API does."""
     spec = MatchSpec(
         match_id=secrets.token_hex(8),
         mode="arena",
@@ -110,6 +112,19 @@ async def a_match(directory: Directory, server_id: str) -> str:
         created_at_ms=time.time_ns() // 1_000_000,
         server_id=server_id,
     )
+    services = Services(settings)
+    try:
+        await services.tables.register_match(
+            spec.match_id,
+            mode=spec.mode,
+            seats=spec.seats,
+            rules=spec.rules,
+            region=settings.region,
+            created_by="ada",
+            created_at_ms=spec.created_at_ms,
+        )
+    finally:
+        await services.close()
     await directory.create_match(spec)
     deadline = time.monotonic() + 30
     # Wait until the registry shows the match. A heartbeat updates the registry twice a second.
@@ -152,7 +167,7 @@ async def test_a_restart_moves_the_match_and_replaces_the_task(region: Productio
     async with agent_of(region, settings) as agent, Redis.from_url(settings.state_url) as redis:
         old = (await ready(region, 3))[0]
         directory = Directory(redis)
-        match_id = await a_match(directory, old.id)
+        match_id = await a_match(settings, directory, old.id)
         (change,) = await control.restart(region.contract, [old.id], lines.append)
         assert (change.id, change.action, change.matches) == (old.id, "restarted", 1)
         rows = await ready(region, 3)
@@ -170,7 +185,7 @@ async def test_a_drained_server_keeps_its_task_and_gets_no_new_match(region: Pro
     async with agent_of(region, settings) as agent, Redis.from_url(settings.state_url) as redis:
         server, other, _ = await ready(region, 3)
         directory = Directory(redis)
-        match_id = await a_match(directory, server.id)
+        match_id = await a_match(settings, directory, server.id)
         (change,) = await control.drain(region.contract, [server.id], lambda _: None, message="new kernel")
         assert (change.action, change.matches) == ("drained", 1)
         rows = {row.id: row for row in await list_servers(region.contract)}

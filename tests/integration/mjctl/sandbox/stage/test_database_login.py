@@ -8,13 +8,11 @@ import json
 import socket
 from collections.abc import Iterator
 from contextlib import nullcontext
-from datetime import timedelta
+from datetime import UTC, datetime, timedelta
 from typing import Any
 
 import asyncpg
 import boto3
-import botocore.auth
-import botocore.compat
 import pytest
 
 from gameserver.persistence.database import Database as GameDatabase
@@ -33,6 +31,7 @@ from tests.integration.mjctl.sandbox.stage.aurora import (
     running_aurora,
     wait_for,
 )
+from tests.signing import sign_at
 
 pytestmark = [
     pytest.mark.timeout(180),
@@ -200,12 +199,12 @@ async def test_an_expired_or_changed_token_and_a_password_are_refused(
     for wrong in (token[:-4] + "0000", "a-password", ""):
         with REFUSED:
             await application.user(wrong)
-    now, endpoint = botocore.compat.get_current_datetime, database.cluster()["Endpoint"]
+    endpoint = database.cluster()["Endpoint"]
     for minutes, accepted in ((16, False), (14, True)):
         late = timedelta(minutes=minutes)
         # Only the token is signed late, because the emulated AWS refuses late requests too.
         with monkeypatch.context() as patch:
-            patch.setattr(botocore.auth, "get_current_datetime", lambda *args, late=late: now(*args) - late)
+            sign_at(patch, lambda late=late: datetime.now(UTC) - late)
             token = application.token("allowed", host=endpoint)
         with nullcontext() if accepted else REFUSED:
             assert await application.user(token) == "app"
