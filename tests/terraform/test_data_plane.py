@@ -28,6 +28,7 @@ MODULES = ("match_store", "events", "identity", "keys")
 _EMULATED = "the emulated AWS does not offer the attribute, or the attribute has no effect there"
 _NO_KEY_OF_ITS_OWN = "the files of a local region are private to its user; only fields are sealed, with the key `data`"
 _NO_REPLICAS = "a local region has no replicas in other regions"
+_NO_STRANGERS = "only programs that have the region's key reach the emulated Cognito"
 _ONE_CALLER = "only programs that have the region's key reach the emulated AWS, so it has no policies"
 
 # Attributes that only production sets, or that have another value in production, by kind of part.
@@ -47,7 +48,8 @@ LOCAL_DIFFERS: Mapping[str, Mapping[str, str]] = {
     "topic": {"kms_master_key_id": _NO_KEY_OF_ITS_OWN},
     "subscription": {},
     "user pool": {
-        "account_recovery_setting": "a local region sends no e-mail",
+        "account_recovery_setting": _NO_STRANGERS,
+        "admin_create_user_config": _NO_STRANGERS,
         "deletion_protection": "`destroy` removes a local region with all its data",
         "email_configuration": "a local region sends no e-mail",
         "password_policy.password_history_size": _EMULATED,
@@ -61,6 +63,7 @@ LOCAL_DIFFERS: Mapping[str, Mapping[str, str]] = {
     "app client": {
         "enable_token_revocation": "Cognito has token revocation on by default",
         "refresh_token_rotation": _EMULATED,
+        "write_attributes": _NO_STRANGERS,
     },
     "group": {"description": "a description has no effect"},
     "key": {
