@@ -23,25 +23,10 @@ def create_application_user(connection: Connection, user: str) -> None:
         connection: a connection of the master user with an open transaction.
         user: the name of the user.
     """
-    if not _exists(connection, _IAM_ROLE):
-        return
-    name = connection.dialect.identifier_preparer.quote_identifier(user)
-    statements = [] if _exists(connection, user) else [f"CREATE ROLE {name} LOGIN"]
-    statements += [
-        f"GRANT {_IAM_ROLE} TO {name}",
-        f"GRANT USAGE ON SCHEMA public TO {name}",
-        f"GRANT SELECT, INSERT, UPDATE, DELETE ON ALL TABLES IN SCHEMA public TO {name}",
-        f"GRANT USAGE, SELECT ON ALL SEQUENCES IN SCHEMA public TO {name}",
-        # The tables of later migrations:
-        # https://www.postgresql.org/docs/current/sql-alterdefaultprivileges.html
-        f"ALTER DEFAULT PRIVILEGES IN SCHEMA public GRANT SELECT, INSERT, UPDATE, DELETE ON TABLES TO {name}",
-        f"ALTER DEFAULT PRIVILEGES IN SCHEMA public GRANT USAGE, SELECT ON SEQUENCES TO {name}",
-    ]
-    if connection.execute(text("SELECT to_regclass('public.alembic_version')")).scalar() is not None:
+    name = _create_user(connection, user, "LOGIN", tables="SELECT, INSERT, UPDATE, DELETE", sequences="USAGE, SELECT")
+    if name and connection.execute(text("SELECT to_regclass('public.alembic_version')")).scalar() is not None:
         # The table of Alembic says which migrations have run.
-        statements.append(f"REVOKE INSERT, UPDATE, DELETE ON alembic_version FROM {name}")
-    for statement in statements:
-        connection.execute(text(statement))
+        connection.execute(text(f"REVOKE INSERT, UPDATE, DELETE ON alembic_version FROM {name}"))
 
 
 def create_backup_user(connection: Connection, user: str) -> None:
@@ -56,20 +41,32 @@ def create_backup_user(connection: Connection, user: str) -> None:
         connection: a connection of the master user with an open transaction.
         user: the name of the user.
     """
+    _create_user(connection, user, "LOGIN CREATEDB", tables="SELECT", sequences="SELECT")
+
+
+def _create_user(connection: Connection, user: str, options: str, *, tables: str, sequences: str) -> str:
+    """Create a user with rights to all present and later tables and sequences of the schema `public`.
+
+    Returns:
+        The quoted name of the user, or "" if the database does not support logins by IAM.
+    """
     if not _exists(connection, _IAM_ROLE):
-        return
+        return ""
     name = connection.dialect.identifier_preparer.quote_identifier(user)
-    statements = [] if _exists(connection, user) else [f"CREATE ROLE {name} LOGIN CREATEDB"]
+    statements = [] if _exists(connection, user) else [f"CREATE ROLE {name} {options}"]
     statements += [
         f"GRANT {_IAM_ROLE} TO {name}",
         f"GRANT USAGE ON SCHEMA public TO {name}",
-        f"GRANT SELECT ON ALL TABLES IN SCHEMA public TO {name}",
-        f"GRANT SELECT ON ALL SEQUENCES IN SCHEMA public TO {name}",
-        f"ALTER DEFAULT PRIVILEGES IN SCHEMA public GRANT SELECT ON TABLES TO {name}",
-        f"ALTER DEFAULT PRIVILEGES IN SCHEMA public GRANT SELECT ON SEQUENCES TO {name}",
+        f"GRANT {tables} ON ALL TABLES IN SCHEMA public TO {name}",
+        f"GRANT {sequences} ON ALL SEQUENCES IN SCHEMA public TO {name}",
+        # The tables of later migrations:
+        # https://www.postgresql.org/docs/current/sql-alterdefaultprivileges.html
+        f"ALTER DEFAULT PRIVILEGES IN SCHEMA public GRANT {tables} ON TABLES TO {name}",
+        f"ALTER DEFAULT PRIVILEGES IN SCHEMA public GRANT {sequences} ON SEQUENCES TO {name}",
     ]
     for statement in statements:
         connection.execute(text(statement))
+    return name
 
 
 def _exists(connection: Connection, role: str) -> bool:
