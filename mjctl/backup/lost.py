@@ -2,9 +2,9 @@
 
 from __future__ import annotations
 
-import asyncio
 from collections.abc import Sequence
 
+from mjctl import event_loop
 from mjctl.backup.operations import unreadable_without
 from mjctl.models.backup import BackupEntry
 from mjctl.models.environment import FOUNDATION, Environment
@@ -36,4 +36,4 @@ def lost_with(workspace: Workspace, environment: Environment, units: Sequence[st
         if name in units
         and (location is not None or contract.backup.directory is not None or contract.backup.bucket is not None)
     }
-    return asyncio.run(unreadable_without(destroyed, remaining, location))
+    return event_loop.run(unreadable_without(destroyed, remaining, location))

@@ -2,11 +2,11 @@
 
 from __future__ import annotations
 
-import asyncio
 from collections.abc import Awaitable, Callable, Coroutine, Iterable, Mapping, Sequence
 from dataclasses import asdict
 from typing import TYPE_CHECKING, Any, TypeVar
 
+from mjctl import event_loop
 from mjctl.cli.session import (
     Exit,
     OutputFormat,
@@ -89,7 +89,7 @@ class Target:
 
     def run(self, work: Coroutine[Any, Any, T]) -> T:
         """Run a coroutine to its end and return its result."""
-        return asyncio.run(work)
+        return event_loop.run(work)
 
     def in_each_region(self, work: Callable[[Contract], Awaitable[T]]) -> list[RegionOutcome[T]]:
         """Run `work` in every region and return the outcomes in the order of the regions.

@@ -11,6 +11,7 @@ from dataclasses import dataclass, replace
 from functools import cached_property
 from typing import Any, TypeVar
 
+from mjctl import event_loop
 from mjctl.deploy.executor import Deployment, NoReporter, PlannedUnit, Reporter, discard, locked
 from mjctl.deploy.gate import Gate
 from mjctl.deploy.history import History
@@ -232,7 +233,7 @@ class Operation:
                     )
                 )
 
-        return asyncio.run(main())
+        return event_loop.run(main())
 
 
 def require_approval(approve: Approve, results: Sequence[UnitResult]) -> None:

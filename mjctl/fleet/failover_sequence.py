@@ -14,6 +14,7 @@ from __future__ import annotations
 import asyncio
 from collections.abc import Awaitable, Callable, Mapping, Sequence
 
+from mjctl import event_loop
 from mjctl.clients.dns import RegionDns, region_dns
 from mjctl.clients.global_database import GlobalDatabase, read_database
 from mjctl.fleet import failover_writer
@@ -87,7 +88,7 @@ class Failover:
                 dns=await _dns(self._contracts),
             )
 
-        return asyncio.run(work())
+        return event_loop.run(work())
 
     def leave(
         self,
@@ -118,9 +119,9 @@ class Failover:
                 already requested the move.
             UnreachableError, NotFoundError: A region does not answer, or Route 53 has no health check of a region.
         """
-        plan = asyncio.run(self._assess(to_region, lossy=lossy))
+        plan = event_loop.run(self._assess(to_region, lossy=lossy))
         _require_approval(approve, plan)
-        return asyncio.run(self._leave(plan, wait_seconds))
+        return event_loop.run(self._leave(plan, wait_seconds))
 
     def restore(self, *, approve: ApproveFailover, with_writer: bool = False) -> FailoverReport:
         """Let the region take players again.
@@ -140,9 +141,9 @@ class Failover:
                 requested the move.
             UnreachableError, NotFoundError: The region does not answer, or Route 53 has no health check of the region.
         """
-        plan = asyncio.run(self._assess_return(with_writer=with_writer))
+        plan = event_loop.run(self._assess_return(with_writer=with_writer))
         _require_approval(approve, plan)
-        return asyncio.run(self._restore(plan))
+        return event_loop.run(self._restore(plan))
 
     async def _assess(self, to_region: str | None, *, lossy: bool) -> FailoverPlan:
         others = {region: contract for region, contract in self._contracts.items() if region != self._region}

@@ -2,11 +2,11 @@
 
 from __future__ import annotations
 
-import asyncio
 from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
+from mjctl import event_loop
 from mjctl.cli.options import EnvOption, EveryRegionOption, OutputOption, RegionOption
 from mjctl.cli.session import Exit, OutputFormat
 from mjctl.models.errors import NotFoundError, UsageError
@@ -125,9 +125,8 @@ def _with_quick_loop(work: Any) -> list[RegionOutcome[LoadReport]]:
     """
     import uvloop
 
-    with asyncio.Runner(loop_factory=uvloop.new_event_loop) as runner:
-        outcomes: list[RegionOutcome[LoadReport]] = runner.run(work)
-        return outcomes
+    outcomes: list[RegionOutcome[LoadReport]] = event_loop.run(work, uvloop.new_event_loop)
+    return outcomes
 
 
 def _end(reports: list[LoadReport]) -> None:

@@ -97,8 +97,7 @@ def _failovers(run: Run, statuses: Sequence[UnitStatus]) -> dict[str, RegionOutc
         unit -> the regions to which the unit's players are sent, or () on AWS, where DNS chooses the regions. The
         value is None for a region that takes players or is not deployed, and for foundation and edge.
     """
-    import asyncio
-
+    from mjctl import event_loop
     from mjctl.clients.regions import RegionOutcome, in_each_region
     from mjctl.fleet.failover import closed_to
     from mjctl.models.errors import NotFoundError
@@ -111,7 +110,7 @@ def _failovers(run: Run, statuses: Sequence[UnitStatus]) -> dict[str, RegionOutc
             # contract.
             with suppress(NotFoundError):
                 contracts |= deployed_contracts(run.workspace, run.environment, [state.unit])
-    outcomes = asyncio.run(in_each_region(contracts, closed_to, concurrency=run.environment.concurrency))
+    outcomes = event_loop.run(in_each_region(contracts, closed_to, concurrency=run.environment.concurrency))
     return {state.unit: RegionOutcome(state.unit) for state in statuses} | {item.region: item for item in outcomes}
 
 
@@ -186,8 +185,7 @@ def unlock(
 
     Example: mjctl unlock --region us-east-1
     """
-    import asyncio
-
+    from mjctl import event_loop
     from mjctl.deploy.unlock import unlock_region
 
     run = open_run("unlock", env, output)
@@ -201,7 +199,7 @@ def unlock(
             where=f"environment {run.environment.name}: {', '.join(run.environment.units)}",
             hint="for example `mjctl unlock --region us-east-1`",
         )
-    result = asyncio.run(unlock_region(run.workspace, run.environment, units[0], lock_id))
+    result = event_loop.run(unlock_region(run.workspace, run.environment, units[0], lock_id))
     run.session.emit(result, regions=[{"region": units[0], "result": result}])
 
 
